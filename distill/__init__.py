@@ -1,0 +1,1 @@
+"""Corpus, teacher training, distillation, evaluation and the bundled avatars."""

@@ -1,0 +1,79 @@
+"""Batches of talking clips for the diffusion stages.
+
+In: a `ClipSet`. Out: tensors of one training step: clean latents of a window, the motion frames before it,
+the reference, sound and expression; and the noise at which the step trains.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from distill.clip_set import ClipSet
+from models.face import SAMPLES_PER_FRAME
+from models.samplers import window_noise
+
+
+@dataclass(frozen=True, slots=True)
+class ClipBatch:
+    """B windows of T frames."""
+
+    x_0: Tensor  # (B, T, C, h, w)
+    motion: Tensor  # (B, M, C, h, w): the frames just before, noised a little; or the reference, held still
+    reference: Tensor  # (B, C, h, w)
+    audio: Tensor  # (B, context + T * 640 + look-ahead)
+    mouth: Tensor  # (B, T, 6)
+    expression: Tensor  # (B, T, 4)
+    high_quality: Tensor  # (B,) bool
+
+
+def draw_batch(
+    sets: list[tuple[ClipSet, float]], rows: int, frames: int, motion: int, generator: torch.Generator, device: str
+) -> ClipBatch:
+    """A batch drawn from sets with the given shares.
+
+    Motion frames are dropped (replaced by the reference, as at a stream's start) in 15% of rows and carry
+    noise of up to 0.15, so that a student's own slightly wrong frames do not throw it off.
+    """
+    shares = torch.tensor([share for _, share in sets])
+    columns: list[list[Tensor]] = [[] for _ in range(6)]
+    picks = torch.multinomial(shares, rows, replacement=True, generator=generator).tolist()
+    for pick in picks:
+        data = sets[pick][0]
+        item = data[int(torch.randint(len(data), (1,), generator=generator))]
+        cfg = data.preset.audio
+        first = int(torch.randint(item.latents.shape[0] - frames - motion + 1, (1,), generator=generator)) + motion
+        draw = torch.rand(3, generator=generator)
+        reference = item.references[0 if draw[0] < 0.75 else 1]
+        before = item.latents[first - motion : first]
+        if draw[1] < 0.15:
+            before = reference.expand_as(before)
+        noise = torch.randn(before.shape, generator=generator)
+        span = slice(first * SAMPLES_PER_FRAME, (first + frames) * SAMPLES_PER_FRAME + cfg.context_samples + cfg.lookahead_samples)
+        window = slice(first, first + frames)
+        row = (
+            item.latents[window],
+            before + noise * 0.15 * draw[2],
+            reference,
+            item.audio[span],
+            item.mouth[window],
+            item.expression[window],
+        )
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)
+    stacked = [torch.stack(column).to(device) for column in columns]
+    high = torch.tensor([sets[pick][0].quality == "high" for pick in picks], device=device)
+    return ClipBatch(*stacked, high)
+
+
+def draw_noise(x_0: Tensor, generator: torch.Generator) -> Tensor:
+    """Unit noise like x_0 (B, T, ...), its frames sharing a random part of it per row (0, some, or nearly all)."""
+    rows, frames = x_0.shape[:2]
+    draw = torch.rand(rows, 2, generator=generator)
+    shared = torch.where(draw[:, 0] < 0.3, 0.0, torch.where(draw[:, 0] < 0.6, draw[:, 1], 1 - 0.1 * draw[:, 1]))
+    base = torch.randn((rows, 1, *x_0.shape[2:]), generator=generator)
+    own = torch.randn(x_0.shape, generator=generator)
+    mixed = [window_noise(base[i : i + 1], own[i : i + 1], float(shared[i])) for i in range(rows)]
+    return torch.cat(mixed).to(x_0.device)

@@ -1,0 +1,50 @@
+"""Sample sheets of the diffusion stages: truth above, generated frames below.
+
+In: a model and a set of clips. Out: a PNG.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from distill.batches import draw_batch
+from distill.clip_set import ClipSet
+from distill.sheets import save_grid
+from models.avatar_model import AvatarModel
+from models.samplers import sample_student, sample_teacher
+from models.schedules import time_grid
+from models.unet import Conditions
+
+
+@torch.no_grad()
+def sample_sheet(path: Path, model: AvatarModel, data: ClipSet, steps: int, rows: int = 4, frames: int = 8) -> None:
+    """Decode ``rows`` windows: true latents, then the model's own from pure noise."""
+    from distill.stages.teacher import conditions
+
+    generator = torch.Generator().manual_seed(5)
+    device = str(model.vae.mean.device)
+    preset = model.preset
+    batch = draw_batch([(data, 1.0)], rows, frames, preset.unet.motion_frames, generator, device)
+    cond, _ = conditions(model, batch)
+    noise = torch.randn((rows, 1, *batch.x_0.shape[2:]), generator=generator).to(device).expand_as(batch.x_0)
+    if model.role == "student":
+        scale = torch.ones(rows, device=device)
+        control = model.control(scale * preset.stream.reference_scale, scale * preset.stream.audio_scale)
+        x_0 = sample_student(model.denoiser, noise, replace(cond, control=control), steps)
+    else:
+        assert isinstance(cond, Conditions) and len(time_grid(steps)) == steps
+        stream = preset.stream
+        x_0 = sample_teacher(model.denoiser, noise, cond, steps, stream.reference_scale, stream.audio_scale)
+    strips = []
+    for row in range(rows):
+        # without a picture at hand the decoder's reference is its own decoding of the reference latent
+        blank = torch.full((1, 3, preset.face_box[3], preset.face_box[2]), 0.5, device=device)
+        plain = model.vae.decode(batch.reference[row : row + 1].float(), model.vae.reference(blank))
+        features = model.vae.reference(plain)
+        for latents in (batch.x_0[row], x_0[row]):
+            kept = None if features is None else features.expand(frames)
+            strips.append(model.vae.decode(latents.float(), kept))
+    save_grid(path, strips)

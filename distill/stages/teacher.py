@@ -1,0 +1,101 @@
+"""Stage "teacher": ReferenceNet, denoiser and audio encoder learn to denoise talking clips of high quality.
+
+In: latents of clips. Out: the multi-CFG teacher. Reference and audio are dropped independently, so that one
+network holds all three branches. Source: FADA's method figure; loss weights: docs/training.md.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from distill.batches import ClipBatch, draw_batch, draw_noise
+from distill.clip_set import ClipSet
+from distill.regions import weight_map
+from distill.stages.audio import mouth_error
+from models.avatar_model import AvatarModel
+from models.checkpoint import save_model
+from models.schedules import add_noise, loss_weight
+from models.unet import Conditions
+
+AUDIO_DROPOUT = 0.12
+REFERENCE_DROPOUT = 0.10
+
+
+class DiffusionTrunk(nn.Module):
+    """The trained parts of a model: all but its frozen VAE."""
+
+    def __init__(self, model: AvatarModel) -> None:
+        super().__init__()
+        self.audio = model.audio
+        self.reference_net = model.reference_net
+        self.denoiser = model.denoiser
+        self.tokens = model.tokens
+
+
+def latent_weights(preset_rows: int, preset_columns: int, device: str) -> Tensor:
+    """Loss weights over latent cells (h, w): mouth 1 + 6, eyes 1 + 3."""
+    return weight_map(preset_rows, preset_columns, mouth=6.0, eyes=3.0).to(device)
+
+
+def weighted_error(predicted: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """Squared error per row (B,): mean over frames, channels and weighted cells."""
+    return ((predicted.float() - target).square() * weights).mean(dim=(1, 2, 3, 4))
+
+
+def conditions(model: AvatarModel, batch: ClipBatch) -> tuple[Conditions, Tensor]:
+    """Run audio encoder and ReferenceNet on a batch: (conditions with all branches on, audio features)."""
+    with torch.autocast(batch.audio.device.type, enabled=False):
+        mel = model.audio.logmel(batch.audio)
+    frames = batch.x_0.shape[1]
+    features = model.audio.encode_mel(model.audio.slices(mel, frames)).unflatten(0, (-1, frames))
+    banks = model.reference_net(batch.reference, batch.motion)
+    return Conditions(features, batch.expression, batch.reference, banks), features
+
+
+class TeacherStage:
+    """x_0 prediction with min-SNR weights, mouth-weighted, plus the mouth track as an auxiliary target."""
+
+    name = "teacher"
+
+    def __init__(self, model: AvatarModel, data: ClipSet, batch: int, frames: int, device: str) -> None:
+        self.model, self.data = model, data
+        self.batch, self.frames, self.device = batch, frames, device
+        self.trunk = DiffusionTrunk(model)
+        _, rows, columns = model.preset.latent_shape
+        self.weights = latent_weights(rows, columns, device)
+
+    def trainable(self) -> nn.Module:
+        return self.trunk
+
+    def loss(self, generator: torch.Generator, step: int) -> tuple[Tensor, dict[str, float]]:
+        unet = self.model.preset.unet
+        batch = draw_batch([(self.data, 1.0)], self.batch, self.frames, unet.motion_frames, generator, self.device)
+        draw = torch.rand(self.batch, 3, generator=generator).to(self.device)
+        t = draw[:, 0] ** 0.7
+        x_t = add_noise(batch.x_0, draw_noise(batch.x_0, generator), t)
+        cond, features = conditions(self.model, batch)
+        keep_audio, keep_reference = draw[:, 1] >= AUDIO_DROPOUT, draw[:, 2] >= REFERENCE_DROPOUT
+        cond = Conditions(
+            cond.audio, cond.expression, cond.reference, cond.banks, keep_audio, keep_reference
+        )
+        x_0 = self.model.denoiser(x_t, t, cond)
+        error = weighted_error(x_0, batch.x_0, self.weights)
+        mouth = mouth_error(self.model.audio.mouth(features), batch.mouth)
+        loss = (error * loss_weight(t)).mean() + 0.02 * mouth
+        both = keep_audio & keep_reference & (t > 0.8)
+        figures = {"mse": float(error.detach().mean()), "mouth": float(mouth.detach())}
+        if bool(both.any()):
+            figures["mse_far"] = float(error.detach()[both].mean())
+        return loss, figures
+
+    def save(self, path: Path, notes: dict[str, Any]) -> None:
+        save_model(path, self.model, **notes)
+
+    def sheet(self, path: Path) -> None:
+        from distill.stages.samples import sample_sheet
+
+        sample_sheet(path, self.model, self.data, steps=8)

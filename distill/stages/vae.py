@@ -1,0 +1,114 @@
+"""Stage "vae": the autoencoder, on pairs of one identity's pictures.
+
+In: pictures of the corpus. Out: a VAE whose decoder paints, over the reference picture, what the latents say
+has changed. Crops keep a step cheap: most lie on mouth and eyes, where the change is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from distill.pictures import PictureSet
+from distill.regions import EYES_AT, MOUTH_AT, weight_map
+from distill.sheets import save_grid
+from models.checkpoint import save_tensors
+from models.presets import Preset
+from models.vae import VAE
+
+CROP_PX = 96
+
+
+class VAEStage:
+    """L1 and gradient loss with extra weight on mouth and eyes, a small KL term, noise on the latents."""
+
+    name = "vae"
+
+    def __init__(self, preset: Preset, data: PictureSet, validation: PictureSet, batch: int, device: str) -> None:
+        self.preset, self.data, self.validation = preset, data, validation
+        self.batch, self.device = batch, device
+        self.vae = VAE(preset.vae).to(device, memory_format=torch.channels_last)
+        self.weights = weight_map(preset.face_box[3], preset.face_box[2], mouth=2.0, eyes=3.0).to(device)
+
+    def trainable(self) -> nn.Module:
+        return self.vae
+
+    def _crop(self, generator: torch.Generator) -> tuple[int, int]:
+        draw = torch.rand(3, generator=generator)
+        centres = [MOUTH_AT, *EYES_AT]
+        if draw[0] < 0.85:
+            x, y = centres[0] if draw[0] < 0.45 else centres[1 + int(draw[0] > 0.65)]
+            x, y = x + 40 * float(draw[1] - 0.5), y + 40 * float(draw[2] - 0.5)
+        else:
+            x, y = (float(d) * self.preset.face_box[2] for d in draw[1:])
+        limit = self.preset.face_box[2] - CROP_PX
+        left, top = (int(min(max(v - CROP_PX / 2, 0), limit)) // 8 * 8 for v in (x, y))
+        return left, top
+
+    def loss(self, generator: torch.Generator, step: int) -> tuple[Tensor, dict[str, float]]:
+        targets, references, weights = [], [], []
+        for index in torch.randint(len(self.data), (self.batch,), generator=generator).tolist():
+            item = self.data[index]
+            pick = torch.randperm(self.data.frames, generator=generator)
+            source = 0 if torch.rand(1, generator=generator) < 0.7 else int(pick[1])
+            left, top = self._crop(generator)
+            window = (..., slice(top, top + CROP_PX), slice(left, left + CROP_PX))
+            targets.append(item.frames[int(pick[0])][window])
+            references.append(item.frames[source][window])
+            weights.append(self.weights[window])
+        target = torch.stack(targets).to(self.device).float() / 255
+        reference = torch.stack(references).to(self.device).float() / 255
+        weight = torch.stack(weights).unsqueeze(1)
+        # with the reference always there, the decoder never starts to read the latents: hide it at first
+        hidden = torch.rand(self.batch, generator=generator) < (0.7 if step < 400 else 0.1)
+        reference[hidden.to(self.device)] = 0.5
+        return self._objective(target, reference, weight, generator, min(1.0, step / 1500))
+
+    def _objective(
+        self, target: Tensor, reference: Tensor, weight: Tensor, generator: torch.Generator, settled: float
+    ) -> tuple[Tensor, dict[str, float]]:
+        last = {"memory_format": torch.channels_last}
+        mean, logvar = self.vae.moments(target.contiguous(**last))
+        mean, logvar = mean.float(), logvar.float()
+        noise = torch.randn(mean.shape, generator=generator).to(mean.device)
+        extra = 0.15 * settled * torch.rand(mean.shape[0], 1, 1, 1, generator=generator).to(mean.device)
+        z = mean + noise * ((0.5 * logvar).exp() + extra)
+        out = self.vae.decoder(z, self.vae.reference(reference.contiguous(**last))).float()
+        pixel = ((out - target).abs() * weight).mean()
+        edges = sum(
+            (torch.diff(out - target, dim=d).abs() * weight.narrow(d, 1, weight.shape[d] - 1)).mean() for d in (2, 3)
+        )
+        coarse = (F.avg_pool2d((out - target) * weight, 4)).abs().mean()
+        kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+        loss = pixel + edges + coarse + 5e-5 * settled * kl
+        mse = (out.detach() - target).square().mean()
+        return loss, {"pixel": float(pixel.detach()), "kl": float(kl.detach()), "z_std": float(mean.detach().std()), "psnr": float(-10 * mse.log10())}
+
+    @torch.no_grad()
+    def calibrate(self, identities: int = 64) -> None:
+        """Measure the latents' mean and deviation over the corpus, so that they enter the denoiser normalised."""
+        moments = []
+        for index in range(min(identities, len(self.data))):
+            picture = self.data[index].frames.to(self.device).float() / 255
+            moments.append(self.vae.moments(picture)[0].float())
+        stacked = torch.cat(moments)
+        self.vae.mean.copy_(stacked.mean(dim=(0, 2, 3)))
+        self.vae.std.copy_(stacked.std(dim=(0, 2, 3)).clamp_min(1e-3))
+
+    def save(self, path: Path, notes: dict[str, Any]) -> None:
+        self.calibrate()
+        save_tensors(path, self.vae.state_dict(), {"preset": self.preset.to_dict(), "notes": notes})
+
+    def sheet(self, path: Path) -> None:
+        rows = []
+        for index in range(4):
+            picture = self.validation[index].frames.to(self.device).float() / 255
+            reference = self.vae.reference(picture[:1])
+            assert reference is not None
+            out = self.vae.decode(self.vae.encode(picture), reference.expand(picture.shape[0]))
+            rows += [picture, out]
+        save_grid(path, rows)

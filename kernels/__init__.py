@@ -1,0 +1,8 @@
+"""Attention kernels, each beside its PyTorch reference; `kernels.attention.attention` chooses between them.
+
+In flow torch tensors; out flow torch tensors of the same dtype and device. Nothing here knows a network.
+The version stays below 0.10: another package named `kernels` exists, and libraries that probe for it must
+not mistake this one for theirs.
+"""
+
+__version__ = "0.1.0"

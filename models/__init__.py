@@ -1,0 +1,1 @@
+"""Networks, schedules, samplers, presets and checkpoints of Fada Live, and the head-pose warp."""

@@ -1,0 +1,52 @@
+"""The whole model of a preset: autoencoder, audio encoder, ReferenceNet, denoiser and, for a student, tokens.
+
+In: a `Preset` and a role. Out: one module whose state dict is a checkpoint.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from models.audio import AudioEncoder
+from models.guidance import ControlTokens
+from models.presets import Preset
+from models.unet import Denoiser, ReferenceNet
+from models.vae import VAE
+
+Role = Literal["teacher", "student"]
+
+
+class AvatarModel(nn.Module):
+    """Networks of one preset; ``role`` "student" adds CFG control layers and learnable tokens."""
+
+    def __init__(self, preset: Preset, role: Role) -> None:
+        super().__init__()
+        if role not in ("teacher", "student"):
+            raise ValueError(f"AvatarModel: role must be 'teacher' or 'student', got '{role}'.")
+        self.preset = preset
+        self.role = role
+        self.vae = VAE(preset.vae)
+        self.audio = AudioEncoder(preset.audio)
+        self.reference_net = ReferenceNet(preset.unet)
+        self.denoiser = Denoiser(preset.unet, control=role == "student")
+        self.tokens = (
+            ControlTokens(preset.unet.control_tokens, preset.unet.control_width) if role == "student" else None
+        )
+
+    def control(self, s_ref: Tensor, s_aud: Tensor) -> Tensor:
+        """Mixed CFG tokens (B, K, W) of scales (B,); only a student has them."""
+        if self.tokens is None:
+            raise ValueError("Only a student has CFG tokens; this model is a teacher.")
+        return self.tokens(s_ref, s_aud)
+
+    def parameter_count(self) -> dict[str, int]:
+        """Elements of each part."""
+        return {name: sum(p.numel() for p in part.parameters()) for name, part in self.named_children()}
+
+
+def channels_last(model: nn.Module) -> nn.Module:
+    """Convolution weights in channels-last memory, the layout that CPU and GPU kernels want."""
+    return model.to(memory_format=torch.channels_last)

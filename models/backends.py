@@ -1,0 +1,51 @@
+"""Which runtime runs the networks, and how to get it.
+
+In: a model and a device. Out: `Networks`. "auto" takes torch bf16 on CUDA and on CPUs with bf16 units
+(AVX512-BF16, AMX, Arm BF16), and ONNX Runtime on all other CPUs: what was fastest where we measured
+(docs: ARCHITECTURE.md, bench/results).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+
+from models.avatar_model import AvatarModel
+from models.networks import Networks, TorchNetworks
+
+BACKENDS: Final = ("torch-bf16", "torch-fp32", "onnx")
+
+
+def cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies bf16 matrices in hardware."""
+    capability = getattr(torch.cpu, "get_capabilities", None)
+    if capability is not None:
+        found = capability()
+        return any(bool(found.get(name)) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(bool(getattr(torch.cpu, name, bool)()) for name in probes)
+
+
+def choose_backend(device: torch.device) -> str:
+    """The default backend of a device."""
+    if device.type == "cuda" or cpu_has_bf16():
+        return "torch-bf16"
+    return "onnx"
+
+
+def load_networks(model: AvatarModel, device: torch.device, backend: str) -> Networks:
+    """Put a student on a backend.
+
+    Raises:
+        ValueError: no such backend, or the model is a teacher.
+    """
+    if backend == "torch-bf16":
+        return TorchNetworks(model, device, torch.bfloat16)
+    if backend == "torch-fp32":
+        return TorchNetworks(model, device, torch.float32)
+    if backend == "onnx":
+        from models.onnx_networks import OnnxNetworks
+
+        return OnnxNetworks(model, device)
+    raise ValueError(f"There is no backend '{backend}'; choose auto, {', '.join(BACKENDS)}.")

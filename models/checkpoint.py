@@ -1,0 +1,101 @@
+"""Checkpoints: safetensors with the configuration inside and strict keys.
+
+In: a path. Out: an `AvatarModel`, or one clear `CheckpointError`. A file is written beside its final name and
+then renamed, so that a killed run never leaves half a checkpoint.
+
+CheckpointError: the file is missing, cut off, of another kind, or does not fit its own configuration.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from models.avatar_model import AvatarModel, Role
+from models.presets import Preset
+
+FORMAT = "fada-live/1"
+
+
+class CheckpointError(Exception):
+    """A checkpoint cannot be read; the message says what was expected and what came."""
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON configuration to ``path`` atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {"format": FORMAT, "config": json.dumps(dict(config))}
+    partial = path.with_name(path.name + ".partial")
+    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, str(partial), metadata)
+    os.replace(partial, path)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and configuration of a checkpoint.
+
+    Raises:
+        CheckpointError: missing, truncated, not safetensors, or not of this project.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"There is no checkpoint at {path}; train one or restore the shipped weights.")
+    try:
+        with safe_open(str(path), framework="pt") as source:
+            metadata = source.metadata() or {}
+            tensors = {name: source.get_tensor(name) for name in source.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"The checkpoint {path} cannot be read ({error}); it may be cut off: restore or retrain it."
+        ) from error
+    if metadata.get("format") != FORMAT or "config" not in metadata:
+        raise CheckpointError(
+            f"The checkpoint {path} is not of format {FORMAT} (found {metadata.get('format')!r})."
+        )
+    return tensors, cast(dict[str, Any], json.loads(metadata["config"]))
+
+
+def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], origin: object) -> None:
+    """Load with every key accounted for and every shape equal.
+
+    Raises:
+        CheckpointError: names the first missing, unexpected or mis-shaped keys.
+    """
+    wanted = module.state_dict()
+    missing = sorted(set(wanted) - set(tensors))
+    surplus = sorted(set(tensors) - set(wanted))
+    wrong = sorted(k for k in set(wanted) & set(tensors) if wanted[k].shape != tensors[k].shape)
+    if missing or surplus or wrong:
+        raise CheckpointError(
+            f"The checkpoint {origin} does not fit: {len(missing)} keys missing {missing[:3]}, "
+            f"{len(surplus)} unexpected {surplus[:3]}, {len(wrong)} of another shape {wrong[:3]}."
+        )
+    module.load_state_dict({k: v.to(wanted[k].dtype) for k, v in tensors.items()})
+
+
+def save_model(path: Path, model: AvatarModel, dtype: torch.dtype = torch.float32, **notes: Any) -> None:
+    """Write a model with its preset, role and notes (how it was made)."""
+    tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in model.state_dict().items()}
+    config = {"preset": model.preset.to_dict(), "role": model.role, "notes": notes}
+    save_tensors(path, tensors, config)
+
+
+def load_model(path: Path, device: torch.device | str = "cpu") -> AvatarModel:
+    """Read a model in fp32, in evaluation mode.
+
+    Raises:
+        CheckpointError: see `read_tensors` and `load_strict`.
+    """
+    tensors, config = read_tensors(path)
+    try:
+        model = AvatarModel(Preset.from_dict(config["preset"]), cast(Role, config["role"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"The checkpoint {path} holds a configuration that does not fit: {error}") from error
+    load_strict(model, tensors, path)
+    return model.to(device).eval()

@@ -1,0 +1,181 @@
+"""Presets: frozen descriptions of a model size and of how it streams. One set of classes serves them all.
+
+In: a preset's name. Out: a `Preset`, checked when built. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.face import CANVAS_PX, FACE_BOX, FPS, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
+
+
+@dataclass(frozen=True, slots=True)
+class AudioConfig:
+    """Shape of the audio encoder; times in samples at 16 kHz."""
+
+    mel_bins: int = 64
+    window_samples: int = 400
+    step_samples: int = 160
+    context_frames: int = 16
+    lookahead_frames: int = 2
+    channels: int = 128
+    width: int = 256
+
+    def __post_init__(self) -> None:
+        if self.context_frames < 1 or self.lookahead_frames < 0:
+            raise ValueError("AudioConfig: context_frames must be >= 1 and lookahead_frames >= 0")
+
+    @property
+    def context_samples(self) -> int:
+        return self.context_frames * SAMPLES_PER_FRAME
+
+    @property
+    def lookahead_samples(self) -> int:
+        return self.lookahead_frames * SAMPLES_PER_FRAME
+
+    @property
+    def columns(self) -> int:
+        """Mel columns that one video frame's feature sees."""
+        samples = self.context_samples + SAMPLES_PER_FRAME + self.lookahead_samples
+        return (samples - self.window_samples) // self.step_samples + 1
+
+
+@dataclass(frozen=True, slots=True)
+class VAEConfig:
+    """Shape of the autoencoder. ``reference_skips``: the decoder also sees the reference picture."""
+
+    latent_channels: int = 8
+    stem: int = 4
+    widths: tuple[int, ...] = (64, 128)
+    encoder_blocks: int = 1
+    blocks: int = 2
+    reference_skips: bool = True
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent side."""
+        return int(self.stem * 2 ** (len(self.widths) - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class UNetConfig:
+    """Shape of the denoising UNet and, without audio, time and control, of its ReferenceNet."""
+
+    latent_channels: int = 8
+    channels: tuple[int, ...] = (96, 192)
+    layers: int = 1
+    attention: tuple[bool, ...] = (False, True)
+    temporal: tuple[bool, ...] = (False, True)
+    head_width: int = 32
+    audio_width: int = 256
+    audio_tokens: int = 4
+    expression_dims: int = 4
+    expression_tokens: int = 2
+    context_width: int = 128
+    ffn_ratio: int = 2
+    groups: int = 16
+    motion_frames: int = 2
+    max_frames: int = 32
+    control_tokens: int = 4
+    control_width: int = 64
+
+    def __post_init__(self) -> None:
+        if not len(self.channels) == len(self.attention) == len(self.temporal):
+            raise ValueError("UNetConfig: channels, attention and temporal must have the same length")
+        for width in self.channels:
+            if width % self.groups or width % self.head_width:
+                raise ValueError(
+                    f"UNetConfig: width {width} must be a multiple of groups ({self.groups}) "
+                    f"and of head_width ({self.head_width})"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class StreamConfig:
+    """How windows follow each other, in video frames."""
+
+    hop_frames: int = 4
+    overlap_frames: int = 1
+    nfe: int = 4
+    audio_scale: float = 1.4
+    reference_scale: float = 1.0
+    max_batch: int = 4
+
+    def __post_init__(self) -> None:
+        if self.hop_frames < 1 or not 0 <= self.overlap_frames <= self.hop_frames:
+            raise ValueError("StreamConfig: need hop_frames >= 1 and 0 <= overlap_frames <= hop_frames")
+
+    @property
+    def window_frames(self) -> int:
+        return self.hop_frames + self.overlap_frames
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """Everything that tells one model size from another."""
+
+    name: str
+    canvas_px: int = CANVAS_PX
+    face_box: tuple[int, int, int, int] = FACE_BOX
+    fps: int = FPS
+    sample_rate_hz: int = SAMPLE_RATE_HZ
+    audio: AudioConfig = field(default_factory=AudioConfig)
+    vae: VAEConfig = field(default_factory=VAEConfig)
+    unet: UNetConfig = field(default_factory=UNetConfig)
+    stream: StreamConfig = field(default_factory=StreamConfig)
+
+    def __post_init__(self) -> None:
+        _, _, width, height = self.face_box
+        if width % self.vae.factor or height % self.vae.factor:
+            raise ValueError(f"Preset {self.name}: face_box must be a multiple of {self.vae.factor} px")
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(channels, rows, columns) of one frame's latent."""
+        _, _, width, height = self.face_box
+        return self.vae.latent_channels, height // self.vae.factor, width // self.vae.factor
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> Preset:
+        """Rebuild a preset from `to_dict`.
+
+        Raises:
+            ValueError: an unknown or missing key, or a value that the preset refuses.
+        """
+        parts = {"audio": AudioConfig, "vae": VAEConfig, "unet": UNetConfig, "stream": StreamConfig}
+        built: dict[str, Any] = {}
+        for key, value in values.items():
+            built[key] = _build(parts[key], value) if key in parts else _frozen(value)
+        return _build(Preset, built)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _build(cls: Any, values: dict[str, Any]) -> Any:
+    known = {f.name for f in dataclasses.fields(cls)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ValueError(f"{cls.__name__}: unknown keys {unknown}; known are {sorted(known)}")
+    return cls(**{key: _frozen(value) for key, value in values.items()})
+
+
+PRESETS: dict[str, Preset] = {"small": Preset(name="small")}
+
+
+def preset(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        ValueError: no such preset.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"There is no preset '{name}'; choose one of {', '.join(sorted(PRESETS))}.")
+    return PRESETS[name]

@@ -1,0 +1,225 @@
+"""One hop of the stream: sound in, finished frames out, the state passed in and out as a value.
+
+In: the states of B sessions and one window of sound each. Out: new states and ``hop_frames`` frames per
+session. Window k covers frames [k hop, k hop + hop + overlap); its first ``overlap`` latents are blended with
+the tail that window k - 1 left, its own tail goes into the new state. Nothing is kept outside the state, so any
+chunking of the sound, any batching of sessions and the offline run give the same frames.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.face import EXPRESSION_DIMS, POSE_DIMS, SAMPLES_PER_FRAME
+from models.motion import MotionState, advance_motion, init_motion, speech_level
+from models.networks import Networks
+from models.samplers import ddim
+from models.warp import HeadWarp
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """Everything that one session's stream carries from hop to hop."""
+
+    canvas: Tensor  # (1, 3, H, W) reference picture, [0, 1]
+    latent: Tensor  # (1, C, h, w) of its face box
+    banks: tuple[Tensor, ...]  # ReferenceNet's bank per block, (1, L, C)
+    features: tuple[Tensor, ...]  # decoder's reference features, (1, W, ., .)
+    noise: Tensor  # (1, 1, C, h, w): the same for every frame, so noise never flickers
+    motion: Tensor  # (1, M, C, h, w): the last finished latents
+    tail: Tensor | None  # (1, overlap, C, h, w): latents to blend into the next window; None at the start
+    gestures: MotionState  # blinks, gaze, head pose
+    frame: int  # index of the next frame
+
+
+@dataclass(frozen=True, slots=True)
+class HopControls:
+    """What a session may turn while it runs."""
+
+    audio_scale: float
+    reference_scale: float
+    nfe: int
+
+    def __post_init__(self) -> None:
+        if not (0.0 <= self.audio_scale <= 4.0 and 0.0 <= self.reference_scale <= 4.0):
+            raise ValueError(
+                f"Guidance scales must lie in 0..4, got audio {self.audio_scale}, reference {self.reference_scale}."
+            )
+        if not 1 <= self.nfe <= 50:
+            raise ValueError(f"nfe must lie in 1..50, got {self.nfe}.")
+
+
+def blend_weights(overlap: int) -> tuple[float, ...]:
+    """Weight of the new window in each overlapped frame; the old one has the rest, so they sum to 1."""
+    return tuple((i + 1) / (overlap + 1) for i in range(overlap))
+
+
+class Streamer:
+    """Opens streams and runs hops on a set of networks. Holds no per-session state."""
+
+    def __init__(self, networks: Networks, device: torch.device, move_head: bool = True) -> None:
+        """``move_head`` False leaves the head still, for measuring."""
+        self.networks, self.device, self.move_head = networks, device, move_head
+        self.preset = networks.preset
+        self.warp = HeadWarp(self.preset.canvas_px, self.preset.canvas_px, device)
+
+    @torch.inference_mode()
+    def open(self, picture: np.ndarray, seed: int) -> StreamState:
+        """Start a stream on a reference picture.
+
+        Args:
+            picture: (H, W, 3) uint8 RGB, canvas-sized.
+            seed: of the noise and of blinks, gaze and head pose.
+
+        Raises:
+            ValueError: the picture has another shape or dtype.
+        """
+        side = self.preset.canvas_px
+        if picture.shape != (side, side, 3) or picture.dtype != np.uint8:
+            raise ValueError(f"Expected a picture ({side}, {side}, 3) uint8, got {picture.shape} {picture.dtype}.")
+        canvas = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].to(self.device).float() / 255
+        latent, banks, features = self.networks.encode_reference(self._box(canvas))
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn((1, 1, *latent.shape[1:]), generator=generator).to(self.device)
+        frames = self.preset.unet.motion_frames
+        motion = latent.unsqueeze(1).repeat(1, frames, 1, 1, 1)
+        return StreamState(canvas, latent, banks, features, noise, motion, None, init_motion(seed), 0)
+
+    @torch.inference_mode()
+    def hop(
+        self, states: Sequence[StreamState], audio: np.ndarray, controls: HopControls
+    ) -> tuple[list[StreamState], np.ndarray, dict[str, float]]:
+        """Run one hop of B sessions that share their controls.
+
+        Args:
+            states: B states.
+            audio: (B, context + (hop + overlap) * 640 + look-ahead) float32 in [-1, 1].
+            controls: scales and number of evaluations.
+
+        Returns:
+            (new states, frames (B, hop, H, W, 3) uint8, milliseconds per stage).
+
+        Raises:
+            ValueError: the audio's shape does not fit.
+        """
+        self._check(states, audio)
+        clock = _StageClock(self.device)
+        windows = torch.from_numpy(np.ascontiguousarray(audio, dtype=np.float32))
+        features = self.networks.audio_features(windows)
+        clock.mark("audio")
+        expression, pose, gestures = self._gestures(states, audio)
+        latents = self._sample(states, features, expression, controls)
+        clock.mark("denoise")
+        latents = self._blend(states, latents)
+        hop = self.preset.stream.hop_frames
+        frames = self._paint(states, latents[:, :hop], pose)
+        clock.mark("decode")
+        return self._advance(states, latents, gestures), frames, clock.stages_ms
+
+    def _check(self, states: Sequence[StreamState], audio: np.ndarray) -> None:
+        stream, cfg = self.preset.stream, self.preset.audio
+        samples = cfg.context_samples + stream.window_frames * SAMPLES_PER_FRAME + cfg.lookahead_samples
+        if audio.shape != (len(states), samples):
+            raise ValueError(f"Expected audio of shape ({len(states)}, {samples}), got {audio.shape}.")
+
+    def _box(self, canvas: Tensor) -> Tensor:
+        left, top, width, height = self.preset.face_box
+        return canvas[:, :, top : top + height, left : left + width]
+
+    def _gestures(
+        self, states: Sequence[StreamState], audio: np.ndarray
+    ) -> tuple[Tensor, Tensor, list[MotionState]]:
+        """Expression (B, T, 4) of the window, pose (B * hop, 6) of the hop, and the generators after the hop."""
+        stream, context = self.preset.stream, self.preset.audio.context_samples
+        expressions, poses, after = [], [], []
+        for state, window in zip(states, audio, strict=True):
+            level = speech_level(window[context : context + stream.window_frames * SAMPLES_PER_FRAME])
+            moved, expression, pose = advance_motion(state.gestures, level[: stream.hop_frames])
+            _, ahead, _ = advance_motion(moved, level[stream.hop_frames :])
+            expressions.append(np.concatenate((expression, ahead.reshape(-1, len(EXPRESSION_DIMS)))))
+            poses.append(pose)
+            after.append(moved)
+        pose_tensor = torch.from_numpy(np.concatenate(poses)).float().to(self.device)
+        assert pose_tensor.shape[1] == len(POSE_DIMS)
+        return torch.from_numpy(np.stack(expressions)).float().to(self.device), pose_tensor, after
+
+    def _sample(
+        self, states: Sequence[StreamState], features: Tensor, expression: Tensor, controls: HopControls
+    ) -> Tensor:
+        rows, frames = len(states), self.preset.stream.window_frames
+        reference = torch.cat([s.latent for s in states])
+        banks = tuple(torch.cat(parts) for parts in zip(*(s.banks for s in states), strict=True))
+        moving = self.networks.motion_banks(torch.cat([s.motion for s in states]))
+        noise = torch.cat([s.noise for s in states]).expand(-1, frames, -1, -1, -1)
+        pair = torch.tensor([controls.reference_scale, controls.audio_scale], device=self.device)
+        scales = pair.expand(rows, -1)
+
+        def predict(x_t: Tensor, t: Tensor) -> Tensor:
+            return self.networks.denoise(x_t, t, features, expression, reference, banks, moving, scales)
+
+        return ddim(predict, noise, controls.nfe)
+
+    def _blend(self, states: Sequence[StreamState], latents: Tensor) -> Tensor:
+        weights = blend_weights(self.preset.stream.overlap_frames)
+        if not weights or all(s.tail is None for s in states):
+            return latents
+        latents = latents.clone()
+        ramp = torch.tensor(weights, device=self.device).view(-1, 1, 1, 1)
+        for row, state in enumerate(states):
+            if state.tail is not None:
+                head = latents[row, : len(weights)]
+                latents[row, : len(weights)] = torch.lerp(state.tail[0], head, ramp)
+        return latents
+
+    def _paint(self, states: Sequence[StreamState], latents: Tensor, pose: Tensor) -> np.ndarray:
+        """Decode the face boxes, put them into their canvases, move the heads: (B, hop, H, W, 3) uint8."""
+        hop = latents.shape[1]
+        canvas = torch.cat([s.canvas for s in states]).repeat_interleave(hop, 0)
+        features = tuple(
+            torch.cat(parts).repeat_interleave(hop, 0) for parts in zip(*(s.features for s in states), strict=True)
+        )
+        left, top, width, height = self.preset.face_box
+        box = self.networks.decode(latents.flatten(0, 1), self._box(canvas), features)
+        canvas[:, :, top : top + height, left : left + width] = box
+        moved = self.warp(canvas, pose) if self.move_head else canvas
+        pixels = (moved * 255).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        return pixels.unflatten(0, (len(states), hop)).cpu().numpy()
+
+    def _advance(
+        self, states: Sequence[StreamState], latents: Tensor, gestures: list[MotionState]
+    ) -> list[StreamState]:
+        stream, keep = self.preset.stream, self.preset.unet.motion_frames
+        out = []
+        for row, state in enumerate(states):
+            past = torch.cat((state.motion, latents[row : row + 1, : stream.hop_frames]), dim=1)
+            out.append(
+                replace(
+                    state,
+                    motion=past[:, -keep:],
+                    tail=latents[row : row + 1, stream.hop_frames :],
+                    gestures=gestures[row],
+                    frame=state.frame + stream.hop_frames,
+                )
+            )
+        return out
+
+
+class _StageClock:
+    """Milliseconds between marks; on CUDA the device is waited for, so the figures are true."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.stages_ms: dict[str, float] = {}
+        self._wait: Callable[[], None] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+        self._last = time.perf_counter()
+
+    def mark(self, stage: str) -> None:
+        self._wait()
+        now = time.perf_counter()
+        self.stages_ms[stage] = (now - self._last) * 1e3
+        self._last = now

@@ -1,0 +1,150 @@
+"""The autoencoder: face-box pixels to latents and back.
+
+In: pictures (B, 3, H, W) in [0, 1]. Out: latents (B, C, H/f, W/f), and pictures again. The decoder may
+look at features of the reference picture and paints only what differs from it: what does not move keeps the
+reference's own pixels, so hair, clothes and skin texture stay as crisp as the picture that the user gave.
+Runs on whichever thread calls it; holds no state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.presets import VAEConfig
+
+
+class ConvBlock(nn.Module):
+    """Pre-activation residual block of two 3x3 convolutions, without norms (they are slow on a CPU)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.conv2.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(F.silu(self.conv1(F.silu(x))))
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceFeatures:
+    """What the decoder keeps of a reference picture: its pixels and its features per decoder level."""
+
+    picture: Tensor  # (B, 3, H, W)
+    levels: tuple[Tensor, ...]  # finest first, (B, width_i, H/(stem 2^i), W/(stem 2^i))
+
+    def expand(self, frames: int) -> ReferenceFeatures:
+        """Repeat every row ``frames`` times, for a batch of (b t) frames."""
+        if frames == 1:
+            return self
+        return ReferenceFeatures(
+            self.picture.repeat_interleave(frames, 0),
+            tuple(level.repeat_interleave(frames, 0) for level in self.levels),
+        )
+
+
+class Tower(nn.Module):
+    """Pixel-unshuffle stem, then residual blocks and stride-2 convolutions: features of every level."""
+
+    def __init__(self, cfg: VAEConfig, blocks: int) -> None:
+        super().__init__()
+        self.stem = cfg.stem
+        self.enter = nn.Conv2d(3 * cfg.stem**2, cfg.widths[0], 3, padding=1)
+        self.levels = nn.ModuleList(
+            nn.Sequential(*(ConvBlock(width) for _ in range(blocks))) for width in cfg.widths
+        )
+        self.downs = nn.ModuleList(
+            nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in zip(cfg.widths, cfg.widths[1:], strict=False)
+        )
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
+        x = self.enter(F.pixel_unshuffle(picture * 2 - 1, self.stem))
+        features = []
+        for index, level in enumerate(self.levels):
+            x = level(x)
+            features.append(x)
+            if index < len(self.downs):
+                x = self.downs[index](x)
+        return tuple(features)
+
+
+class Decoder(nn.Module):
+    """Latents to pixels: colour and a matte over the reference picture."""
+
+    def __init__(self, cfg: VAEConfig) -> None:
+        super().__init__()
+        self.stem = cfg.stem
+        self.skips = cfg.reference_skips
+        widths = cfg.widths[::-1]  # coarsest first
+        self.enter = nn.Conv2d(cfg.latent_channels, widths[0], 3, padding=1)
+        self.mix = nn.ModuleList(
+            nn.Conv2d(2 * width if self.skips else width, width, 1) for width in widths
+        )
+        self.levels = nn.ModuleList(
+            nn.Sequential(*(ConvBlock(width) for _ in range(cfg.blocks))) for width in widths
+        )
+        self.ups = nn.ModuleList(nn.Conv2d(a, 4 * b, 3, padding=1) for a, b in zip(widths, widths[1:], strict=False))
+        self.leave = nn.Conv2d(widths[-1], (4 if self.skips else 3) * cfg.stem**2, 3, padding=1)
+
+    def forward(self, z: Tensor, reference: ReferenceFeatures | None) -> Tensor:
+        x = self.enter(z)
+        for index, level in enumerate(self.levels):
+            if reference is not None:
+                x = torch.cat((x, reference.levels[-1 - index]), dim=1)
+            x = level(self.mix[index](x))
+            if index < len(self.ups):
+                x = F.pixel_shuffle(self.ups[index](F.silu(x)), 2)
+        out = F.pixel_shuffle(self.leave(F.silu(x)), self.stem)
+        if reference is None:
+            return torch.sigmoid(out)
+        colour, matte = torch.sigmoid(out[:, :3]), torch.sigmoid(out[:, 3:] - 1.0)
+        return torch.lerp(reference.picture.to(out.dtype), colour, matte)
+
+
+class VAE(nn.Module):
+    """Variational autoencoder with an optional reference-conditioned decoder.
+
+    ``mean`` and ``std`` (C,) bring latents to zero mean and unit variance over the corpus.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, cfg: VAEConfig) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self.tower = Tower(cfg, cfg.encoder_blocks)
+        self.to_latent = nn.Conv2d(cfg.widths[-1], 2 * cfg.latent_channels, 3, padding=1)
+        with torch.no_grad():  # start almost without noise: the decoder must find the latents worth reading
+            self.to_latent.bias[cfg.latent_channels :] = -5.0
+        self.decoder = Decoder(cfg)
+        self.reference_tower = Tower(cfg, cfg.encoder_blocks) if cfg.reference_skips else None
+        self.register_buffer("mean", torch.zeros(cfg.latent_channels))
+        self.register_buffer("std", torch.ones(cfg.latent_channels))
+
+    def moments(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """Posterior mean and log-variance (B, C, h, w), unnormalised, of pictures (B, 3, H, W) in [0, 1]."""
+        if picture.ndim != 4 or picture.shape[1] != 3:
+            raise ValueError(f"VAE expects pictures of shape (B, 3, H, W), got {tuple(picture.shape)}.")
+        mean, logvar = self.to_latent(F.silu(self.tower(picture)[-1])).chunk(2, dim=1)
+        return mean, logvar.clamp(-12.0, 4.0)
+
+    def encode(self, picture: Tensor) -> Tensor:
+        """Normalised latents (B, C, h, w): the posterior mean, zero mean and unit variance over the corpus."""
+        mean, _ = self.moments(picture)
+        return (mean - self.mean.view(1, -1, 1, 1)) / self.std.view(1, -1, 1, 1)
+
+    def reference(self, picture: Tensor) -> ReferenceFeatures | None:
+        """What the decoder keeps of a reference picture (B, 3, H, W); None for a plain decoder."""
+        if self.reference_tower is None:
+            return None
+        return ReferenceFeatures(picture, self.reference_tower(picture))
+
+    def decode(self, z: Tensor, reference: ReferenceFeatures | None) -> Tensor:
+        """Pictures (B, 3, H, W) in [0, 1] of normalised latents (B, C, h, w)."""
+        raw = z * self.std.view(1, -1, 1, 1) + self.mean.view(1, -1, 1, 1)
+        return self.decoder(raw, reference)

@@ -1,0 +1,197 @@
+"""The HTTP side: POST /offer, GET /healthz /readyz /metrics /avatars, and the page.
+
+In: requests. Out: JSON, Prometheus text, static files; media flows beside it over WebRTC. `create_app` builds it
+around an engine loader; its lifespan loads the engine without keeping the port closed, and ends every session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+
+from stream.avatars_catalogue import AvatarCatalogue
+from stream.clock import Clock, MonotonicClock
+from stream.engine_protocol import Engine
+from stream.errors import AdmissionError, EngineError, SignalingError, StreamError
+from stream.ice import local_addresses
+from stream.limits import BodyLimit, SafeHeaders
+from stream.lobby import Lobby
+from stream.metrics import Metrics
+from stream.peer import IceConfig
+from stream.scheduler import Scheduler, SchedulerConfig
+from stream.session import SessionParts
+from stream.signalling import MAX_BODY_BYTES, parse_offer
+
+logger = logging.getLogger(__name__)
+
+WEB_CLIENT = Path(__file__).resolve().parent.parent / "web_client"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """Attributes:
+    avatars: folder with `index.json`.
+    host: where the server listens; decides whether loopback is offered for media.
+    max_sessions: seats.
+    ice_addresses: local addresses for media; None finds them.
+    ice_servers: (url, user name or None, password or None); none by default.
+    web_client: folder of the page.
+    """
+
+    avatars: Path
+    host: str = "127.0.0.1"
+    max_sessions: int = 2
+    ice_addresses: Sequence[str] | None = None
+    ice_servers: Sequence[tuple[str, str | None, str | None]] = field(default_factory=tuple)
+    web_client: Path = WEB_CLIENT
+
+    def __post_init__(self) -> None:
+        if self.max_sessions < 1:
+            raise ValueError(f"max_sessions must be at least 1, got {self.max_sessions}")
+
+
+class Server:
+    """What the routes share: the scheduler, the sessions and whether loading worked."""
+
+    def __init__(self, config: ServerConfig, load: Callable[[], Engine], clock: Clock) -> None:
+        self.catalogue = AvatarCatalogue.read(config.avatars)
+        self.metrics = Metrics()
+        self.scheduler = Scheduler(load, clock, SchedulerConfig(max_sessions=config.max_sessions))
+        addresses = config.ice_addresses
+        ice = IceConfig(local_addresses(config.host) if addresses is None else addresses, config.ice_servers)
+        self.lobby = Lobby(SessionParts(self.scheduler, self.catalogue, clock, self.metrics, ice))
+        self.load_error: StreamError | None = None
+        self.loaded = asyncio.Event()
+
+    async def load(self) -> None:
+        """Load the engine; afterwards `loaded` is set and `load_error` tells how it went."""
+        try:
+            await self.scheduler.start()
+        except StreamError as error:
+            self.load_error = error
+        except Exception as error:
+            logger.exception("the engine did not load")
+            self.load_error = EngineError("engine_failed", f"The engine could not be loaded: {error}")
+        finally:
+            self.loaded.set()
+
+    async def close(self) -> None:
+        await self.lobby.close()
+        await self.scheduler.stop()
+
+    def check_ready(self) -> None:
+        """Raises: StreamError: still loading, or loading failed."""
+        if self.load_error is not None:
+            raise AdmissionError("not_ready", self.load_error.message)
+        if not self.scheduler.ready:
+            raise AdmissionError(
+                "not_ready", "The server is still loading its networks; try again in a few seconds."
+            )
+
+
+def create_app(config: ServerConfig, load: Callable[[], Engine], clock: Clock | None = None) -> FastAPI:
+    """Build the application.
+
+    Args:
+        config: see `ServerConfig`.
+        load: builds the engine; called on the engine thread after the port is open.
+        clock: the time; the machine's by default.
+
+    Raises:
+        MediaError: the avatars cannot be read.
+    """
+    server = Server(config, load, clock or MonotonicClock())
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        loading = asyncio.create_task(server.load())
+        try:
+            yield
+        finally:
+            await server.close()
+            await loading
+
+    app = FastAPI(title="Fada Live", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
+    app.state.server = server
+    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
+    app.add_middleware(SafeHeaders)
+    _add_routes(app, server)
+    _add_error_answers(app)
+    app.mount("/avatars", StaticFiles(directory=config.avatars), name="avatar pictures")
+    app.mount("/", StaticFiles(directory=config.web_client, html=True, check_dir=False), name="page")
+    return app
+
+
+def _add_routes(app: FastAPI, server: Server) -> None:
+    @app.post("/offer")
+    async def offer(request: Request) -> JSONResponse:
+        try:
+            if not _is_json(request):
+                raise SignalingError("bad_type", "Expected a body of type application/json.", 415)
+            checked = parse_offer(await request.body())
+            server.check_ready()
+            answer = await server.lobby.admit(checked)
+        except StreamError as error:
+            server.metrics.offers.labels(error.code).inc()
+            raise
+        server.metrics.offers.labels("answered").inc()
+        return JSONResponse(answer)
+
+    @app.get("/avatars")
+    async def avatars() -> JSONResponse:
+        return JSONResponse(server.catalogue.as_json())
+
+    @app.get("/healthz")
+    async def healthz() -> JSONResponse:
+        return JSONResponse({"status": "up"})
+
+    @app.get("/readyz")
+    async def readyz() -> JSONResponse:
+        server.check_ready()
+        scheduler = server.scheduler
+        return JSONResponse(
+            {"status": "ready", "sessions": scheduler.seats_taken, "max_sessions": scheduler.max_sessions}
+        )
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(server.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _add_error_answers(app: FastAPI) -> None:
+    @app.exception_handler(StreamError)
+    async def on_stream_error(request: Request, error: StreamError) -> JSONResponse:
+        headers = {"Retry-After": "2"} if error.status == 503 else None
+        return JSONResponse(error.as_json(), error.status, headers)
+
+    @app.exception_handler(HTTPException)
+    async def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
+        code = {404: "not_found", 405: "wrong_method"}.get(error.status_code, "http_error")
+        sentence = f"{request.method} {request.url.path[:100]}: {error.detail}."
+        return JSONResponse({"error": code, "message": sentence}, error.status_code, error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        return JSONResponse({"error": "invalid_request", "message": "The request has a wrong form."}, 422)
+
+    @app.exception_handler(Exception)
+    async def on_any_other(request: Request, error: Exception) -> JSONResponse:
+        sentence = "The server failed on this request; its log says why."
+        return JSONResponse({"error": "internal", "message": sentence}, 500)
+
+
+def _is_json(request: Request) -> bool:
+    """A form or text body could be sent by any web page without asking; JSON cannot (CORS preflight)."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json"

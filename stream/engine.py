@@ -1,0 +1,129 @@
+"""The engine: the student behind the `Engine` protocol. The only file in `stream/` that imports torch.
+
+In: batches of windows with their states, from the scheduler's thread. Out: frames and new states.
+`load_engine` chooses the fastest runtime that this machine has for the preset: torch bf16 on CUDA and on CPUs
+with bf16 units, ONNX Runtime on other CPUs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, cast
+
+import numpy as np
+import torch
+
+from models.backends import choose_backend, load_networks
+from models.checkpoint import CheckpointError, load_model
+from models.pictures import fit_canvas
+from models.streaming import HopControls, Streamer, StreamState
+from stream.engine_protocol import Controls, EngineSpec, StepRequest, StepResult, UInt8Array
+from stream.errors import EngineError
+
+WEIGHTS: Final = Path(__file__).resolve().parent.parent / "weights"
+"""Shipped weights: ``weights/PRESET/student.safetensors``."""
+
+
+class TorchEngine:
+    """Runs hops of any sessions as batches on one `Streamer`. Used from one thread at a time."""
+
+    def __init__(self, streamer: Streamer, nfe: int | None = None) -> None:
+        preset = streamer.preset
+        self._streamer = streamer
+        self._defaults = HopControls(
+            preset.stream.audio_scale, preset.stream.reference_scale, nfe or preset.stream.nfe
+        )
+        self.spec = EngineSpec(
+            fps=preset.fps,
+            sample_rate_hz=preset.sample_rate_hz,
+            width=preset.canvas_px,
+            height=preset.canvas_px,
+            hop_frames=preset.stream.hop_frames,
+            overlap_frames=preset.stream.overlap_frames,
+            context_samples=preset.audio.context_samples,
+            lookahead_samples=preset.audio.lookahead_samples,
+            max_batch=preset.stream.max_batch,
+            nfe=self._defaults.nfe,
+        )
+
+    def warm_up(self) -> None:
+        """Run every batch size once, so that the first session does not pay for it."""
+        picture = np.full((self.spec.height, self.spec.width, 3), 128, dtype=np.uint8)
+        state = self.open(picture, seed=0)
+        audio = np.zeros(self.spec.window_samples, dtype=np.float32)
+        for rows in range(1, self.spec.max_batch + 1):
+            self.step([StepRequest(state, audio, Controls())] * rows)
+
+    def open(self, image: UInt8Array, seed: int) -> StreamState:
+        """Start a stream on a picture (H, W, 3) uint8 RGB of any size; the middle square is used."""
+        return self._streamer.open(fit_canvas(image, self.spec.width), seed)
+
+    def step(self, requests: Sequence[StepRequest]) -> list[StepResult]:
+        """Run one hop for every request; those with equal controls share a batch.
+
+        Raises:
+            EngineError: the networks failed; no state has changed.
+        """
+        results: list[StepResult | None] = [None] * len(requests)
+        groups: dict[HopControls, list[int]] = {}
+        for index, request in enumerate(requests):
+            groups.setdefault(self._controls(request.controls), []).append(index)
+        for controls, members in groups.items():
+            states = [cast(StreamState, requests[i].state) for i in members]
+            audio = np.stack([requests[i].audio for i in members])
+            try:
+                after, frames, timings = self._streamer.hop(states, audio, controls)
+            except (RuntimeError, MemoryError) as error:
+                raise EngineError(
+                    "engine_failed", f"The engine failed on a batch of {len(members)}: {error}"
+                ) from error
+            for row, index in enumerate(members):
+                results[index] = StepResult(after[row], frames[row], timings)
+        return [result for result in results if result is not None]
+
+    def close(self) -> None:
+        """Nothing to release: states belong to their sessions."""
+
+    def _controls(self, asked: Controls) -> HopControls:
+        defaults = self._defaults
+        return HopControls(
+            defaults.audio_scale if asked.audio_scale is None else asked.audio_scale,
+            defaults.reference_scale if asked.reference_scale is None else asked.reference_scale,
+            defaults.nfe if asked.nfe is None else asked.nfe,
+        )
+
+
+def load_engine(
+    preset: str = "small",
+    nfe: int | None = None,
+    device: str | None = None,
+    backend: str = "auto",
+    weights: Path | None = None,
+    threads: int | None = None,
+) -> TorchEngine:
+    """Load a preset's student on the fastest backend of this machine.
+
+    Args:
+        preset: name of the preset.
+        nfe: evaluations per window; None takes the preset's.
+        device: "cpu", "cuda", …; None takes CUDA where there is one.
+        backend: "auto", "torch-bf16", "torch-fp32" or "onnx".
+        weights: a student checkpoint; None takes the shipped one.
+        threads: CPU threads for the networks; None leaves torch's default.
+
+    Raises:
+        EngineError: no such preset or backend, or its weights are missing or broken.
+    """
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if threads is not None:
+        torch.set_num_threads(threads)
+    path = weights or WEIGHTS / preset / "student.safetensors"
+    try:
+        model = load_model(path)
+        if model.preset.name != preset:
+            raise ValueError(f"The weights {path} are of preset '{model.preset.name}', not '{preset}'.")
+        networks = load_networks(model, where, choose_backend(where) if backend == "auto" else backend)
+        return TorchEngine(Streamer(networks, where), nfe)
+    except (CheckpointError, ValueError) as error:
+        raise EngineError("engine_not_loaded", str(error)) from error

@@ -1,0 +1,68 @@
+"""Which of the machine's addresses a connection offers, loopback included.
+
+aiortc leaves loopback out when it gathers addresses, so that a browser on the same machine cannot reach a server
+whose network is cut. Here each connection is told its addresses, on its own object: nothing global is touched.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any
+
+from aioice import Candidate, Connection
+from aioice.ice import get_host_addresses
+from aiortc import RTCPeerConnection
+
+LOOPBACK = "127.0.0.1"
+MAX_ADDRESSES = 8
+
+
+def local_addresses(listen_host: str) -> list[str]:
+    """Addresses worth offering to a peer that reached the server at `listen_host`.
+
+    Every interface's own, and loopback when the server listens there or when there is nothing else.
+    """
+    found = [address for address in get_host_addresses(use_ipv4=True, use_ipv6=True) if "%" not in address]
+    usable = [address for address in found if not ipaddress.ip_address(address).is_link_local]
+    usable.sort(key=lambda address: ipaddress.ip_address(address).version)
+    if is_loopback(listen_host) or not usable:
+        usable.insert(0, LOOPBACK)
+    return usable[:MAX_ADDRESSES]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host to listen on is reached from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def offer_addresses(peer: RTCPeerConnection, addresses: Sequence[str]) -> None:
+    """Make a peer connection gather host candidates on exactly these addresses.
+
+    Call it when its transceivers and data channel exist, before `setLocalDescription`.
+    """
+    for connection in _connections(peer):
+        gather = connection.get_component_candidates
+        connection.get_component_candidates = _gather_on(gather, list(addresses))  # type: ignore[method-assign]
+
+
+Gather = Callable[..., Coroutine[Any, Any, list[Candidate]]]
+
+
+def _gather_on(gather: Gather, own: list[str]) -> Gather:
+    async def gather_on_own(component: int, addresses: list[str], timeout: int = 5) -> list[Candidate]:
+        return await gather(component=component, addresses=own, timeout=timeout)
+
+    return gather_on_own
+
+
+def _connections(peer: RTCPeerConnection) -> Iterable[Connection]:
+    transports = [transceiver.receiver.transport for transceiver in peer.getTransceivers()]
+    if peer.sctp is not None:
+        transports.append(peer.sctp.transport)
+    return {id(t.transport._connection): t.transport._connection for t in transports}.values()

@@ -1,0 +1,137 @@
+"""The microphone's way in: aiortc track -> 48 kHz mono -> media timeline -> 16 kHz for the engine.
+
+In: the peer's audio track. Out: `Heard` chunks on one gapless timeline, the same moments at 16 kHz float32 (for
+the windower) and at 48 kHz int16 (for the pacer, which sends the speaker's own voice back beside the face).
+Everything runs on the event loop; a 20 ms packet costs some tens of microseconds. Decoding happens in aiortc's
+own thread before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import av
+import numpy as np
+from aiortc import MediaStreamTrack, RTCRtpReceiver
+from aiortc.jitterbuffer import JitterBuffer
+from aiortc.mediastreams import MediaStreamError
+
+from stream.clock import Clock
+from stream.engine_protocol import Float32Array
+from stream.timeline import RATE_HZ, Int16Array, Timeline
+
+TICK_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A piece of the media timeline.
+
+    Attributes:
+        arrived_s: the clock when it arrived.
+        voice: (n,) int16 at 48 kHz, contiguous with the piece before.
+        engine: (m,) float32 at 16 kHz in [-1, 1], contiguous with the piece before; m is near n / 3, the
+            resampler keeps the rest for the next piece.
+    """
+
+    arrived_s: float
+    voice: Int16Array
+    engine: Float32Array
+
+
+class EngineResampler:
+    """48 kHz int16 mono to the engine's rate in float32 mono; keeps its filter's state between calls."""
+
+    def __init__(self, rate_hz: int) -> None:
+        self._resampler = av.AudioResampler(format="flt", layout="mono", rate=rate_hz)
+
+    def push(self, pcm: Int16Array) -> Float32Array:
+        """Resample (n,) int16 at 48 kHz; returns (m,) float32."""
+        frame = av.AudioFrame.from_ndarray(pcm.reshape(1, -1), format="s16", layout="mono")
+        frame.sample_rate = RATE_HZ
+        parts = [part.to_ndarray().reshape(-1) for part in self._resampler.resample(frame)]
+        return np.concatenate(parts).astype(np.float32, copy=False) if parts else np.zeros(0, np.float32)
+
+
+class TrackReader:
+    """Turns the track's frames, whatever their rate and layout, into 48 kHz mono with 48 kHz timestamps."""
+
+    def __init__(self, track: MediaStreamTrack) -> None:
+        self._track = track
+        self._resampler: av.AudioResampler | None = None
+        self._source: tuple[int, str, str] | None = None
+
+    async def read(self) -> tuple[Int16Array, int] | None:
+        """The next packet as ((n,) int16, pts); None when the track has ended."""
+        try:
+            frame = await self._track.recv()
+        except MediaStreamError:
+            return None
+        if not isinstance(frame, av.AudioFrame):
+            return np.zeros(0, np.int16), 0
+        source = (frame.sample_rate, frame.format.name, frame.layout.name)
+        if self._resampler is None or source != self._source:
+            self._resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE_HZ)
+            self._source = source
+        pts = round((frame.pts or 0) * RATE_HZ / frame.sample_rate)
+        frame.pts = None
+        parts = [part.to_ndarray().reshape(-1) for part in self._resampler.resample(frame)]
+        return (np.concatenate(parts) if parts else np.zeros(0, np.int16)), pts
+
+
+class InboundAudio:
+    """One session's microphone. `hear_track` and `hear_clock` run as two tasks and feed the same timeline."""
+
+    def __init__(self, clock: Clock, engine_rate_hz: int) -> None:
+        self._clock = clock
+        self._resampler = EngineResampler(engine_rate_hz)
+        self.timeline = Timeline(clock.now())
+        self.packets = 0
+        self.last_packet_s = -math.inf
+
+    async def hear_track(self, track: MediaStreamTrack) -> AsyncIterator[Heard]:
+        """Everything the peer sends, until its track ends."""
+        reader = TrackReader(track)
+        while (packet := await reader.read()) is not None:
+            now_s = self._clock.now()
+            self.packets += 1
+            self.last_packet_s = now_s
+            for pcm in self.timeline.add(*packet, now_s):
+                yield self._heard(pcm, now_s)
+
+    async def hear_clock(self) -> AsyncIterator[Heard]:
+        """Silence wherever the microphone has stalled, for ever."""
+        due_s = self._clock.now()
+        while True:
+            due_s = max(due_s + TICK_S, self._clock.now())
+            await self._clock.sleep_until(due_s)
+            now_s = self._clock.now()
+            pcm = self.timeline.fill(now_s)
+            if pcm is not None:
+                yield self._heard(pcm, now_s)
+
+    def _heard(self, pcm: Int16Array, now_s: float) -> Heard:
+        return Heard(arrived_s=now_s, voice=pcm, engine=self._resampler.push(pcm))
+
+
+def shorten_jitter_buffer(receiver: RTCRtpReceiver) -> None:
+    """Give an audio receiver a 20 ms jitter buffer.
+
+    aiortc's own waits for 4 packets (80 ms), and after one loss its lag grows to 14 packets for good; with
+    capacity 4 and prefetch 1 a loss leaves a lag of 2, and the gap shows in the timestamps (aiortc #543).
+    """
+    name = "_RTCRtpReceiver__jitter_buffer"
+    if not hasattr(receiver, name):  # another aiortc: work with its default rather than fail
+        return
+    setattr(receiver, name, JitterBuffer(capacity=4, prefetch=1))
+
+
+async def discard(track: MediaStreamTrack) -> None:
+    """Read a track nobody wants, so that it does not queue in memory."""
+    try:
+        while True:
+            await track.recv()
+    except MediaStreamError:
+        return

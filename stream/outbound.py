@@ -1,0 +1,123 @@
+"""The tracks that leave: a `PictureTrack` and a `VoiceTrack` for aiortc, both counting the pacer's slots.
+
+In: the pacer's pictures and samples. Out: what aiortc's senders ask for with `recv()`, at the moment it is due,
+with pts from the slot's number: 90 kHz for video, 48 kHz in 20 ms frames for audio. Neither uses the wall clock of
+aiortc's own tracks. Encoding runs in the default executor; everything else on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from fractions import Fraction
+
+import av
+import numpy as np
+from aiortc import MediaStreamTrack
+from aiortc.mediastreams import MediaStreamError
+
+from stream.clock import Clock
+from stream.encoder import VIDEO_RATE_HZ, VIDEO_TIME_BASE, Vp8FrameEncoder
+from stream.pacer import Pacer
+from stream.pacing_stats import Picture
+from stream.timeline import RATE_HZ, Int16Array
+
+PACKET_SAMPLES = 960  # 20 ms
+ENCODE_LEAD_S = 0.010  # a picture is chosen and encoded this long before it is due
+KEYFRAME_REST_S = 0.4  # at most this often, whatever the peer asks
+
+
+class PictureTrack(MediaStreamTrack):
+    """Pictures as VP8 packets, or as frames for aiortc to encode when `encoder` is None (another codec)."""
+
+    kind = "video"
+
+    def __init__(self, pacer: Pacer, clock: Clock, fps: int, encoder: Vp8FrameEncoder | None) -> None:
+        super().__init__()
+        self._pacer = pacer
+        self._clock = clock
+        self._ticks_per_slot = VIDEO_RATE_HZ // fps
+        self._encoder = encoder
+        self._next_slot = 0
+        self._keyframe_wanted = True
+        self._keyframe_s = -math.inf
+        self._encode_ms: deque[float] = deque(maxlen=4 * fps)
+
+    def request_keyframe(self) -> None:
+        """The peer lost a picture: make one of the next a complete one."""
+        self._keyframe_wanted = True
+
+    def drain_encode_ms(self) -> list[float]:
+        """Encoding times in milliseconds since the last call."""
+        times = list(self._encode_ms)
+        self._encode_ms.clear()
+        return times
+
+    async def recv(self) -> av.VideoFrame | av.Packet:
+        """The next picture, at its due time."""
+        while True:
+            if self.readyState != "live":
+                raise MediaStreamError
+            await self._pacer.wait(self._next_slot, lead_s=ENCODE_LEAD_S)
+            slot = self._pacer.latest_slot(self._next_slot)
+            self._next_slot = slot + 1
+            picture = self._pacer.picture(slot)
+            data = await self._encoded(picture)
+            if data is None:
+                continue
+            await self._clock.sleep_until(self._pacer.due(slot))
+            self._pacer.sent_picture(picture)
+            return data
+
+    async def _encoded(self, picture: Picture) -> av.VideoFrame | av.Packet | None:
+        pts = picture.slot * self._ticks_per_slot
+        if self._encoder is None:
+            frame = av.VideoFrame.from_ndarray(picture.image, format="rgb24")
+            frame.pts = pts
+            frame.time_base = VIDEO_TIME_BASE
+            return frame
+        started_s = self._clock.now()
+        keyframe = self._keyframe_wanted and started_s - self._keyframe_s > KEYFRAME_REST_S
+        if keyframe:
+            self._keyframe_wanted = False
+            self._keyframe_s = started_s
+        packet = await asyncio.get_running_loop().run_in_executor(
+            None, self._encoder.encode, picture.image, pts, keyframe
+        )
+        self._encode_ms.append(1000 * (self._clock.now() - started_s))
+        return packet
+
+
+class VoiceTrack(MediaStreamTrack):
+    """The speaker's own voice, delayed to the frames it belongs to; 48 kHz mono, 20 ms at a time."""
+
+    kind = "audio"
+
+    def __init__(self, pacer: Pacer) -> None:
+        super().__init__()
+        self._pacer = pacer
+        self._sent_samples = 0
+
+    async def recv(self) -> av.AudioFrame:
+        """The next 20 ms, at their due time."""
+        if self.readyState != "live":
+            raise MediaStreamError
+        position = self._sent_samples / self._pacer.slot_samples
+        await self._pacer.wait(position)
+        pcm = self._samples(self._sent_samples, PACKET_SAMPLES)
+        frame = av.AudioFrame.from_ndarray(pcm.reshape(1, -1), format="s16", layout="mono")
+        frame.sample_rate = RATE_HZ
+        frame.pts = self._sent_samples
+        frame.time_base = Fraction(1, RATE_HZ)
+        self._sent_samples += PACKET_SAMPLES
+        self._pacer.sent_voice(position)
+        return frame
+
+    def _samples(self, start: int, count: int) -> Int16Array:
+        slot, within = divmod(start, self._pacer.slot_samples)
+        voice = self._pacer.voice(slot)
+        if within + count <= len(voice):
+            return voice[within : within + count]
+        rest = within + count - len(voice)
+        return np.concatenate([voice[within:], self._pacer.voice(slot + 1)[:rest]])

@@ -1,0 +1,261 @@
+"""One clock for the face and the voice that goes with it. Pure decisions plus `wait`; runs on the event loop.
+
+In: drawn frames by media frame index, and the microphone's own 48 kHz samples. Out: for every *slot* of 1/fps one
+picture and one slot's worth of voice.
+
+Slot n is due at `t0 + n / fps`; both tracks count slots from the same t0, so neither can start late or drift.
+A whole number, the *offset*, ties slots to media frames: slot n shows media frame n - offset and carries exactly
+that frame's samples. Before the first drawn frame there is no offset: the slots show the reference picture in
+silence. After that the voice never waits for the picture: a late frame is skipped and the last one held. Only the
+offset moves, by whole slots, and in quiet moments if it can: later when frames keep arriving late, earlier when
+they have had a slot to spare for seconds. That also absorbs two clocks that drift apart.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from stream.clock import Clock
+from stream.engine_protocol import UInt8Array
+from stream.pacing_stats import PacingStats, Picture
+from stream.timeline import RATE_HZ, Int16Array
+from stream.voice_buffer import VoiceBuffer, joined, loudness
+
+
+@dataclass(frozen=True, slots=True)
+class PacerConfig:
+    """Attributes:
+    margin_s: time between a first frame's arrival and its showing, at least.
+    guard_s: reserve that must remain when the delay is shortened.
+    quiet: loudness (0 … 1) below which a slot may be repeated or left out unheard.
+    patience_windows: windows late in a row after which the delay grows even in speech.
+    max_extra_slots: how far the delay may grow beyond the first one.
+    history_windows: arrivals over which the reserve is judged before shortening.
+    stall_s: a track this late means that the process stood still; the clock is moved on.
+    max_frames: frames kept; the oldest go first.
+    fade_frames: frames over which the reference picture turns into drawn ones.
+    """
+
+    margin_s: float = 0.02
+    guard_s: float = 0.03
+    quiet: float = 0.006
+    patience_windows: int = 3
+    max_extra_slots: int = 25
+    history_windows: int = 25
+    stall_s: float = 0.25
+    max_frames: int = 50
+    fade_frames: int = 4
+
+    def __post_init__(self) -> None:
+        for name in ("patience_windows", "history_windows", "max_frames"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"PacerConfig.{name} must be at least 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What was settled for one slot: its media frame (None before the first) and its voice.
+
+    `repeated` is True where the delay grows: the samples went out before, so the voice is silence.
+    """
+
+    index: int
+    media_frame: int | None
+    voice: Int16Array
+    repeated: bool
+
+
+class Pacer:
+    """One session's output clock.
+
+    Args:
+        clock: the time.
+        fps: frames a second; must divide 48000.
+        still: (H, W, 3) uint8 RGB, shown until the first drawn frame.
+        config: see `PacerConfig`.
+    """
+
+    def __init__(self, clock: Clock, fps: int, still: UInt8Array, config: PacerConfig | None = None) -> None:
+        if RATE_HZ % fps:
+            raise ValueError(f"fps must divide {RATE_HZ}, got {fps}")
+        self._clock = clock
+        self._config = config or PacerConfig()
+        self._fps = fps
+        self.slot_samples = RATE_HZ // fps
+        self._still = still
+        self._t0_s: float | None = None
+        self._offset: int | None = None
+        self._first_offset = 0
+        self._first_media = 0
+        self._voice = VoiceBuffer()
+        self._voice_next = 0  # media position after the slot settled last
+        self._voice_sent = 0  # media position up to which samples have been sent
+        self._muted = True  # the slot settled last was silence
+        self._frames: dict[int, UInt8Array] = {}
+        self._shown: tuple[int | None, UInt8Array] = (None, still)
+        self._slots: deque[Slot] = deque(maxlen=32)
+        self._reserves: deque[float] = deque(maxlen=self._config.history_windows)
+        self.stats = PacingStats(fps)
+
+    # -- time ---------------------------------------------------------------------------------------------
+
+    def due(self, slot: float) -> float:
+        """The clock's reading at which a slot (or a part of one) is due; starts the clock when first asked."""
+        if self._t0_s is None:
+            self._t0_s = self._clock.now()
+        return self._t0_s + slot / self._fps
+
+    async def wait(self, slot: float, lead_s: float = 0.0) -> None:
+        """Wait until `lead_s` before a slot is due; after a standstill of the process, move the clock on."""
+        late_s = self._clock.now() - self.due(slot)
+        if late_s > self._config.stall_s:
+            assert self._t0_s is not None
+            self._t0_s += late_s
+            self.stats.stalls += 1
+        await self._clock.sleep_until(self.due(slot) - lead_s)
+
+    def latest_slot(self, slot: int) -> int:
+        """The slot to show when it is `slot`'s turn: a later one when whole slots have already passed."""
+        passed = math.floor((self._clock.now() - self.due(slot)) * self._fps)
+        if passed > 0:
+            self.stats.missed_slots += passed
+        return slot + max(0, passed)
+
+    @property
+    def started(self) -> bool:
+        """Whether drawn frames are being shown."""
+        return self._offset is not None
+
+    def deadline(self, media_frame: int) -> float | None:
+        """When a media frame is due to be shown; None before the first one was drawn."""
+        return None if self._offset is None else self.due(media_frame + self._offset)
+
+    # -- in -----------------------------------------------------------------------------------------------
+
+    def push_voice(self, pcm: Int16Array, arrived_s: float) -> None:
+        """Append (n,) int16 of the media timeline at 48 kHz; keeps 4 s, older ones go."""
+        self.stats.note_arrival(self._voice.end_samples, len(pcm), self.slot_samples, arrived_s)
+        self._voice.push(pcm)
+
+    def push_frames(self, first_frame: int, frames: UInt8Array) -> None:
+        """Take drawn frames (n, H, W, 3) of media frames first_frame …; late ones count as reserve below zero."""
+        now_s = self._clock.now()
+        for index, image in enumerate(frames):
+            self._frames[first_frame + index] = image
+        while len(self._frames) > self._config.max_frames:
+            del self._frames[min(self._frames)]
+            self.stats.dropped_frames += 1
+        if self._offset is None:
+            at_slot = math.ceil((now_s + self._config.margin_s - self.due(0)) * self._fps - 1e-9)
+            if self._slots:
+                at_slot = max(at_slot, self._slots[-1].index + 1)
+            self._offset = self._first_offset = at_slot - first_frame
+            self._first_media = first_frame
+            self._voice_next = self._voice_sent = first_frame * self.slot_samples
+        self._reserves.append(self.due(first_frame + self._offset) - now_s)
+
+    # -- out ----------------------------------------------------------------------------------------------
+
+    def voice(self, slot: int) -> Int16Array:
+        """The samples of a slot, (slot_samples,) int16; settles the slot if nobody has."""
+        return self._settled(slot).voice
+
+    def picture(self, slot: int) -> Picture:
+        """The picture of a slot; settles the slot if nobody has."""
+        media = self._settled(slot).media_frame
+        if media is None:
+            return Picture(slot, None, False, self._still)
+        ready = [index for index in self._frames if index <= media]
+        newest = max(ready, default=None)
+        for index in ready:
+            image = self._frames.pop(index)
+            if index == newest:
+                self._shown = (index, self._faded_in(index, image))
+        self.stats.dropped_frames += max(0, len(ready) - 1)
+        self.stats.note_picture(media, self._shown[0], newest is not None)
+        return Picture(slot, self._shown[0], newest is not None, self._shown[1])
+
+    def sent_picture(self, picture: Picture) -> None:
+        """The video track hands `picture` over for sending, now."""
+        slot = self._settled(picture.slot)
+        voice_frame = None if slot.repeated else slot.media_frame
+        late_s = self._clock.now() - self.due(picture.slot)
+        self.stats.note_sent(self._clock.now(), late_s, voice_frame, picture)
+
+    def sent_voice(self, slot: float) -> None:
+        """The audio track hands the samples of `slot` (or its second half) over for sending, now."""
+        self.stats.note_voice_sent(self._clock.now() - self.due(slot))
+
+    # -- decisions ----------------------------------------------------------------------------------------
+
+    def _settled(self, index: int) -> Slot:
+        for slot in reversed(self._slots):
+            if slot.index == index:
+                return slot
+        if self._slots and index < self._slots[-1].index:  # long gone: nothing may be decided about it now
+            return Slot(index, None, np.zeros(self.slot_samples, dtype=np.int16), repeated=True)
+        slot = self._settle(index)
+        self._slots.append(slot)
+        return slot
+
+    def _settle(self, index: int) -> Slot:
+        if self._offset is None or index - self._offset < self._first_media:
+            return Slot(index, None, np.zeros(self.slot_samples, dtype=np.int16), repeated=False)
+        media = index - self._offset
+        upcoming = self._voice.read(media * self.slot_samples, self.slot_samples)
+        move = self._wanted_move(media, quiet=loudness(upcoming) < self._config.quiet)
+        if move:
+            self._offset += move
+            moved = [reserve + move / self._fps for reserve in self._reserves]
+            self._reserves = deque(moved, maxlen=self._reserves.maxlen)
+            self.stats.moves += 1
+            media = index - self._offset
+        return self._with_voice(index, media)
+
+    def _with_voice(self, index: int, media: int) -> Slot:
+        """The slot's samples: the media's own, silence where they were sent before, no step at any joint."""
+        start = media * self.slot_samples
+        if not self._voice.has(start, self.slot_samples):
+            self.stats.missing_voice_slots += 1
+        repeated = start < self._voice_sent
+        pcm = (
+            np.zeros(self.slot_samples, np.int16) if repeated else self._voice.read(start, self.slot_samples)
+        )
+        if start != self._voice_next:
+            pcm = joined(self._voice.read(self._voice_next, self.slot_samples), pcm)
+        elif self._muted and not repeated:
+            pcm = joined(np.zeros_like(pcm), pcm)
+        self._muted = repeated
+        self._voice_next = start + self.slot_samples
+        self._voice_sent = max(self._voice_sent, self._voice_next)
+        return Slot(index, media, pcm, repeated)
+
+    def _wanted_move(self, media: int, quiet: bool) -> int:
+        """Slots by which the delay should grow (positive) or shrink (-1) at this slot."""
+        config = self._config
+        assert self._offset is not None
+        recent = list(self._reserves)
+        if not recent:
+            return 0
+        slot_s = 1 / self._fps
+        reserve = min(recent) if len(recent) < 4 else sorted(recent)[1]  # one straggler is forgiven
+        if reserve < 0:
+            impatient = len(recent) >= config.patience_windows and max(recent[-config.patience_windows :]) < 0
+            room = config.max_extra_slots - (self._offset - self._first_offset)
+            wanted = min(math.ceil(-reserve / slot_s), room)
+            return max(wanted, 0) if quiet or impatient else 0
+        enough = len(recent) == config.history_windows and reserve > slot_s + config.guard_s
+        return -1 if enough and quiet and media + 1 in self._frames else 0
+
+    def _faded_in(self, index: int, image: UInt8Array) -> UInt8Array:
+        """The first drawn frames melt out of the reference picture."""
+        step = index - self._first_media + 1
+        if step > self._config.fade_frames or image.shape != self._still.shape:
+            return image
+        share = step / (self._config.fade_frames + 1)
+        mixed = self._still.astype(np.float32) * (1.0 - share) + image.astype(np.float32) * share
+        return (mixed + 0.5).astype(np.uint8)

@@ -1,0 +1,196 @@
+"""`fada serve`: load the engine, open the port, print the address, run until Ctrl-C.
+
+In: command-line options. Out: a running server; exit code 0 after a clean stop, 1 if it could not run, 2 for
+options that make no sense.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+
+from stream.app import ServerConfig, create_app
+from stream.engine_protocol import Engine
+from stream.errors import StreamError
+
+SUMMARY = "serve the live avatar: open a page, speak, and a face speaks with you"
+
+AVATARS = Path(__file__).resolve().parent.parent / "avatars"
+STOP_WITHIN_S = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `fada serve`."""
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8080, help="port; 0 takes a free one (default: %(default)s)")
+    parser.add_argument("--preset", default="small", help="networks to load (default: %(default)s)")
+    parser.add_argument("--nfe", type=int, default=None, help="evaluations per window (default: the preset's)")
+    parser.add_argument("--device", default=None, help="cpu or cuda (default: cuda where there is one)")
+    parser.add_argument(
+        "--backend", default="auto", help="auto, torch-bf16, torch-fp32 or onnx (default: %(default)s)"
+    )
+    parser.add_argument("--max-sessions", type=int, default=2, help="callers at a time (default: %(default)s)")
+    parser.add_argument("--avatars", type=Path, default=AVATARS, help="folder of faces with index.json")
+    parser.add_argument(
+        "--ice-server",
+        action="append",
+        default=[],
+        metavar="URL[,USER,PASSWORD]",
+        help="STUN or TURN server for callers behind a NAT; none by default; may be repeated",
+    )
+    parser.add_argument("--verbose", action="store_true", help="log every request and session")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve with the project's own engine."""
+
+    def load() -> Engine:
+        from stream.engine import load_engine  # torch is imported here, on the engine's own thread
+
+        return load_engine(args.preset, args.nfe, args.device, args.backend)
+
+    return serve(args, load)
+
+
+def serve(args: argparse.Namespace, load: Callable[[], Engine]) -> int:
+    """Serve with any engine.
+
+    Returns:
+        The exit code.
+    """
+    logging.basicConfig(
+        level=logging.INFO if args.verbose else logging.WARNING, format="%(asctime)s %(name)s: %(message)s"
+    )
+    logging.getLogger("aioice").setLevel(logging.WARNING)
+    problem = _wrong_option(args)
+    if problem:
+        return _fail(problem, 2)
+    try:
+        config = ServerConfig(
+            avatars=args.avatars,
+            host=args.host,
+            max_sessions=args.max_sessions,
+            ice_servers=tuple(read_ice_server(text) for text in args.ice_server),
+        )
+        app = create_app(config, load)
+        listener = open_port(args.host, args.port)
+    except (StreamError, ValueError, OSError) as error:
+        return _fail(str(error), 1)
+    with contextlib.closing(listener):
+        server = _AnnouncedServer(
+            uvicorn.Config(
+                app,
+                log_level="info" if args.verbose else "warning",
+                timeout_graceful_shutdown=STOP_WITHIN_S,
+                server_header=False,
+            ),
+            page_address(args.host, listener.getsockname()[1]),
+        )
+        # uvicorn raises the signal again once it has stopped; for Ctrl-C that is the ordinary end.
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[listener])
+    return _fail(server.problem, 1) if server.problem else 0
+
+
+class _AnnouncedServer(uvicorn.Server):
+    """Prints the address once sessions can start, and stops if the engine cannot be loaded."""
+
+    def __init__(self, config: uvicorn.Config, address: str) -> None:
+        super().__init__(config)
+        self.problem = ""
+        self._address = address
+        self._announcing: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        print("Loading the networks ...", file=sys.stderr, flush=True)
+        self._announcing = asyncio.create_task(self._announce())
+
+    async def _announce(self) -> None:
+        state = self.config.app.state.server  # type: ignore[union-attr]
+        await state.loaded.wait()
+        if state.load_error is not None:
+            self.problem = state.load_error.message
+            self.should_exit = True
+        else:
+            print(f"Fada Live is ready: {self._address}  (Ctrl-C stops it)", flush=True)
+
+
+def open_port(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        OSError: with one sentence, when the port is taken or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(128)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise OSError(_port_problem(host, port, error)) from error
+    listener.setblocking(False)
+    return listener
+
+
+def _port_problem(host: str, port: int, error: Exception) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.EADDRINUSE:
+        return f"Port {port} on {host} is taken by another program; stop it or choose another with --port."
+    if number == errno.EACCES:
+        return f"Port {port} needs more rights than this account has; choose one above 1023 with --port."
+    if number == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        return f"{host} is not an address of this machine; try --host 127.0.0.1 or --host 0.0.0.0."
+    return f"Cannot listen on {host}:{port}: {error}."
+
+
+def page_address(host: str, port: int) -> str:
+    """The address to open in a browser."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{shown}:{port}"
+
+
+def read_ice_server(text: str) -> tuple[str, str | None, str | None]:
+    """`stun:host:port` or `turn:host:port,user,password`.
+
+    Raises:
+        ValueError: another form.
+    """
+    parts = text.split(",", 2)
+    url = parts[0].strip()
+    stun = url.startswith(("stun:", "stuns:")) and len(parts) == 1
+    turn = url.startswith(("turn:", "turns:")) and len(parts) == 3
+    if not (stun or turn):
+        raise ValueError(f"Expected --ice-server stun:HOST:PORT or turn:HOST:PORT,USER,PASSWORD, got {url!r}.")
+    return (url, parts[1], parts[2]) if turn else (url, None, None)
+
+
+def _wrong_option(args: argparse.Namespace) -> str:
+    if not 0 <= args.port <= 65535:
+        return f"Expected --port between 0 and 65535, got {args.port}."
+    if args.max_sessions < 1:
+        return f"Expected --max-sessions of at least 1, got {args.max_sessions}."
+    if args.nfe is not None and args.nfe < 1:
+        return f"Expected --nfe of at least 1, got {args.nfe}."
+    try:
+        for text in args.ice_server:
+            read_ice_server(text)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _fail(sentence: str, code: int) -> int:
+    print(f"fada serve: {sentence}", file=sys.stderr)
+    return code

@@ -1,0 +1,382 @@
+"""One caller: owns everything that exists because of them, and frees it when they leave.
+
+    NEW -> CONNECTING -> LIVE -> DRAINING -> CLOSED
+
+In: a checked offer and a seat. Out: an answer, then media until somebody ends it. All tasks of a session run under
+one TaskGroup inside `run`; nothing of it outlives `run`. Event loop only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import logging
+import math
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from aiortc import RTCDataChannel
+
+from stream.avatars_catalogue import Avatar, AvatarCatalogue
+from stream.channel import Channel, read_controls
+from stream.clock import Clock
+from stream.encoder import Vp8FrameEncoder, suitable_bit_rate
+from stream.engine_protocol import Controls, EngineSpec, UInt8Array
+from stream.errors import EngineError, StreamError
+from stream.images import fit
+from stream.inbound import Heard, InboundAudio
+from stream.metrics import Metrics, StageTimes
+from stream.outbound import PictureTrack, VoiceTrack
+from stream.pacer import Pacer
+from stream.peer import IceConfig, Peer
+from stream.scheduler import Drawn, EngineStream, Scheduler, Seat
+from stream.signalling import OfferRequest
+from stream.voice_buffer import loudness
+from stream.windower import Windower
+
+logger = logging.getLogger(__name__)
+
+PROTOCOL = 1
+CONNECT_WITHIN_S = 15.0
+PEER_GONE_S = 3.0
+CLOSE_WITHIN_S = 5.0
+WATCH_S = 0.25
+STATS_S = 1.0
+SPEAKING_LOUDNESS = 0.01
+SPEAKING_HOLD_S = 0.4
+
+
+class SessionState(enum.Enum):
+    """Where a session is in its life."""
+
+    NEW = "new"
+    CONNECTING = "connecting"
+    LIVE = "live"
+    DRAINING = "draining"
+    CLOSED = "closed"
+
+
+_NEXT: dict[SessionState, tuple[SessionState, ...]] = {
+    SessionState.NEW: (SessionState.CONNECTING, SessionState.DRAINING),
+    SessionState.CONNECTING: (SessionState.LIVE, SessionState.DRAINING),
+    SessionState.LIVE: (SessionState.DRAINING,),
+    SessionState.DRAINING: (SessionState.CLOSED,),
+    SessionState.CLOSED: (),
+}
+
+
+class IllegalTransition(RuntimeError):
+    """A session was asked to go somewhere it cannot go from where it is."""
+
+
+class _Ended(Exception):
+    """Raised inside the TaskGroup to end it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionParts:
+    """What a session uses and does not own."""
+
+    scheduler: Scheduler
+    catalogue: AvatarCatalogue
+    clock: Clock
+    metrics: Metrics
+    ice: IceConfig
+
+
+class Session:
+    """See the module's docstring.
+
+    Args:
+        parts: the server's shared parts.
+        seat: this session's place; released when it closes.
+        request: the checked offer.
+        avatar: the face asked for.
+        picture: its picture, (S, S, 3) uint8 RGB.
+    """
+
+    def __init__(
+        self, parts: SessionParts, seat: Seat, request: OfferRequest, avatar: Avatar, picture: UInt8Array
+    ) -> None:
+        self.id = secrets.token_hex(8)
+        self.state = SessionState.NEW
+        self.reason = ""
+        self._parts = parts
+        self._clock = parts.clock
+        self._seat = seat
+        self._request = request
+        self._avatar = avatar
+        self._picture = picture
+        self._spec: EngineSpec = parts.scheduler.spec
+        self._controls = Controls(request.audio_scale, request.reference_scale)
+        self._peer = Peer(parts.ice, self._on_peer_state, self._on_channel)
+        still = fit(picture, self._spec.width, self._spec.height)
+        self._pacer = Pacer(self._clock, self._spec.fps, still)
+        self._voice = VoiceTrack(self._pacer)
+        self._pictures: PictureTrack | None = None
+        self._inbound: InboundAudio | None = None
+        self._windower = Windower(self._spec)
+        self._stream: EngineStream | None = None
+        self._channel: Channel | None = None
+        self._stages = StageTimes()
+        self._connected = asyncio.Event()
+        self._ending = asyncio.Event()
+        self._wanted_avatar: asyncio.Queue[Avatar] = asyncio.Queue(maxsize=1)
+        self._last_message_s = -math.inf
+        self._spoke_s = -math.inf
+        self._dropped_windows = 0
+        parts.metrics.sessions.labels(self.state.value).inc()
+
+    # -- life ---------------------------------------------------------------------------------------------
+
+    async def answer(self) -> dict[str, str]:
+        """Answer the offer; NEW -> CONNECTING. The caller must call `run` afterwards, also when this raises."""
+        self._go(SessionState.CONNECTING)
+        description = await self._peer.answer(self._request.sdp, self._voice, self._make_pictures)
+        return {"sdp": description.sdp, "type": description.type, "session_id": self.id}
+
+    async def run(self) -> None:
+        """Live until the peer leaves, something fails or `end` is called; then free everything."""
+        try:
+            if not self._ending.is_set():
+                await self._live()
+        finally:
+            await self._close()
+
+    def end(self, reason: str) -> None:
+        """Ask the session to end; the first reason counts."""
+        if not self._ending.is_set():
+            self.reason = reason
+            self._ending.set()
+
+    async def _live(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._until_ended())
+                group.create_task(self._connect())
+                group.create_task(self._draw())
+                group.create_task(self._watch())
+                await self._connected.wait()
+                self._inbound = InboundAudio(self._clock, self._spec.sample_rate_hz)
+                assert self._peer.microphone is not None
+                group.create_task(self._listen(self._inbound.hear_track(self._peer.microphone)))
+                group.create_task(self._listen(self._inbound.hear_clock()))
+        except* _Ended:
+            pass
+        except* StreamError as group_error:
+            error = group_error.exceptions[0]
+            assert isinstance(error, StreamError)
+            self._tell("error", error.as_json())
+            self.end(error.code)
+        except* Exception:
+            logger.exception("session %s failed", self.id)
+            self._tell("error", {"error": "internal", "message": "This session failed; press Start again."})
+            self.end("internal")
+
+    async def _close(self) -> None:
+        self.end("cancelled")
+        self._go(SessionState.DRAINING)
+        try:
+            if self._stream is not None:
+                self._stream.close()
+            self._voice.stop()
+            if self._pictures is not None:
+                self._pictures.stop()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_WITHIN_S):
+                    await self._peer.close()
+        except Exception:
+            logger.exception("session %s did not close cleanly", self.id)
+        finally:
+            self._seat.release()
+            self._go(SessionState.CLOSED)
+            self._parts.metrics.sessions.labels(SessionState.CLOSED.value).dec()
+            self._parts.metrics.closed.labels(self.reason).inc()
+            self._stream = self._channel = self._inbound = None
+            logger.info("session %s closed: %s", self.id, self.reason)
+
+    def _go(self, state: SessionState) -> None:
+        if state not in _NEXT[self.state]:
+            raise IllegalTransition(f"a session cannot go from {self.state.value} to {state.value}")
+        self._parts.metrics.sessions.labels(self.state.value).dec()
+        self.state = state
+        self._parts.metrics.sessions.labels(state.value).inc()
+
+    # -- tasks --------------------------------------------------------------------------------------------
+
+    async def _until_ended(self) -> None:
+        await self._ending.wait()
+        raise _Ended
+
+    async def _connect(self) -> None:
+        try:
+            async with asyncio.timeout(CONNECT_WITHIN_S):
+                await self._connected.wait()
+        except TimeoutError:
+            self.end("connect_timeout")
+            return
+        self._go(SessionState.LIVE)
+        logger.info("session %s is live", self.id)
+
+    async def _draw(self) -> None:
+        """Open the engine's stream, then change faces when asked."""
+        scheduler = self._parts.scheduler
+        started_s = self._clock.now()
+        state = await scheduler.open_state(self._picture, self._request.seed)
+        self._stages.note("open", 1000 * (self._clock.now() - started_s))
+        self._stream = scheduler.add_stream(state, self)
+        self._stream.controls = self._controls
+        while True:
+            avatar = await self._wanted_avatar.get()
+            picture = await asyncio.to_thread(self._parts.catalogue.load, avatar)
+            state = await scheduler.open_state(picture, self._request.seed)
+            self._stream.restart(state)
+            self._avatar = avatar
+            self._tell("notice", {"avatar": avatar.id})
+
+    async def _listen(self, source: AsyncIterator[Heard]) -> None:
+        async for heard in source:
+            self._pacer.push_voice(heard.voice, heard.arrived_s)
+            if loudness(heard.voice) > SPEAKING_LOUDNESS:
+                self._spoke_s = heard.arrived_s
+            for window in self._windower.push(heard.engine):
+                if self._stream is not None:  # before that the picture stands still anyway
+                    due_s = self._pacer.deadline(window.first_frame)
+                    self._stream.submit(window, due_s or heard.arrived_s + 2 * self._spec.hop_s)
+
+    async def _watch(self) -> None:
+        """Notice a dead peer, and report once a second."""
+        due_s = stats_s = self._clock.now()
+        while True:
+            due_s = max(due_s + WATCH_S, self._clock.now())
+            await self._clock.sleep_until(due_s)
+            now_s = self._clock.now()
+            if self._channel is not None and self._inbound is not None:
+                if now_s - max(self._last_message_s, self._inbound.last_packet_s) > PEER_GONE_S:
+                    self.end("peer_gone")
+            if now_s - stats_s >= STATS_S:
+                stats_s = now_s
+                self._report(now_s)
+
+    # -- what others tell it ------------------------------------------------------------------------------
+
+    def on_drawn(self, drawn: Drawn) -> None:
+        """The scheduler drew a window."""
+        metrics = self._parts.metrics
+        now_s = self._clock.now()
+        for stage, took_s in (
+            ("queue", drawn.started_s - drawn.submitted_s),
+            ("engine", drawn.finished_s - drawn.started_s),
+            ("return", now_s - drawn.finished_s),
+        ):
+            metrics.stage.labels(stage).observe(took_s)
+            self._stages.note(stage, 1000 * took_s)
+        for stage, took_ms in drawn.timings_ms.items():
+            metrics.stage.labels(f"engine_{stage}").observe(took_ms / 1000)
+            self._stages.note(f"engine_{stage}", took_ms)
+        metrics.windows.inc()
+        self._pacer.push_frames(drawn.first_frame, drawn.frames)
+
+    def on_dropped(self, first_frame: int) -> None:
+        """The scheduler dropped a window from this session's full queue."""
+        self._dropped_windows += 1
+        self._parts.metrics.dropped_windows.inc()
+
+    def on_failed(self, error: EngineError) -> None:
+        """The engine failed on this session."""
+        self._tell("error", error.as_json())
+        self.end(error.code)
+
+    def _on_peer_state(self, state: str) -> None:
+        if state == "connected":
+            self._connected.set()
+        elif state in ("failed", "closed"):
+            self.end("peer_left" if state == "closed" else "connection_failed")
+
+    def _on_channel(self, channel: RTCDataChannel) -> None:
+        self._last_message_s = self._clock.now()
+        self._channel = Channel(channel, self._on_message)
+        self._tell(
+            "hello",
+            {
+                "protocol": PROTOCOL,
+                "session_id": self.id,
+                "avatar": self._avatar.id,
+                "fps": self._spec.fps,
+                "width": self._spec.width,
+                "height": self._spec.height,
+                "hop_ms": round(1000 * self._spec.hop_s),
+            },
+        )
+
+    def _on_message(self, kind: str, fields: dict[str, Any]) -> None:
+        self._last_message_s = self._clock.now()
+        if kind == "bye":
+            self.end("bye")
+        elif kind == "controls":
+            try:
+                self._controls = read_controls(fields, self._controls)
+            except ValueError as error:
+                self._tell("notice", {"error": "bad_controls", "message": f"{error}."})
+                return
+            if self._stream is not None:
+                self._stream.controls = self._controls
+        elif kind == "avatar":
+            try:
+                self._wanted_avatar.put_nowait(self._parts.catalogue.find(str(fields.get("id"))))
+            except StreamError as error:
+                self._tell("notice", error.as_json())
+            except asyncio.QueueFull:
+                self._tell("notice", {"error": "busy", "message": "A change of avatar is still under way."})
+
+    # -- small things -------------------------------------------------------------------------------------
+
+    def _make_pictures(self, codec: str) -> PictureTrack:
+        spec = self._spec
+        encoder = None
+        if codec.lower() == "video/vp8":
+            bit_rate = suitable_bit_rate(spec.width, spec.height, spec.fps)
+            encoder = Vp8FrameEncoder(spec.width, spec.height, spec.fps, bit_rate)
+        self._pictures = PictureTrack(self._pacer, self._clock, spec.fps, encoder)
+        return self._pictures
+
+    def _tell(self, kind: str, fields: dict[str, Any]) -> None:
+        if self._channel is not None:
+            self._channel.send(kind, fields)
+
+    def _report(self, now_s: float) -> None:
+        metrics, scheduler = self._parts.metrics, self._parts.scheduler
+        pacing = self._pacer.stats
+        latencies_s, skews_s = pacing.drain()
+        for latency_s in latencies_s:
+            metrics.latency.observe(latency_s)
+        for skew_s in skews_s:
+            metrics.skew.observe(skew_s)
+        metrics.busy.set(scheduler.effort.busy_share(now_s))
+        metrics.nfe.set(scheduler.effort.nfe or 0)
+        if self._pictures is not None:
+            for took_ms in self._pictures.drain_encode_ms():
+                metrics.stage.labels("encode").observe(took_ms / 1000)
+                self._stages.note("encode", took_ms)
+        report = pacing.report(now_s)
+        self._tell(
+            "stats",
+            {
+                "state": self.state.value,
+                "fps": report.fps,
+                "latency_ms": report.latency_ms,
+                "skew_ms": report.skew_ms,
+                "skew_p95_ms": report.skew_p95_ms,
+                "dropped": report.dropped_frames + self._dropped_windows * self._spec.hop_frames,
+                "held": report.held_frames,
+                "moves": report.moves,
+                "speaking": now_s - self._spoke_s < SPEAKING_HOLD_S,
+                "drawing": self._pacer.started,
+                "nfe": scheduler.effort.nfe,
+                "busy": round(scheduler.effort.busy_share(now_s), 3),
+                "stages": self._stages.summary(),
+            },
+        )

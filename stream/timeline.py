@@ -1,0 +1,151 @@
+"""Lays the microphone's packets on one gapless media timeline. Pure numpy; runs on the event loop.
+
+In: 48 kHz mono chunks with the sender's timestamp and the moment of arrival. Out: contiguous 48 kHz chunks, in
+order, starting at sample 0 when the session starts. Lost packets become short silence; a microphone that stalls
+becomes silence fed by the clock, so that the face goes on living; packets that come later than that are dropped.
+
+The position on this timeline is *media time*, the only clock that windows, frames and returned audio know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Int16Array = npt.NDArray[np.int16]
+
+RATE_HZ = 48_000
+FADE_SAMPLES = 240  # 5 ms: an edge shorter than this clicks
+MIRROR_SAMPLES = 960  # 20 ms: what covers the start of a gap
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineConfig:
+    """Attributes:
+    stall_s: how far behind real time the microphone may fall before silence takes its place.
+    max_gap_s: a jump of the sender's timestamps beyond this is a new start, not a loss.
+    late_s: packets that stay late for this long mean that the sender paused; the timeline follows it.
+    baseline_rise: seconds a second by which the least delay seen is forgotten (follows a slower clock).
+    """
+
+    stall_s: float = 0.1
+    max_gap_s: float = 1.0
+    late_s: float = 0.15
+    baseline_rise: float = 1e-3
+
+    def __post_init__(self) -> None:
+        for name in ("stall_s", "max_gap_s", "late_s", "baseline_rise"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"TimelineConfig.{name} must be positive, got {getattr(self, name)}")
+
+
+class Timeline:
+    """One session's media time.
+
+    Args:
+        start_s: the clock's reading at which media time is 0.
+        config: see `TimelineConfig`.
+    """
+
+    def __init__(self, start_s: float, config: TimelineConfig | None = None) -> None:
+        self._config = config or TimelineConfig()
+        self._length = 0  # samples given out
+        self._shift: int | None = None  # media position = sender's position + shift
+        self._baseline_s = start_s  # clock reading at which media time 0 was spoken, at the least delay seen
+        self._baseline_at_s = start_s
+        self._late_since_s: float | None = None
+        self._tail: Int16Array = np.zeros(0, dtype=np.int16)  # last samples given out, for concealment
+        self._silent = True  # the timeline ends in silence, so what follows is faded in
+        self.concealed_samples = 0
+        self.late_samples = 0
+        self.restarts = 0
+
+    @property
+    def length_samples(self) -> int:
+        """Samples given out so far: the timeline's end."""
+        return self._length
+
+    def add(self, pcm: Int16Array, pts: int, now_s: float) -> list[Int16Array]:
+        """Place one packet.
+
+        Args:
+            pcm: (n,) int16 at 48 kHz.
+            pts: the sender's position of its first sample, 48 kHz.
+            now_s: moment of arrival.
+
+        Returns:
+            Contiguous chunks, oldest first: concealment for a gap, if any, then the packet.
+        """
+        if len(pcm) == 0:
+            return []
+        if self._shift is None or abs(pts + self._shift - self._length) > self._config.max_gap_s * RATE_HZ:
+            self._restart(pts, len(pcm), now_s)
+        if pts + self._position_shift < self._length and self._sender_paused(now_s):
+            self._restart(pts, len(pcm), now_s)
+        gap = pts + self._position_shift - self._length
+        if gap < 0:
+            dropped = min(-gap, len(pcm))
+            self.late_samples += dropped
+            pcm = pcm[dropped:]
+        else:
+            self._late_since_s = None
+            self._note_delay(self._length + gap + len(pcm), now_s)
+        chunks = [self._conceal(gap)] if gap > 0 else []
+        if len(pcm):
+            chunks.append(self._fade_in(pcm) if self._silent else pcm)
+            self._silent = False
+            self._tail = chunks[-1][-MIRROR_SAMPLES:]
+            self._length += len(pcm)
+        return chunks
+
+    def fill(self, now_s: float) -> Int16Array | None:
+        """Silence that brings a stalled timeline back within `stall_s` of real time; None if it is not late."""
+        behind = self._expected(now_s - self._config.stall_s) - self._length
+        return self._conceal(behind) if behind >= RATE_HZ // 100 else None
+
+    @property
+    def _position_shift(self) -> int:
+        assert self._shift is not None
+        return self._shift
+
+    def _restart(self, pts: int, count: int, now_s: float) -> None:
+        """Put a packet at the present, whatever the sender's numbers say, so that no delay is added for good."""
+        self._shift = max(self._length, self._expected(now_s) - count) - pts
+        self.restarts += 1
+        self._late_since_s = None
+
+    def _sender_paused(self, now_s: float) -> bool:
+        """Whether packets whose place is taken have been coming for too long to be a burst."""
+        if self._late_since_s is None:
+            self._late_since_s = now_s
+        return now_s - self._late_since_s >= self._config.late_s
+
+    def _expected(self, now_s: float) -> int:
+        return int((now_s - self._baseline(now_s)) * RATE_HZ)
+
+    def _note_delay(self, end: int, now_s: float) -> None:
+        self._baseline_s = min(self._baseline(now_s), now_s - end / RATE_HZ)
+        self._baseline_at_s = now_s
+
+    def _baseline(self, now_s: float) -> float:
+        return self._baseline_s + self._config.baseline_rise * max(0.0, now_s - self._baseline_at_s)
+
+    def _conceal(self, count: int) -> Int16Array:
+        """Samples for a gap: the last 20 ms mirrored (no step at the joint) and faded, then silence."""
+        gap = np.zeros(count, dtype=np.int16)
+        mirrored = self._tail[::-1][:count]
+        gap[: len(mirrored)] = (mirrored * np.linspace(1.0, 0.0, len(mirrored))).astype(np.int16)
+        self._tail = gap[:0]
+        self._silent = True
+        self._length += count
+        self.concealed_samples += count
+        return gap
+
+    @staticmethod
+    def _fade_in(pcm: Int16Array) -> Int16Array:
+        edge = min(FADE_SAMPLES, len(pcm))
+        faded = pcm.copy()
+        faded[:edge] = (pcm[:edge] * np.linspace(0.0, 1.0, edge, endpoint=False)).astype(np.int16)
+        return faded

@@ -1,0 +1,1 @@
+"""The call page in a real Chromium against the real server."""

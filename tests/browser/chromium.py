@@ -1,0 +1,65 @@
+"""The system's Chromium, with a WAV file for a microphone and nothing that reaches for the network.
+
+In: how the microphone shall behave. Out: a Playwright browser.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+from playwright.sync_api import Browser, BrowserType
+
+PROGRAMS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+_QUIET_FLAGS: Final = (
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-domain-reliability",
+    "--disable-sync",
+    "--metrics-recording-only",
+    "--no-first-run",
+    "--no-pings",
+)
+_CALL_FLAGS: Final = (
+    "--use-fake-device-for-media-stream",
+    "--allow-loopback-in-peer-connection",
+    "--disable-features=WebRtcHideLocalIpsWithMdns,OptimizationHints,MediaRouter",
+    "--host-resolver-rules=MAP fada.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+)
+
+
+def find_chromium() -> str:
+    """Path of a Chromium or Chrome; CHROMIUM names another one.
+
+    Raises:
+        FileNotFoundError: none is installed.
+    """
+    named = os.environ.get("CHROMIUM")
+    found = named or next((path for path in map(shutil.which, PROGRAMS) if path), None)
+    if found is None or not Path(found).exists():
+        raise FileNotFoundError(
+            f"the browser tests need Chromium, expected one of {', '.join(PROGRAMS)} on PATH and found none; "
+            "install it (Debian: apt-get install chromium) or name it in the CHROMIUM variable"
+        )
+    return found
+
+
+def launch(playwright: BrowserType, voice: Path | None, *, refuse_microphone: bool = False) -> Browser:
+    """Starts a headless browser.
+
+    Args:
+        playwright: `sync_playwright().chromium`.
+        voice: WAV file that is the microphone; the browser's own beeps if None.
+        refuse_microphone: every question for permission is answered with no.
+    """
+    flags = [*_QUIET_FLAGS, *_CALL_FLAGS]
+    flags.append("--deny-permission-prompts" if refuse_microphone else "--use-fake-ui-for-media-stream")
+    if voice is not None:
+        flags.append(f"--use-file-for-fake-audio-capture={voice}")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        flags.append("--no-sandbox")  # Chromium's sandbox refuses to run as root
+    return playwright.launch(executable_path=find_chromium(), args=flags)

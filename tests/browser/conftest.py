@@ -1,0 +1,170 @@
+"""Fixtures of the browser tests: a server, a browser, a page that tells on itself.
+
+Playwright's own loop occupies the thread, so the browser lives no longer than a module: the asyncio tests
+of other modules find the thread free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, ViewportSize, sync_playwright
+
+from tests.browser.chromium import find_chromium, launch
+from tests.browser.servers import ROOT, ServerProcess
+from tests.browser.voice import write_voice
+
+HERE: Final = Path(__file__).parent
+OPEN_WITHIN_MS: Final = 10_000
+LIVE_WITHIN_MS: Final = 20_000
+
+OpenPage = Callable[..., "CallPage"]
+"""`open_page(server.url, dark=True, phone=True, before="…")`; see `open_page` below."""
+
+
+def engines() -> list[str]:
+    """The fake always; the small preset as soon as its weights are in the checkout."""
+    return ["fake", *(["small"] if (ROOT / "weights" / "small" / "student.safetensors").is_file() else [])]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+class CallPage:
+    """The page as its user sees it, with all that it complains about.
+
+    Attributes:
+        page: Playwright's page.
+        complaints: console errors and uncaught exceptions so far.
+        requests: addresses asked for so far.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        page.on(
+            "console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None
+        )
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("request", lambda request: self.requests.append(request.url))
+
+    def open(self, url: str) -> CallPage:
+        """Goes to the page and waits for its avatars."""
+        self.page.goto(url)
+        self.page.get_by_test_id("avatar-option").first.wait_for(timeout=OPEN_WITHIN_MS)
+        return self
+
+    def press_start(self) -> None:
+        self.page.get_by_test_id("start").click()
+
+    def press_stop(self) -> None:
+        self.page.get_by_test_id("stop").click()
+
+    def wait_for_state(self, *states: str, within_ms: int = LIVE_WITHIN_MS) -> None:
+        """Waits until the call is in one of these states."""
+        self.page.wait_for_function(
+            "states => states.includes(document.body.dataset.state)", arg=list(states), timeout=within_ms
+        )
+
+    def wait_for_status(self, text: str, within_ms: int = LIVE_WITHIN_MS) -> None:
+        """Waits until the status line says this."""
+        self.page.get_by_test_id("status").filter(has_text=text).wait_for(timeout=within_ms)
+
+    def go_live(self) -> None:
+        self.press_start()
+        self.wait_for_state("live", "stopped")
+        assert self.state == "live", self.status
+
+    @property
+    def state(self) -> str:
+        return str(self.page.evaluate("document.body.dataset.state"))
+
+    @property
+    def status(self) -> str:
+        return self.page.get_by_test_id("status").inner_text()
+
+    @property
+    def first_frame_ms(self) -> float:
+        """From the press on Start to the first picture on the screen, as the page measured it."""
+        return float(
+            self.page.evaluate("performance.measure('x', 'fada:start', 'fada:first-frame').duration")
+        )
+
+    def complaints_but(self, expected: str) -> list[str]:
+        """Complaints that do not contain this text."""
+        return [complaint for complaint in self.complaints if expected not in complaint]
+
+
+@pytest.fixture(scope="session")
+def voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_voice(tmp_path_factory.mktemp("voice") / "voice.wav")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[BrowserType]:
+    find_chromium()
+    with sync_playwright() as playwright:
+        yield playwright.chromium
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: BrowserType, voice: Path) -> Iterator[Browser]:
+    with launch(chromium, voice) as started:
+        yield started
+
+
+@pytest.fixture(scope="module", params=engines())
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
+    """A server per engine."""
+    log = tmp_path_factory.mktemp("server") / "server.log"
+    with ServerProcess(request.param, log) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def fake_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A server without networks, for what does not depend on the engine."""
+    with ServerProcess("fake", tmp_path_factory.mktemp("server") / "server.log") as started:
+        yield started
+
+
+def new_context(browser: Browser, *, dark: bool = False, phone: bool = False, **more: Any) -> BrowserContext:
+    """A fresh profile with a desktop's or a phone's window."""
+    size: ViewportSize = {"width": 390, "height": 844} if phone else {"width": 1280, "height": 800}
+    return browser.new_context(
+        viewport=size,
+        device_scale_factor=2 if phone else 1,
+        is_mobile=phone,
+        has_touch=phone,
+        color_scheme="dark" if dark else "light",
+        **more,
+    )
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[OpenPage]:
+    """Opens the page at an address, as often as a test likes.
+
+    `dark` and `phone` choose the looks, `before` is JavaScript that runs before the page's own, `on` names
+    another browser.
+    """
+    with ExitStack() as contexts:
+
+        def open_one(url: str, *, before: str = "", on: Browser = browser, **looks: Any) -> CallPage:
+            context = contexts.enter_context(new_context(on, **looks))
+            page = context.new_page()
+            if before:
+                page.add_init_script(before)
+            return CallPage(page).open(url)
+
+        yield open_one

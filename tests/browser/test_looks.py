@@ -1,0 +1,142 @@
+"""The page on a phone and a desktop, light and dark, by keyboard, and without motion."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.conftest import OpenPage
+from tests.browser.servers import ServerProcess
+
+LOOKS = [(dark, phone) for dark in (False, True) for phone in (False, True)]
+WATCH_SHIFTS = """
+window.shift = 0;
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) window.shift += entry.value;
+}).observe({ type: "layout-shift", buffered: true });
+"""
+CONTRASTS = """
+() => {
+  // The luminance of a colour as the browser paints it, over the page's paper.
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = 1;
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const luminance = (...colours) => {
+    context.clearRect(0, 0, 1, 1);
+    for (const colour of colours) { context.fillStyle = colour; context.fillRect(0, 0, 1, 1); }
+    const [r, g, b] = [...context.getImageData(0, 0, 1, 1).data].map((v) => {
+      const c = v / 255;
+      return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const paper = getComputedStyle(document.body).backgroundColor;
+  const found = {};
+  const texts = ["#headline", "#detail", "#start", ".note", ".hud dt", ".hud b", ".face span", ".tool"];
+  for (const selector of texts) {
+    const style = getComputedStyle(document.querySelector(selector));
+    const ground = luminance(paper, style.backgroundColor);
+    const letter = luminance(paper, style.backgroundColor, style.color);
+    const [light, dark] = [ground, letter].sort((a, b) => b - a);
+    found[selector] = (light + 0.05) / (dark + 0.05);
+  }
+  return found;
+}
+"""
+LOUDEST_TONES = ("calm", "live", "warn", "error")
+
+
+@pytest.mark.parametrize(("dark", "phone"), LOOKS)
+def test_the_page_fits_and_its_text_can_be_read(
+    fake_server: ServerProcess, open_page: OpenPage, dark: bool, phone: bool
+) -> None:
+    call = open_page(fake_server.url, dark=dark, phone=phone)
+    width = call.page.evaluate("innerWidth")
+    assert call.page.evaluate("document.documentElement.scrollWidth") <= width
+    start = call.page.get_by_test_id("start").bounding_box()
+    assert start is not None
+    assert start["height"] >= 44
+    assert start["y"] + start["height"] <= call.page.evaluate("innerHeight"), "Start is in sight"
+    for tone in LOUDEST_TONES:
+        call.page.evaluate("tone => { document.getElementById('status').dataset.tone = tone; }", tone)
+        contrasts = call.page.evaluate(CONTRASTS)
+        assert min(contrasts.values()) >= 4.5, (tone, contrasts)
+
+
+@pytest.mark.parametrize("phone", [False, True])
+def test_nothing_jumps(fake_server: ServerProcess, open_page: OpenPage, phone: bool) -> None:
+    call = open_page(fake_server.url, phone=phone, before=WATCH_SHIFTS)
+    call.go_live()
+    call.page.wait_for_function("document.querySelector('[data-figure=fps]').textContent !== '–'")
+    call.press_stop()
+    call.wait_for_state("stopped")
+    assert call.page.evaluate("shift") < 0.01
+
+
+def test_scheme_button_overrides_the_system(fake_server: ServerProcess, open_page: OpenPage) -> None:
+    call = open_page(fake_server.url)
+    paper = "getComputedStyle(document.body).backgroundColor"
+    light = call.page.evaluate(paper)
+    call.page.get_by_test_id("theme-toggle").click()
+    dark = call.page.evaluate(paper)
+    assert dark != light
+    call.page.reload()
+    assert call.page.evaluate(paper) == dark, "the choice is remembered"
+    call.page.emulate_media(color_scheme="dark")
+    call.page.get_by_test_id("theme-toggle").click()
+    assert call.page.evaluate(paper) == light
+
+
+def test_figures_can_be_put_away(fake_server: ServerProcess, open_page: OpenPage) -> None:
+    call = open_page(fake_server.url)
+    hud, toggle = call.page.get_by_test_id("hud"), call.page.get_by_test_id("hud-toggle")
+    assert hud.is_visible()
+    toggle.click()
+    assert not hud.is_visible()
+    assert toggle.get_attribute("aria-pressed") == "false"
+    call.page.reload()
+    assert not hud.is_visible(), "the choice is remembered"
+    toggle.click()
+    assert hud.is_visible()
+
+
+def test_a_call_by_keyboard_alone(fake_server: ServerProcess, open_page: OpenPage) -> None:
+    call = open_page(fake_server.url)
+    focused = "document.activeElement.dataset.testid ?? document.activeElement.className"
+    call.page.keyboard.press("Tab")
+    assert call.page.evaluate(focused) == "skip"
+    for _ in range(10):
+        call.page.keyboard.press("Tab")
+        if call.page.evaluate(focused) == "start":
+            break
+    call.page.keyboard.press("Enter")
+    call.wait_for_state("live")
+    assert call.page.evaluate(focused) == "stop", "the focus stays on the one big button"
+    call.page.keyboard.press("Tab")
+    before = call.page.get_by_test_id("poster").get_attribute("src")
+    call.page.keyboard.press("ArrowRight")
+    assert call.page.get_by_test_id("poster").get_attribute("src") != before, "arrow keys choose a face"
+
+
+def test_every_control_has_a_name(fake_server: ServerProcess, open_page: OpenPage) -> None:
+    call = open_page(fake_server.url, phone=True)
+    nameless = call.page.evaluate(
+        """() => [...document.querySelectorAll("button, select, input")]
+            .filter((control) => !(control.ariaLabel || control.innerText?.trim()
+                || [...(control.labels ?? [])].some((label) => label.textContent.trim())))
+            .map((control) => control.outerHTML)"""
+    )
+    assert nameless == []
+    assert call.page.locator("[role=status]").get_attribute("aria-live") == "polite"
+    assert call.page.get_by_role("meter").get_attribute("aria-valuetext") == "off"
+    assert call.page.get_by_role("switch").count() == 1
+
+
+def test_reduced_motion_is_respected(fake_server: ServerProcess, open_page: OpenPage) -> None:
+    call = open_page(fake_server.url, reduced_motion="reduce")
+    call.go_live()
+    call.page.wait_for_function("document.querySelector('[data-testid=level]').dataset.value > 30")
+    assert call.page.evaluate("document.querySelector('.niche').style.getPropertyValue('--voice')") in (
+        "",
+        "0",
+    )
+    assert call.page.evaluate("document.getAnimations().length") == 0

@@ -1,0 +1,72 @@
+"""The page's modules one by one, run in the browser that will run them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.conftest import OpenPage
+from tests.browser.servers import ServerProcess
+
+
+def test_waits_grow_and_are_bounded(fake_server: ServerProcess, open_page: OpenPage) -> None:
+    waits = open_page(fake_server.url).page.evaluate(
+        """async () => {
+            const { waitBefore, MOST_TRIES } = await import("/backoff.js");
+            const tries = [...Array(MOST_TRIES).keys()].map((k) => k + 1);
+            return tries.map((attempt) => [waitBefore(attempt, () => 0), waitBefore(attempt, () => 1)]);
+        }"""
+    )
+    longest = [pair[0] for pair in waits]
+    assert longest[:5] == [0.5, 1, 2, 4, 8]
+    assert max(longest) == 8
+    assert 60 < sum(longest) < 120
+    assert all(low == pytest.approx(0.8 * high) for high, low in waits)
+
+
+def test_a_call_cannot_jump_between_states(fake_server: ServerProcess, open_page: OpenPage) -> None:
+    message = open_page(fake_server.url).page.evaluate(
+        """async () => {
+            const { CallMachine } = await import("/state.js");
+            const machine = new CallMachine();
+            try { machine.move("live"); } catch (error) { return error.message; }
+        }"""
+    )
+    assert message == "expected one of requesting, stopped after idle, got live"
+
+
+@pytest.mark.parametrize(("amplitude", "rms_dbfs"), [(1.0, -3.01), (0.1, -23.01), (0.0, -180.0)])
+def test_level_of_a_tone(
+    fake_server: ServerProcess, open_page: OpenPage, amplitude: float, rms_dbfs: float
+) -> None:
+    level = open_page(fake_server.url).page.evaluate(
+        """async (amplitude) => {
+            const { measureLevel } = await import("/level.js");
+            const tone = Array.from({ length: 4800 }, (_, n) => amplitude * Math.sin(n * Math.PI / 24));
+            return measureLevel(Float32Array.from(tone));
+        }""",
+        amplitude,
+    )
+    assert level["rms_dbfs"] == pytest.approx(rms_dbfs, abs=0.02)
+
+
+def test_every_state_and_problem_has_words(fake_server: ServerProcess, open_page: OpenPage) -> None:
+    captions = open_page(fake_server.url).page.evaluate(
+        """async () => {
+            const { captionFor } = await import("/captions.js");
+            const { Problem } = await import("/problems.js");
+            const codes = ["insecure_context", "unsupported", "no_microphone", "permission_refused",
+              "microphone_busy", "microphone_lost", "server_full", "not_ready", "unknown_avatar",
+              "unreachable", "lost", "no_video", "broke_off", "blocked_network", "refused",
+              "gave_up", "autoplay_blocked"];
+            const plain = ["idle", "requesting", "connecting", "live", "stopped"]
+              .map((state) => captionFor({ state, problem: null, attempt: 0, wait_s: 0 }, "Ada"));
+            const troubled = codes.flatMap((code) => ["retrying", "stopped"]
+              .map((state) => ({ state, problem: new Problem(code), attempt: 2, wait_s: 4 }))
+              .map((change) => captionFor(change, "Ada")));
+            return [...plain, ...troubled];
+        }"""
+    )
+    for caption in captions:
+        assert caption["headline"]
+        assert caption["detail"].endswith("."), caption
+        assert len(caption["headline"]) <= 36, "one line on a phone"

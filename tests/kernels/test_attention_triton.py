@@ -1,0 +1,142 @@
+"""The Triton kernel, interpreted on CPU tensors, against the fp32 reference."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from kernels.attention import attention
+from kernels.attention_triton import Tiling, attention_triton, choose_tiling, split_width
+from tests import tolerances
+from tests.kernels.cases import AttentionInputs, assert_attention_close, make_inputs
+
+LENGTHS = (1, 16, 17, 63, 111, 128, 256)
+WIDTHS = (32, 40, 64, 80, 128, 160)
+
+
+def run_poisoned(inputs: AttentionInputs, tiling: Tiling | None = None) -> torch.Tensor:
+    """Run into an output of NaN, so that an element the kernel forgets shows."""
+    out = torch.full_like(inputs.q, float("nan"))
+    return attention_triton(inputs.q, inputs.k, inputs.v, **inputs.options(), out=out, tiling=tiling)
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_length_at_every_width(length: int, width: int) -> None:
+    inputs = make_inputs(length, length, width, batch=1, heads=2, seed=length * width)
+    assert_attention_close(run_poisoned(inputs), inputs, times_torch=tolerances.KERNEL_TIMES_TORCH)
+
+
+@pytest.mark.parametrize("width", [1, 7, 48, 96, 127, 256])
+def test_widths_outside_the_family(width: int) -> None:
+    inputs = make_inputs(17, 19, width, batch=1)
+    assert_attention_close(run_poisoned(inputs), inputs, times_torch=tolerances.KERNEL_TIMES_TORCH)
+
+
+@pytest.mark.parametrize(("lq", "lk", "lk2"), [(1, 63, 17), (17, 1, 111), (63, 128, 1), (111, 17, 128)])
+@pytest.mark.parametrize("banks", [1, 2, 4])
+def test_two_sources_with_shared_banks(lq: int, lk: int, lk2: int, banks: int) -> None:
+    inputs = make_inputs(lq, lk, 40, batch=4, heads=1, lk2=lk2, banks=banks)
+    assert_attention_close(run_poisoned(inputs), inputs, times_torch=tolerances.KERNEL_TIMES_TORCH)
+
+
+@pytest.mark.parametrize("strided", [False, True])
+@pytest.mark.parametrize("lk2", [0, 21])
+def test_masked_keys(strided: bool, lk2: int) -> None:
+    inputs = make_inputs(17, 111, 80, lk2=lk2, masked=True, strided=strided)
+    out = run_poisoned(inputs)
+    assert_attention_close(out, inputs, times_torch=tolerances.KERNEL_TIMES_TORCH)
+    if not lk2:
+        assert torch.equal(out[0], torch.zeros_like(out[0]))
+
+
+def test_a_masked_key_has_no_influence() -> None:
+    inputs = make_inputs(16, 40, 64, masked=True)
+    assert inputs.mask is not None
+    before = run_poisoned(inputs)
+    inputs.k[:, :, :].masked_fill_(~inputs.mask[:, None, :, None], 1e4)
+    inputs.v[:, :, :].masked_fill_(~inputs.mask[:, None, :, None], -1e4)
+    assert torch.equal(run_poisoned(inputs), before)
+
+
+@pytest.mark.parametrize("width", [40, 160])
+def test_strides_are_taken_as_they_come(width: int) -> None:
+    inputs = make_inputs(63, 111, width, lk2=17, strided=True)
+    assert not inputs.q.is_contiguous()
+    assert_attention_close(run_poisoned(inputs), inputs, times_torch=tolerances.KERNEL_TIMES_TORCH)
+
+
+def test_writes_into_a_strided_output_and_nowhere_else() -> None:
+    inputs = make_inputs(17, 17, 40)
+    room = torch.full((2, 17, 2, 64), float("nan"))
+    out = room[..., :40].transpose(1, 2)
+    attention_triton(inputs.q, inputs.k, inputs.v, out=out)
+    assert_attention_close(out, inputs, times_torch=tolerances.KERNEL_TIMES_TORCH)
+    assert room[..., 40:].isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "times_torch", "rms"),
+    [
+        (torch.float16, tolerances.KERNEL_TIMES_TORCH, tolerances.KERNEL_RMS),
+        (
+            torch.bfloat16,
+            tolerances.KERNEL_TIMES_TORCH_INTERPRETED_BF16,
+            tolerances.KERNEL_RMS_INTERPRETED_BF16,
+        ),
+    ],
+)
+@pytest.mark.parametrize("width", [40, 80, 160])
+def test_half_precisions(dtype: torch.dtype, times_torch: float, rms: float, width: int) -> None:
+    inputs = make_inputs(63, 111, width, lk2=33, masked=True, dtype=dtype)
+    assert_attention_close(run_poisoned(inputs), inputs, times_torch=times_torch, rms=rms)
+
+
+def test_large_scores_do_not_overflow() -> None:
+    inputs = make_inputs(17, 63, 32)
+    hot = AttentionInputs(inputs.q * 100, inputs.k * 100, inputs.v)
+    out = run_poisoned(hot)
+    assert torch.isfinite(out).all()
+    torch.testing.assert_close(out, attention(hot.q, hot.k, hot.v, backend="reference"), atol=1e-3, rtol=0)
+
+
+def test_no_queries_and_no_keys() -> None:
+    none = torch.zeros(2, 2, 0, 32)
+    some = torch.randn(2, 2, 5, 32)
+    assert attention_triton(none, some, some).shape == (2, 2, 0, 32)
+    assert torch.equal(attention_triton(some, none, none), torch.zeros_like(some))
+
+
+@pytest.mark.parametrize("tiling", [Tiling(16, 16, 4, 1), Tiling(128, 32, 8, 2), Tiling(32, 128, 4, 2)])
+def test_the_tiling_does_not_change_the_answer(tiling: Tiling) -> None:
+    inputs = make_inputs(111, 63, 80, batch=1, lk2=17)
+    assert_attention_close(run_poisoned(inputs, tiling), inputs, times_torch=tolerances.KERNEL_TIMES_TORCH)
+
+
+def test_the_dispatch_can_insist_on_the_kernel() -> None:
+    inputs = make_inputs(17, 17, 40, lk2=3)
+    out = attention(inputs.q, inputs.k, inputs.v, k2=inputs.k2, v2=inputs.v2, backend="triton", scale=0.5)
+    expected = attention(inputs.q, inputs.k, inputs.v, k2=inputs.k2, v2=inputs.v2, scale=0.5)
+    torch.testing.assert_close(out, expected, atol=tolerances.KERNEL_FP32, rtol=0)
+
+
+@pytest.mark.parametrize("width", range(1, 257))
+def test_the_width_is_split_without_waste(width: int) -> None:
+    first, second = split_width(width)
+    assert first + second >= width
+    assert first + second <= max(16, 1 << (width - 1).bit_length())  # never wider than plain padding
+    for block in (first, second):
+        assert block == 0 or (block >= 16 and block & (block - 1) == 0)
+
+
+def test_the_familys_widths_are_split_as_documented() -> None:
+    assert [split_width(width) for width in (40, 80, 160)] == [(32, 16), (64, 16), (128, 32)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_tiles_fit_a_consumer_gpus_shared_memory(width: int, dtype: torch.dtype) -> None:
+    tiling = choose_tiling(4096, width, dtype)
+    columns = sum(split_width(width))
+    held = (tiling.block_m + 2 * tiling.num_stages * tiling.block_n) * columns * dtype.itemsize
+    assert held <= 100 * 1024

@@ -1,0 +1,141 @@
+"""The command line: help, versions, exit codes, and one sentence for every failure."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import fada
+
+ROOT = Path(fada.__file__).resolve().parent
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[argparse.Namespace], int]], None]:
+    """Puts a command of the test's own behind the name `doctor`."""
+
+    def install(run: Callable[[argparse.Namespace], int]) -> None:
+        def add_arguments(parser: argparse.ArgumentParser) -> None:
+            parser.add_argument("--count", type=int, default=1)
+
+        module = SimpleNamespace(SUMMARY="a command of the tests", add_arguments=add_arguments, run=run)
+        monkeypatch.setitem(sys.modules, fada.COMMANDS["doctor"].module, module)
+
+    return install
+
+
+def raising(error: BaseException) -> Callable[[argparse.Namespace], int]:
+    def run(args: argparse.Namespace) -> int:
+        raise error
+
+    return run
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fada.main(["--help"]) == 0
+    out = capsys.readouterr().out
+    for name, entry in fada.COMMANDS.items():
+        assert name in out
+        assert entry.summary in out
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fada.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("fada 0.")
+
+
+def test_no_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fada.main([]) == 2
+    assert "commands:" in capsys.readouterr().out
+
+
+def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fada.main(["dance"]) == 2
+    assert "'dance'" in capsys.readouterr().err
+
+
+def test_arguments_reach_the_command_and_its_code_comes_back(command: Callable[..., None]) -> None:
+    command(lambda args: int(args.count))
+    assert fada.main(["doctor", "--count", "7"]) == 7
+    assert fada.main(["doctor"]) == 1
+
+
+def test_a_wrong_option_is_a_usage_error(command: Callable[..., None]) -> None:
+    command(lambda args: 0)
+    assert fada.main(["doctor", "--colour"]) == 2
+    assert fada.main(["doctor", "--count", "many"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "sentence"),
+    [
+        (
+            ValueError("expected a preset\nof small or base, got large."),
+            2,
+            "expected a preset of small or base",
+        ),
+        (FileNotFoundError(2, "No such file or directory", "face.png"), 1, "expected a file at face.png"),
+        (PermissionError(13, "Permission denied", "out.mp4"), 1, "out.mp4: Permission denied"),
+        (
+            ModuleNotFoundError("No module named 'aiortc'", name="aiortc.rtp"),
+            1,
+            "package aiortc is not installed",
+        ),
+        (RuntimeError("the pump broke"), 1, "RuntimeError: the pump broke (set FADA_DEBUG=1"),
+        (RuntimeError(), 1, "RuntimeError: no message"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), 1, "invalid start byte"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_a_failure_is_one_sentence_and_a_code(
+    command: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    code: int,
+    sentence: str,
+) -> None:
+    monkeypatch.delenv("FADA_DEBUG", raising=False)
+    command(raising(error))
+    assert fada.main(["doctor"]) == code
+    err = capsys.readouterr().err
+    assert sentence in err
+    assert "Traceback" not in err
+    assert err.count("\n") == (1 if sentence else 0)
+
+
+def test_our_own_errors_are_told_in_their_own_words(
+    command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = type("CheckpointError", (Exception,), {"__module__": "models.checkpoint"})
+    command(raising(own("expected a safetensors file, got 3 bytes.")))
+    assert fada.main(["doctor"]) == 1
+    assert capsys.readouterr().err == "fada doctor: expected a safetensors file, got 3 bytes.\n"
+
+
+def test_debugging_shows_the_traceback(command: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FADA_DEBUG", "1")
+    command(raising(RuntimeError("the pump broke")))
+    with pytest.raises(RuntimeError, match="pump"):
+        fada.main(["doctor"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", fada.COMMANDS)
+def test_every_command_has_help_from_any_folder(name: str, tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, str(ROOT / "fada.py"), name, "--help"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert f"usage: fada {name}" in run.stdout

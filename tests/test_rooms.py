@@ -1,0 +1,143 @@
+"""Who may know whom: the dependency rule of the house, read from the source without importing it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ("kernels", "models", "stream", "distill", "bench")
+
+MAY_IMPORT: dict[str, set[str]] = {
+    "kernels": set(),
+    "models": {"kernels"},
+    "stream": {"models", "kernels"},
+    "distill": {"models", "kernels"},
+    "bench": {"kernels", "models", "stream", "distill"},
+}
+MEDIA = {"av", "aiortc", "aioice"}
+TORCH = {"torch", "torchaudio"}
+NEVER = {"transformers", "diffusers"}
+"""Packages that would look for another `kernels`, and pull in what a live server has no use for."""
+
+
+def sources(room: str) -> list[Path]:
+    return sorted((ROOT / room).rglob("*.py"))
+
+
+def imported(path: Path, *, lazily: bool = True) -> Iterator[str]:
+    """Full names of the modules a file imports; without `lazily`, only those imported with the file."""
+    pending: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"), filename=str(path))]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            pending.extend(node.orelse)
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno} imports relatively; write the room's name"
+            assert node.module is not None
+            # `from models import face` names a module, `from models.face import FPS` does not: give both.
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        deferred = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+        if lazily or not isinstance(node, deferred):
+            pending.extend(ast.iter_child_nodes(node))
+
+
+def top(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def module_file(name: str) -> Path | None:
+    """The file of one of our own modules."""
+    place = ROOT.joinpath(*name.split("."))
+    for candidate in (place.with_suffix(".py"), place / "__init__.py"):
+        if top(name) in ROOMS and candidate.is_file():
+            return candidate
+    return None
+
+
+def reached(path: Path) -> set[str]:
+    """Every module that importing this file imports, through our own files."""
+    seen: set[str] = set()
+    pending = [path]
+    while pending:
+        for name in imported(pending.pop(), lazily=False):
+            # Importing a.b imports a as well.
+            parts = name.split(".")
+            for depth in range(1, len(parts) + 1):
+                whole = ".".join(parts[:depth])
+                if whole not in seen:
+                    seen.add(whole)
+                    file = module_file(whole)
+                    if file is not None:
+                        pending.append(file)
+    return seen
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_the_rooms_it_may_know(room: str) -> None:
+    for path in sources(room):
+        foreign = {top(name) for name in imported(path)} & {*ROOMS, "tests", "fada"}
+        beyond = foreign - MAY_IMPORT[room] - {room}
+        assert not beyond, f"{path.relative_to(ROOT)} imports {sorted(beyond)}"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_room_is_a_package(room: str) -> None:
+    assert (ROOT / room / "__init__.py").is_file()
+
+
+def is_engine(path: Path) -> bool:
+    """stream/engine.py and what belongs to it; engine_protocol.py is the seam and knows no torch."""
+    return path.stem.startswith("engine") and path.stem != "engine_protocol"
+
+
+def test_only_the_engine_imports_torch_in_stream() -> None:
+    for path in sources("stream"):
+        if not is_engine(path):
+            torches = TORCH & {top(name) for name in imported(path)}
+            assert not torches, f"{path.relative_to(ROOT)} imports {sorted(torches)}"
+
+
+def test_stream_is_importable_without_torch() -> None:
+    for path in sources("stream"):
+        if not is_engine(path):
+            torches = TORCH & {top(name) for name in reached(path)}
+            assert not torches, f"importing {path.relative_to(ROOT)} would import {sorted(torches)}"
+
+
+@pytest.mark.parametrize("room", ["kernels", "models"])
+def test_networks_are_importable_without_the_media_packages(room: str) -> None:
+    for path in sources(room):
+        media = MEDIA & {top(name) for name in reached(path) | set(imported(path))}
+        assert not media, f"{path.relative_to(ROOT)} needs {sorted(media)}"
+
+
+def test_the_command_line_imports_a_room_only_for_its_command() -> None:
+    heavy = {top(name) for name in reached(ROOT / "fada.py")} & {
+        *TORCH,
+        *MEDIA,
+        "stream",
+        "models",
+        "distill",
+    }
+    assert not heavy, f"fada.py imports {sorted(heavy)} before it knows the command"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_room_imports_what_probes_for_another_kernels(room: str) -> None:
+    for path in sources(room):
+        assert not NEVER & {top(name) for name in imported(path)}, path
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_names_say_what_a_file_does(room: str) -> None:
+    for path in sources(room):
+        vague = {"utils", "util", "helpers", "helper", "manager", "process", "handle", "common", "misc"}
+        assert path.stem not in vague, path

@@ -1,0 +1,32 @@
+"""Every numeric tolerance of the tests. Loosening one needs its own commit with measured numbers."""
+
+from __future__ import annotations
+
+from typing import Final
+
+STREAM_EQUALS_OFFLINE: Final = 1e-5
+"""Largest relative difference between streamed and offline frames or features, fp32."""
+
+BLEND_WEIGHTS: Final = 1e-6
+"""How far the blend's weights may sum from 1."""
+
+KERNEL_FP32: Final = 1e-5
+"""Largest absolute error of a kernel in fp32 against the fp32 reference, unit-normal inputs."""
+
+KERNEL_TIMES_TORCH: Final = 2.0
+"""A kernel's largest error over PyTorch's own in the same dtype, both against fp32 (gradients: 3)."""
+
+KERNEL_TIMES_TORCH_INTERPRETED_BF16: Final = 4.0
+"""The same in bf16 under Triton's interpreter, which truncates where hardware rounds: up to 2.4 measured."""
+
+KERNEL_FLOOR: Final = {"float32": 1e-6, "float16": 1e-3, "bfloat16": 8e-3}
+"""Errors below one unit in the last place near 1 pass whatever PyTorch's happened to be."""
+
+KERNEL_RMS: Final = 5e-3
+"""Largest RMS of the error over the RMS of the reference."""
+
+KERNEL_RMS_INTERPRETED_BF16: Final = 1e-2
+"""The same in bf16 under the interpreter (see above): up to 0.008 measured."""
+
+ONNX_EQUALS_TORCH: Final = 1e-4
+"""Largest absolute difference between an exported network and the one it came from, fp32."""

@@ -1,0 +1,100 @@
+/**
+ * The row of figures under the portrait.
+ *
+ * In: the peer's figures once a second, pictures counted on the page. Out: text in `[data-figure]` elements.
+ * Every figure keeps its width (tabular digits), so nothing moves when it changes; "–" means unknown.
+ */
+
+import { recall, remember } from "./settings.js";
+
+const UNKNOWN = "–";
+
+/** @type {Readonly<Record<string, string>>} */
+const LINK_WORDS = Object.freeze({
+  new: "starting",
+  connecting: "joining",
+  connected: "good",
+  disconnected: "weak",
+  failed: "failed",
+  closed: "off",
+});
+
+/**
+ * @param {unknown} value
+ * @returns {number | null}
+ */
+function asNumber(value) {
+  return typeof value === "number" && Number.isFinite(value) ? value : null;
+}
+
+/** @param {number | null} value */
+function whole(value) {
+  return value === null ? UNKNOWN : String(Math.round(value));
+}
+
+/** @param {number | null} value */
+function signed(value) {
+  if (value === null) return UNKNOWN;
+  const rounded = Math.round(value);
+  if (rounded === 0) return "0";
+  return rounded > 0 ? `+${rounded}` : `−${-rounded}`;
+}
+
+export class Hud {
+  /** @type {Map<string, HTMLElement>} */
+  #cells = new Map();
+  #since_ms = 0;
+
+  /**
+   * @param {HTMLElement} root
+   * @param {HTMLButtonElement} toggle
+   */
+  constructor(root, toggle) {
+    for (const cell of root.querySelectorAll("[data-figure]")) {
+      if (cell instanceof HTMLElement) this.#cells.set(cell.dataset.figure ?? "", cell);
+    }
+    const show = (/** @type {boolean} */ on) => {
+      root.hidden = !on;
+      toggle.setAttribute("aria-pressed", String(on));
+      toggle.setAttribute("aria-label", on ? "Hide the figures" : "Show the figures");
+    };
+    show(recall("figures") !== "off");
+    toggle.addEventListener("click", () => {
+      show(root.hidden);
+      remember("figures", root.hidden ? "off" : "on");
+    });
+  }
+
+  /** Forgets all figures, for a new call or the end of one. */
+  clear(link = "off") {
+    for (const [name, cell] of this.#cells) cell.textContent = name === "link" ? link : UNKNOWN;
+    this.#since_ms = performance.now();
+  }
+
+  /**
+   * @param {import("./peer.js").Figures} figures
+   * @param {number | null} shown pictures shown since the last call
+   */
+  update({ server, link, rtt_ms }, shown) {
+    const now_ms = performance.now();
+    const counted = shown === null ? link.fps : (1000 * shown) / (now_ms - this.#since_ms);
+    this.#since_ms = now_ms;
+    const inServer_ms = asNumber(server.latency_ms);
+    const onTheWay_ms = (link.rtt_ms ?? rtt_ms ?? 0) + (link.buffer_ms ?? 0);
+    this.#set("fps", counted === null ? UNKNOWN : counted.toFixed(1));
+    this.#set("latency", whole(inServer_ms === null ? null : inServer_ms + onTheWay_ms));
+    this.#set("skew", signed(asNumber(server.skew_ms)));
+    this.#set("dropped", whole((asNumber(server.dropped) ?? 0) + link.framesDropped));
+    this.#set("size", link.width && link.height ? `${link.width}×${link.height}` : UNKNOWN);
+    this.#set("link", LINK_WORDS[link.state] ?? link.state);
+  }
+
+  /**
+   * @param {string} name
+   * @param {string} text
+   */
+  #set(name, text) {
+    const cell = this.#cells.get(name);
+    if (cell && cell.textContent !== text) cell.textContent = text;
+  }
+}

@@ -1,0 +1,137 @@
+/**
+ * Everything that can go wrong, in plain words.
+ *
+ * In: a problem's code (from the microphone, the server or the connection). Out: a headline, one sentence
+ * that says what to do, and whether trying again by itself can help.
+ */
+
+/**
+ * @typedef {"insecure_context" | "unsupported" | "no_microphone" | "permission_refused" | "microphone_busy"
+ *   | "microphone_lost" | "server_full" | "not_ready" | "unknown_avatar" | "unreachable" | "lost" | "no_video"
+ *   | "blocked_network" | "refused" | "gave_up" | "broke_off" | "autoplay_blocked"} ProblemCode
+ */
+
+/**
+ * @typedef {object} ProblemText
+ * @property {string} headline
+ * @property {string} sentence what happened and what to do
+ * @property {boolean} retry whether the page tries again by itself
+ */
+
+/** @type {Readonly<Record<ProblemCode, ProblemText>>} */
+const TEXTS = Object.freeze({
+  insecure_context: {
+    headline: "This address is not secure",
+    sentence: "Browsers give the microphone only to https:// addresses and to localhost. Open this page at one of those.",
+    retry: false,
+  },
+  unsupported: {
+    headline: "This browser cannot make calls",
+    sentence: "It has no WebRTC. Open the page in a current Chrome, Edge, Firefox or Safari.",
+    retry: false,
+  },
+  no_microphone: {
+    headline: "No microphone found",
+    sentence: "Plug one in or switch it on, then press Start again.",
+    retry: false,
+  },
+  permission_refused: {
+    headline: "Microphone not allowed",
+    sentence: "The browser refused the microphone. Allow it beside the page's address, then press Start again.",
+    retry: false,
+  },
+  microphone_busy: {
+    headline: "The microphone is taken",
+    sentence: "Another program holds it, or it failed to open. Close that program or pick another one, then press Start.",
+    retry: false,
+  },
+  microphone_lost: {
+    headline: "The microphone went away",
+    sentence: "It was unplugged or switched off. Pick another one, then press Start again.",
+    retry: false,
+  },
+  server_full: {
+    headline: "Every seat is taken",
+    sentence: "The server is full. Wait until someone leaves, then press Start again.",
+    retry: false,
+  },
+  not_ready: {
+    headline: "The server is warming up",
+    sentence: "It is still loading its networks.",
+    retry: true,
+  },
+  unknown_avatar: {
+    headline: "That face is not here",
+    sentence: "The server does not know this avatar. Choose another one, then press Start.",
+    retry: false,
+  },
+  unreachable: {
+    headline: "The server does not answer",
+    sentence: "It may be restarting.",
+    retry: true,
+  },
+  lost: {
+    headline: "Connection lost",
+    sentence: "The server stopped answering.",
+    retry: true,
+  },
+  no_video: {
+    headline: "No picture arrives",
+    sentence: "The server answered, but its picture does not reach this page.",
+    retry: true,
+  },
+  blocked_network: {
+    headline: "No way through the network",
+    sentence: "A firewall may block UDP between this page and the server.",
+    retry: true,
+  },
+  refused: {
+    headline: "The server refused the call",
+    sentence: "Reload the page and press Start again.",
+    retry: false,
+  },
+  broke_off: {
+    headline: "The call broke off",
+    sentence: "The server ended it.",
+    retry: true,
+  },
+  gave_up: {
+    headline: "Still no connection",
+    sentence: "The page has stopped trying and has let go of the microphone. Check the server, then press Start.",
+    retry: false,
+  },
+  autoplay_blocked: {
+    headline: "The browser holds the picture back",
+    sentence: "Press the button on the picture to show it.",
+    retry: false,
+  },
+});
+
+/** An error with a code of this page; its text comes from the table above, or from the server. */
+export class Problem extends Error {
+  /**
+   * @param {ProblemCode} code
+   * @param {{sentence?: string, cause?: unknown}} [more] `sentence` replaces the table's (the server's own words)
+   */
+  constructor(code, more = {}) {
+    const text = TEXTS[code];
+    super(more.sentence ?? text.sentence, { cause: more.cause });
+    this.name = "Problem";
+    this.code = code;
+    this.headline = text.headline;
+    this.retry = text.retry;
+  }
+
+  /** @returns {string} what happened and what to do */
+  get sentence() {
+    return this.message;
+  }
+}
+
+/**
+ * @param {unknown} error anything thrown
+ * @returns {Problem} the same if it is one already, else "lost" with the cause kept
+ */
+export function asProblem(error) {
+  return error instanceof Problem ? error : new Problem("lost", { cause: error });
+}
