@@ -15,7 +15,7 @@ setup: ## make .venv with what the server needs
 	@scripts/setup
 
 serve: setup ## start the server; HOST and PORT choose where (http://127.0.0.1:8080)
-	@exec .venv/bin/python fada.py serve
+	@exec .venv/bin/python fada.py serve --host "$(HOST)" --port "$(PORT)"
 
 test: ## run the tests (installs their dependencies, system packages included)
 	@scripts/setup dev train

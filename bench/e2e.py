@@ -85,11 +85,9 @@ def running_server(log: Path) -> Iterator[tuple[str, int]]:
     """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    environment = {**os.environ, "HOST": "127.0.0.1", "PORT": str(port)}
     with log.open("wb") as output:
         server = subprocess.Popen(
-            [sys.executable, str(ROOT / "fada.py"), "serve"],
-            env=environment,
+            [sys.executable, str(ROOT / "fada.py"), "serve", "--host", "127.0.0.1", "--port", str(port)],
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=ROOT,
@@ -157,7 +155,8 @@ def read_stages(url: str) -> dict[str, float]:
         base, found, labels = name.partition("_seconds_sum")
         count = float(values.get(f"{base}_seconds_count{labels}", 0.0))
         if found and count and base.startswith("fada"):
-            stages[f"{base.removeprefix('fada_')}{labels}"] = round(float(total) / count * 1e3, 3)
+            stage = labels.partition('stage="')[2].partition('"')[0] or base.removeprefix("fada_") + labels
+            stages[stage] = round(float(total) / count * 1e3, 3)
     return stages
 
 

@@ -16,6 +16,10 @@ from torch import Tensor
 from models.face import SAMPLES_PER_FRAME
 
 
+SPLITS = {"val": "validation"}
+"""The speech corpus spells one split's name out."""
+
+
 @dataclass(frozen=True, slots=True)
 class SpeechItem:
     """A clip: samples at 16 kHz and tracks at 25 fps."""
@@ -43,7 +47,7 @@ class SpeechSet:
         if not path.is_file():
             from distill.corpus.clips import speech_clip
 
-            clip = speech_clip(index, self.split, self.seconds, quality=self.quality)
+            clip = speech_clip(index, SPLITS.get(self.split, self.split), self.seconds, quality=self.quality)
             partial = path.with_suffix(".partial.npz")
             np.savez(
                 partial,

@@ -11,8 +11,8 @@ prosodic stress after Munhall et al. 2004. Values are our own, chosen small.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +24,9 @@ FloatArray = npt.NDArray[np.float32]
 _DT: Final = 1.0 / FPS
 _MASK: Final = (1 << 64) - 1
 
-SILENCE_DBFS: Final = -52.0
+SILENCE_DBFS: Final = -50.0
 """Frame level at and below which `speech_level` is 0."""
-LOUD_DBFS: Final = -20.0
+LOUD_DBFS: Final = -14.0
 """Frame level at and above which `speech_level` is 1."""
 
 _BREATH_HZ: Final = 14.0 / 60.0
@@ -34,17 +34,19 @@ _SWAY_HZ: Final = (0.061, 0.137, 0.093, 0.211)
 _SWAY_SIZE: Final = (0.62, 0.38)
 # Sway (rms-like sizes) when calm and what full speech adds: yaw, pitch, roll (rad), shift x, y (px).
 _CALM: Final = (0.020, 0.013, 0.011, 0.5, 0.45)
-_TALK: Final = (0.034, 0.020, 0.016, 0.9, 0.7)
+_TALK: Final = (0.048, 0.033, 0.022, 1.5, 1.4)
 _BEAT_SPRING: Final = 9.5  # rad/s, critically damped: beat gestures of about half a second
 _POSTURE_SPRING: Final = 3.2
 _BROW_SPRING: Final = 12.0
+_COUNTER_TURN: Final = 1.2  # gaze units a radian of head turn
 
 
 @dataclass(slots=True)
 class MotionState:
     """Everything the generator remembers; times are in frames or seconds as the names say.
 
-    A value: `advance_motion` returns a new one and leaves the old one as it was.
+    A value of plain numbers (`dataclasses.asdict` and `MotionState(**d)` serialise it): `advance_motion`
+    returns a new one and leaves the old one as it was.
     """
 
     seed: int
@@ -93,22 +95,6 @@ class MotionState:
     roll_speed: float = 0.0
     breath_phase: float = 0.0
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the state as plain numbers, for JSON."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> MotionState:
-        """Return the state that `to_dict` wrote.
-
-        Raises:
-            ValueError: keys are missing or unknown.
-        """
-        names = {field.name for field in fields(cls)}
-        if set(values) != names:
-            raise ValueError(f"Expected the keys of MotionState, got a difference: {set(values) ^ names}.")
-        return cls(**values)
-
 
 def speech_level(audio: FloatArray) -> FloatArray:
     """Return the level (n,) 0..1 of each video frame of audio (n * 640,): 0 in silence, 1 in loud speech.
@@ -125,7 +111,7 @@ def speech_level(audio: FloatArray) -> FloatArray:
     power = (audio.reshape(-1, SAMPLES_PER_FRAME).astype(np.float64) ** 2).mean(1)
     level_db = 10.0 * np.log10(power + 1e-12)
     x = np.clip((level_db - SILENCE_DBFS) / (LOUD_DBFS - SILENCE_DBFS), 0.0, 1.0)
-    return (x * x * (3.0 - 2.0 * x)).astype(np.float32)
+    return np.asarray(x * x * (3.0 - 2.0 * x), np.float32)
 
 
 def init_motion(seed: int) -> MotionState:
@@ -159,8 +145,11 @@ def advance_motion(state: MotionState, level: FloatArray) -> tuple[MotionState, 
         _glance(state)
         _raise_brow(state, onset)
         _gesture(state, onset)
-        expression[n] = (blink, state.gaze_x, state.gaze_y, state.brow)
         pose[n] = _pose(state)
+        # Eyes stay on their target while the head turns.
+        gaze_x = max(-1.0, min(1.0, state.gaze_x - _COUNTER_TURN * pose[n, 0]))
+        gaze_y = max(-1.0, min(1.0, state.gaze_y - _COUNTER_TURN * pose[n, 1]))
+        expression[n] = (blink, gaze_x, gaze_y, state.brow)
         state.frame += 1
     return state, expression, pose
 
@@ -197,7 +186,7 @@ def _follow_speech(state: MotionState, level: float) -> tuple[bool, bool]:
 
 def _blink(state: MotionState, phrase_end: bool) -> float:
     """Lid closure 0..1: quick close, slower opening; intervals are log-normal, shorter at phrase ends."""
-    if phrase_end and state.blink_at_s < 0 and _uniform(state) < 0.45:
+    if phrase_end and state.blink_at_s < 0 and _uniform(state) < 0.35:
         state.blink_in_s = min(state.blink_in_s, 0.08)
     if state.blink_at_s < 0:
         state.blink_in_s -= _DT
@@ -219,7 +208,7 @@ def _blink(state: MotionState, phrase_end: bool) -> float:
     if state.blink_again:
         state.blink_in_s, state.blink_again = 0.12, False
     else:
-        state.blink_in_s = max(0.8, math.exp(math.log(3.6) + 0.55 * _normal(state)))
+        state.blink_in_s = max(0.8, math.exp(math.log(4.1) + 0.55 * _normal(state)))
     return 0.0
 
 

@@ -30,6 +30,16 @@ class ConvBlock(nn.Module):
         return x + self.conv2(F.silu(self.conv1(F.silu(x))))
 
 
+def _wake(module: nn.Module) -> None:
+    """Initialise convolutions so that signals keep their size without norms; residual ends stay at zero.
+
+    Source: He et al. 1502.01852.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d) and bool(part.weight.any()):
+            nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
+
+
 @dataclass(frozen=True, slots=True)
 class ReferenceFeatures:
     """What the decoder keeps of a reference picture: its pixels and its features per decoder level."""
@@ -60,6 +70,7 @@ class Tower(nn.Module):
         self.downs = nn.ModuleList(
             nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in zip(cfg.widths, cfg.widths[1:], strict=False)
         )
+        _wake(self)
 
     def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
         x = self.enter(F.pixel_unshuffle(picture * 2 - 1, self.stem))
@@ -81,27 +92,28 @@ class Decoder(nn.Module):
         self.skips = cfg.reference_skips
         widths = cfg.widths[::-1]  # coarsest first
         self.enter = nn.Conv2d(cfg.latent_channels, widths[0], 3, padding=1)
-        self.mix = nn.ModuleList(
-            nn.Conv2d(2 * width if self.skips else width, width, 1) for width in widths
-        )
+        self.mix = nn.ModuleList(nn.Conv2d(width, width, 1) for width in widths) if self.skips else None
         self.levels = nn.ModuleList(
             nn.Sequential(*(ConvBlock(width) for _ in range(cfg.blocks))) for width in widths
         )
         self.ups = nn.ModuleList(nn.Conv2d(a, 4 * b, 3, padding=1) for a, b in zip(widths, widths[1:], strict=False))
         self.leave = nn.Conv2d(widths[-1], (4 if self.skips else 3) * cfg.stem**2, 3, padding=1)
+        _wake(self)
+        for mix in self.mix or ():  # the decoder learns to read its latents first, the reference after
+            nn.init.zeros_(mix.weight)
 
     def forward(self, z: Tensor, reference: ReferenceFeatures | None) -> Tensor:
         x = self.enter(z)
         for index, level in enumerate(self.levels):
-            if reference is not None:
-                x = torch.cat((x, reference.levels[-1 - index]), dim=1)
-            x = level(self.mix[index](x))
+            if reference is not None and self.mix is not None:
+                x = x + self.mix[index](reference.levels[-1 - index])
+            x = level(x)
             if index < len(self.ups):
                 x = F.pixel_shuffle(self.ups[index](F.silu(x)), 2)
         out = F.pixel_shuffle(self.leave(F.silu(x)), self.stem)
         if reference is None:
-            return torch.sigmoid(out)
-        colour, matte = torch.sigmoid(out[:, :3]), torch.sigmoid(out[:, 3:] - 1.0)
+            return torch.sigmoid(out[:, :3])
+        colour, matte = torch.sigmoid(out[:, :3]), torch.sigmoid(out[:, 3:] + 2.0)
         return torch.lerp(reference.picture.to(out.dtype), colour, matte)
 
 

@@ -5,10 +5,10 @@ pictures of the same shape. The warp knows nothing of the person, only the frami
 `models.face`), so it serves drawn characters and photographs alike. Torch only; runs on the engine's thread.
 
 The head is taken for a soft ellipsoid before a fixed backdrop. Each pose channel moves pixels along a
-precomputed field, and the fields add up, so one small matrix product gives the sampling grid. Sampling is cubic: a linear kernel would blur every
-moving frame and make still ones look sharper. The fields
+precomputed field, and the fields add up, so one small matrix product gives the sampling grid. The fields
 fade towards the sides and the foot of the picture; what would still be read from beyond a border is
-mirrored, so that no emptiness shows.
+mirrored, so that no emptiness shows. Sampling is cubic: a linear kernel would blur every moving frame and
+make still ones look sharper.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ class HeadWarp:
 
     def __init__(self, height: int, width: int, device: torch.device | str = "cpu") -> None:
         if height < 16 or width < 16:
-            raise ValueError(f"Expected pictures of at least 16x16 pixels, got {height}x{width}; use a larger canvas.")
+            raise ValueError(
+                f"Expected pictures of at least 16x16 pixels, got {height}x{width}; use a larger canvas."
+            )
         self.height, self.width = height, width
         device = torch.device(device)
         rows = (torch.arange(height, device=device) + 0.5) * (CANVAS_PX / height)
@@ -77,7 +79,9 @@ class HeadWarp:
         if bool(still.all()):
             return frames
         grid = self.sampling_grid(pose)
-        moved = F.grid_sample(frames.float(), grid, mode="bicubic", padding_mode="border", align_corners=False)
+        moved = F.grid_sample(
+            frames.float(), grid, mode="bicubic", padding_mode="border", align_corners=False
+        )
         moved = moved.clamp_(0.0, 1.0)  # the cubic kernel overshoots at edges
         if bool(still.any()):
             moved = torch.where(still.view(-1, 1, 1, 1), frames.float(), moved)
@@ -92,25 +96,39 @@ class HeadWarp:
     def _check(self, frames: Tensor, pose: Tensor) -> None:
         if frames.ndim != 4 or tuple(frames.shape[2:]) != (self.height, self.width):
             expected = f"(B, 3, {self.height}, {self.width})"
-            raise ValueError(f"Expected frames of shape {expected}, got {tuple(frames.shape)}; resize them first.")
+            raise ValueError(
+                f"Expected frames of shape {expected}, got {tuple(frames.shape)}; resize them first."
+            )
         if tuple(pose.shape) != (frames.shape[0], len(POSE_DIMS)):
             expected = f"({frames.shape[0]}, {len(POSE_DIMS)})"
-            raise ValueError(f"Expected pose of shape {expected}, got {tuple(pose.shape)}; give one row per frame.")
+            raise ValueError(
+                f"Expected pose of shape {expected}, got {tuple(pose.shape)}; give one row per frame."
+            )
 
 
 def _coefficients(pose: Tensor) -> Tensor:
     """Weights of the fields, (B, K), all zero for a zero pose."""
     yaw, pitch, roll, shift_x, shift_y, breath = pose.unbind(1)
     return torch.stack(
-        (yaw.sin(), 1.0 - yaw.cos(), pitch.sin(), 1.0 - pitch.cos(), roll.sin(), 1.0 - roll.cos(), shift_x, shift_y, breath),
+        (
+            yaw.sin(),
+            1.0 - yaw.cos(),
+            pitch.sin(),
+            1.0 - pitch.cos(),
+            roll.sin(),
+            1.0 - roll.cos(),
+            shift_x,
+            shift_y,
+            breath,
+        ),
         1,
     )
 
 
 def _ramp(start: float, end: float, value: Tensor) -> Tensor:
-    """Smooth step from 0 at ``start`` to 1 at ``end`` with a continuous second derivative."""
+    """Smooth step from 0 at ``start`` to 1 at ``end``."""
     t = ((value - start) / (end - start)).clamp(0.0, 1.0)
-    return t * t * t * (t * (6.0 * t - 15.0) + 10.0)
+    return t * t * (3.0 - 2.0 * t)
 
 
 def _displacement_fields(x: Tensor, y: Tensor) -> Tensor:
@@ -125,7 +143,7 @@ def _displacement_fields(x: Tensor, y: Tensor) -> Tensor:
     rx, ry = x - middle, y - centre_y
     reach = torch.sqrt((rx / 80.0) ** 2 + (ry / 104.0) ** 2)
     above = _ramp(258.0, 196.0, y)
-    head = _ramp(1.58, 0.92, reach) * above
+    head = _ramp(2.0, 0.85, reach) * above
     sides = _ramp(128.0, 96.0, rx.abs())
     relief = (1.0 - reach * reach).clamp_min(0.0) ** 2 * _RELIEF_PX
     nose = torch.exp(-((rx / 15.0) ** 2) - ((y - centre_y - 18.0) / 20.0) ** 2) * _NOSE_PX

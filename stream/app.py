@@ -1,7 +1,8 @@
 """The HTTP side: POST /offer, GET /healthz /readyz /metrics /avatars, and the page.
 
-In: requests. Out: JSON, Prometheus text, static files; media flows beside it over WebRTC. `create_app` builds it
-around an engine loader; its lifespan loads the engine without keeping the port closed, and ends every session.
+In: requests. Out: JSON, Prometheus text, static files; media flows beside it over WebRTC. `create_app` builds
+it around an engine loader; its lifespan loads the engine without keeping the port closed, and ends every
+session.
 """
 
 from __future__ import annotations
@@ -159,10 +160,8 @@ def _add_routes(app: FastAPI, server: Server) -> None:
     @app.get("/readyz")
     async def readyz() -> JSONResponse:
         server.check_ready()
-        scheduler = server.scheduler
-        return JSONResponse(
-            {"status": "ready", "sessions": scheduler.seats_taken, "max_sessions": scheduler.max_sessions}
-        )
+        seats = server.scheduler.seats
+        return JSONResponse({"status": "ready", "sessions": seats.taken, "max_sessions": seats.limit})
 
     @app.get("/metrics")
     async def metrics() -> Response:

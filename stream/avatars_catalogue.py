@@ -1,7 +1,7 @@
 """The bundled faces: `avatars/index.json` and the pictures beside it. Read once, at the start.
 
-In: a folder. Out: a checked list for GET /avatars and one picture per session. An id from a client is looked up in
-the list, never joined to a path.
+In: a folder. Out: a checked list for GET /avatars and one picture per session. An id from a client is looked
+up in the list, never joined to a path.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class AvatarCatalogue:
                 f"No avatars in {folder}: index.json cannot be read ({error.strerror}); make some with "
                 "`fada avatars` or name another folder with --avatars.",
             ) from error
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise MediaError("bad_avatars", f"The list {index} is wrong: {error}.") from error
         for avatar in catalogue:
             if not (folder / avatar.image).is_file():

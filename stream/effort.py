@@ -1,7 +1,8 @@
 """How many network evaluations a window may cost just now. Pure; called under the scheduler's lock.
 
-When the engine thread is busy nearly all the time, finishes windows late or drops them, the limit goes down one
-rung (half the evaluations); when the work at the rung above would fit with room to spare, it goes up again.
+When the engine thread is busy nearly all the time, finishes windows late or drops them, the limit goes down
+one rung (half the evaluations); when the work at the rung above would fit with room to spare, it goes up
+again.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ class EffortLadder:
                 self._move(+1, now_s)
         elif self._rung > 0 and since_s > REST_S and not self._late:
             above, here = self._rungs[self._rung - 1], self._rungs[self._rung]
-            assert above is not None and here is not None
+            assert above is not None
+            assert here is not None
             if share * above / here < ROOM_LIMIT:
                 self._move(-1, now_s)
 

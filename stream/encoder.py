@@ -1,20 +1,24 @@
 """VP8 for one viewer: rate, speed and key frames under our own control.
 
-aiortc's encoder starts at 0.5 Mb/s, cannot be told otherwise, and runs after the track has handed its frame over,
-so that a slow encode becomes skew. Here a frame is encoded before it is due and the packet is sent when it is.
-Runs in an executor thread, one call at a time per session.
+aiortc's encoder starts at 0.5 Mb/s, cannot be told otherwise, and runs after the track has handed its frame
+over, so that a slow encode becomes skew. Here a frame is encoded before it is due and the packet is sent when
+it is. Runs in an executor thread, one call at a time per session.
 """
 
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import cast
+from typing import TYPE_CHECKING
 
 import av
-from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 
 from stream.engine_protocol import UInt8Array
+
+if TYPE_CHECKING:
+    VideoPacket = av.Packet[av.VideoStream]
+else:
+    VideoPacket = av.Packet
 
 VIDEO_RATE_HZ = 90_000
 VIDEO_TIME_BASE = Fraction(1, VIDEO_RATE_HZ)
@@ -32,7 +36,7 @@ class Vp8FrameEncoder:
     def __init__(self, width: int, height: int, fps: int, bit_rate: int) -> None:
         if width % 2 or height % 2:
             raise ValueError(f"VP8 in 4:2:0 needs even sides, got {width}x{height}")
-        self._codec = cast(VideoCodecContext, av.CodecContext.create("libvpx", "w"))
+        self._codec = av.CodecContext.create("libvpx", "w")
         self._codec.width = width
         self._codec.height = height
         self._codec.pix_fmt = "yuv420p"
@@ -55,7 +59,7 @@ class Vp8FrameEncoder:
             "overshoot-pct": "15",
         }
 
-    def encode(self, image: UInt8Array, pts: int, keyframe: bool) -> av.Packet | None:
+    def encode(self, image: UInt8Array, pts: int, keyframe: bool) -> VideoPacket | None:
         """Encode one picture.
 
         Args:

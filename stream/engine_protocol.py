@@ -6,8 +6,8 @@ frames of that window's hop and the next state. `stream.engine.TorchEngine` is t
 `tests.fakes.FakeEngine`.
 
 Window k covers output frames [k*hop, (k+1)*hop) plus `overlap_frames` beyond them; its audio is the samples
-[k*hop*spf - context, ((k+1)*hop + overlap)*spf + lookahead), with zeros before the stream's start and after its
-end. Result k carries exactly the frames k*hop .. (k+1)*hop - 1, already blended.
+[k*hop*spf - context, ((k+1)*hop + overlap)*spf + lookahead), with zeros before the stream's start and after
+its end. Result k carries exactly the frames k*hop .. (k+1)*hop - 1, already blended.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@
     ├── EngineError      the engine failed or is not loaded
     └── MediaError       a picture or a sound cannot be read or written
 
-Each carries a short `code` for programs, an HTTP `status`, and one plain sentence for people that says what was
-expected, what came, and what to do.
+Each carries a short `code` for programs, an HTTP `status`, and one plain sentence for people that says what
+was expected, what came, and what to do.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Which of the machine's addresses a connection offers, loopback included.
 
-aiortc leaves loopback out when it gathers addresses, so that a browser on the same machine cannot reach a server
-whose network is cut. Here each connection is told its addresses, on its own object: nothing global is touched.
+aiortc leaves loopback out when it gathers addresses, so that a browser on the same machine cannot reach a
+server whose network is cut. Here each connection is told its addresses, on its own object: nothing global is
+touched.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The microphone's way in: aiortc track -> 48 kHz mono -> media timeline -> 16 kHz for the engine.
 
-In: the peer's audio track. Out: `Heard` chunks on one gapless timeline, the same moments at 16 kHz float32 (for
-the windower) and at 48 kHz int16 (for the pacer, which sends the speaker's own voice back beside the face).
-Everything runs on the event loop; a 20 ms packet costs some tens of microseconds. Decoding happens in aiortc's
-own thread before.
+In: the peer's audio track. Out: `Heard` chunks on one gapless timeline, the same moments at 16 kHz float32
+(for the windower) and at 48 kHz int16 (for the pacer, which sends the speaker's own voice back beside the
+face). Everything runs on the event loop; a 20 ms packet costs some tens of microseconds. Decoding happens in
+aiortc's own thread before.
 """
 
 from __future__ import annotations

@@ -37,20 +37,20 @@ class Lobby:
         parts = self._parts
         avatar = parts.catalogue.find(request.avatar)
         seat = parts.scheduler.take_seat()
-        parts.metrics.seats.set(parts.scheduler.seats_taken)
+        parts.metrics.seats.set(parts.scheduler.seats.taken)
         try:
             picture = await self._picture(avatar)
             session = Session(parts, seat, request, avatar, picture)
         except BaseException:
             seat.release()
-            parts.metrics.seats.set(parts.scheduler.seats_taken)
+            parts.metrics.seats.set(parts.scheduler.seats.taken)
             raise
         try:
             answer = await session.answer()
         except BaseException as error:
             session.end(error.code if isinstance(error, StreamError) else "internal")
             await session.run()
-            parts.metrics.seats.set(parts.scheduler.seats_taken)
+            parts.metrics.seats.set(parts.scheduler.seats.taken)
             raise
         task = asyncio.create_task(session.run(), name=f"session-{session.id}")
         self._sessions[session] = task
@@ -73,6 +73,6 @@ class Lobby:
 
     def _forget(self, session: Session, task: asyncio.Task[None]) -> None:
         self._sessions.pop(session, None)
-        self._parts.metrics.seats.set(self._parts.scheduler.seats_taken)
+        self._parts.metrics.seats.set(self._parts.scheduler.seats.taken)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("session %s ended with an error", session.id, exc_info=error)

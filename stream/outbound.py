@@ -1,8 +1,8 @@
 """The tracks that leave: a `PictureTrack` and a `VoiceTrack` for aiortc, both counting the pacer's slots.
 
-In: the pacer's pictures and samples. Out: what aiortc's senders ask for with `recv()`, at the moment it is due,
-with pts from the slot's number: 90 kHz for video, 48 kHz in 20 ms frames for audio. Neither uses the wall clock of
-aiortc's own tracks. Encoding runs in the default executor; everything else on the event loop.
+In: the pacer's pictures and samples. Out: what aiortc's senders ask for with `recv()`, at the moment it is
+due, with pts from the slot's number: 90 kHz for video, 48 kHz in 20 ms frames for audio. Neither uses the
+wall clock of aiortc's own tracks. Encoding runs in the default executor; everything else on the event loop.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
 from stream.clock import Clock
-from stream.encoder import VIDEO_RATE_HZ, VIDEO_TIME_BASE, Vp8FrameEncoder
+from stream.encoder import VIDEO_RATE_HZ, VIDEO_TIME_BASE, VideoPacket, Vp8FrameEncoder
 from stream.pacer import Pacer
 from stream.pacing_stats import Picture
 from stream.timeline import RATE_HZ, Int16Array
@@ -54,7 +54,7 @@ class PictureTrack(MediaStreamTrack):
         self._encode_ms.clear()
         return times
 
-    async def recv(self) -> av.VideoFrame | av.Packet:
+    async def recv(self) -> av.VideoFrame | VideoPacket:
         """The next picture, at its due time."""
         while True:
             if self.readyState != "live":
@@ -70,7 +70,7 @@ class PictureTrack(MediaStreamTrack):
             self._pacer.sent_picture(picture)
             return data
 
-    async def _encoded(self, picture: Picture) -> av.VideoFrame | av.Packet | None:
+    async def _encoded(self, picture: Picture) -> av.VideoFrame | VideoPacket | None:
         pts = picture.slot * self._ticks_per_slot
         if self._encoder is None:
             frame = av.VideoFrame.from_ndarray(picture.image, format="rgb24")

@@ -1,14 +1,15 @@
 """One clock for the face and the voice that goes with it. Pure decisions plus `wait`; runs on the event loop.
 
-In: drawn frames by media frame index, and the microphone's own 48 kHz samples. Out: for every *slot* of 1/fps one
-picture and one slot's worth of voice.
+In: drawn frames by media frame index, and the microphone's own 48 kHz samples. Out: for every *slot* of 1/fps
+one picture and one slot's worth of voice.
 
 Slot n is due at `t0 + n / fps`; both tracks count slots from the same t0, so neither can start late or drift.
-A whole number, the *offset*, ties slots to media frames: slot n shows media frame n - offset and carries exactly
-that frame's samples. Before the first drawn frame there is no offset: the slots show the reference picture in
-silence. After that the voice never waits for the picture: a late frame is skipped and the last one held. Only the
-offset moves, by whole slots, and in quiet moments if it can: later when frames keep arriving late, earlier when
-they have had a slot to spare for seconds. That also absorbs two clocks that drift apart.
+A whole number, the *offset*, ties slots to media frames: slot n shows media frame n - offset and carries
+exactly that frame's samples. Before the first drawn frame there is no offset: the slots show the reference
+picture in silence. After that the voice never waits for the picture: a late frame is skipped and the last one
+held. Only the
+offset moves, by whole slots, and in quiet moments if it can: later when frames keep arriving late, earlier
+when they have had a slot to spare for seconds. That also absorbs two clocks that drift apart.
 """
 
 from __future__ import annotations
@@ -104,7 +105,10 @@ class Pacer:
     # -- time ---------------------------------------------------------------------------------------------
 
     def due(self, slot: float) -> float:
-        """The clock's reading at which a slot (or a part of one) is due; starts the clock when first asked."""
+        """The clock's reading at which a slot (or a part of one) is due.
+
+        Starts the clock when first asked.
+        """
         if self._t0_s is None:
             self._t0_s = self._clock.now()
         return self._t0_s + slot / self._fps
@@ -142,7 +146,10 @@ class Pacer:
         self._voice.push(pcm)
 
     def push_frames(self, first_frame: int, frames: UInt8Array) -> None:
-        """Take drawn frames (n, H, W, 3) of media frames first_frame …; late ones count as reserve below zero."""
+        """Take drawn frames (n, H, W, 3) of media frames first_frame ….
+
+        Late ones count as reserve below zero.
+        """
         now_s = self._clock.now()
         for index, image in enumerate(frames):
             self._frames[first_frame + index] = image

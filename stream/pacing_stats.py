@@ -79,8 +79,8 @@ class PacingStats:
     def note_sent(self, now_s: float, late_s: float, voice_frame: int | None, picture: Picture) -> None:
         """A picture goes out `late_s` after it was due.
 
-        Skew is positive when the picture is later than the voice it belongs to; slots without a voice of their
-        own (`voice_frame` None) have none.
+        Skew is positive when the picture is later than the voice it belongs to; slots without a voice of
+        their own (`voice_frame` None) have none.
         """
         self._sent_s.append(now_s)
         if voice_frame is None or picture.media_frame is None:

@@ -1,8 +1,9 @@
-"""One WebRTC connection: answering an offer with aiortc, and taking it down again without leaving anything behind.
+"""One WebRTC connection: answering an offer with aiortc, and taking it down again without leaving anything
+behind.
 
-In: a checked offer and the tracks to send. Out: the answer, the peer's microphone track and its data channel. Event
-loop only. What the product needs and aiortc does not offer through its interface (jitter buffer, key-frame requests)
-is reached for here and in `inbound`, nowhere else.
+In: a checked offer and the tracks to send. Out: the answer, the peer's microphone track and its data channel.
+Event loop only. What the product needs and aiortc does not offer through its interface (jitter buffer,
+key-frame requests) is reached for here and in `inbound`, nowhere else.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.exceptions import InvalidStateError, OperationError
+from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 
 from stream.errors import SignalingError
 from stream.ice import offer_addresses
@@ -138,7 +140,7 @@ class Peer:
                 channel.close()
 
 
-def _vp8_first() -> list[object]:
+def _vp8_first() -> list[RTCRtpCodecCapability]:
     codecs = RTCRtpSender.getCapabilities("video").codecs
     return sorted(codecs, key=lambda codec: codec.mimeType.lower() != "video/vp8")
 

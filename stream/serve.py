@@ -31,14 +31,20 @@ STOP_WITHIN_S = 5
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `fada serve`."""
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8080, help="port; 0 takes a free one (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=8080, help="port; 0 takes a free one (default: %(default)s)"
+    )
     parser.add_argument("--preset", default="small", help="networks to load (default: %(default)s)")
-    parser.add_argument("--nfe", type=int, default=None, help="evaluations per window (default: the preset's)")
+    parser.add_argument(
+        "--nfe", type=int, default=None, help="evaluations per window (default: the preset's)"
+    )
     parser.add_argument("--device", default=None, help="cpu or cuda (default: cuda where there is one)")
     parser.add_argument(
         "--backend", default="auto", help="auto, torch-bf16, torch-fp32 or onnx (default: %(default)s)"
     )
-    parser.add_argument("--max-sessions", type=int, default=2, help="callers at a time (default: %(default)s)")
+    parser.add_argument(
+        "--max-sessions", type=int, default=2, help="callers at a time (default: %(default)s)"
+    )
     parser.add_argument("--avatars", type=Path, default=AVATARS, help="folder of faces with index.json")
     parser.add_argument(
         "--ice-server",
@@ -172,7 +178,9 @@ def read_ice_server(text: str) -> tuple[str, str | None, str | None]:
     stun = url.startswith(("stun:", "stuns:")) and len(parts) == 1
     turn = url.startswith(("turn:", "turns:")) and len(parts) == 3
     if not (stun or turn):
-        raise ValueError(f"Expected --ice-server stun:HOST:PORT or turn:HOST:PORT,USER,PASSWORD, got {url!r}.")
+        raise ValueError(
+            f"Expected --ice-server stun:HOST:PORT or turn:HOST:PORT,USER,PASSWORD, got {url!r}."
+        )
     return (url, parts[1], parts[2]) if turn else (url, None, None)
 
 

@@ -2,15 +2,14 @@
 
     NEW -> CONNECTING -> LIVE -> DRAINING -> CLOSED
 
-In: a checked offer and a seat. Out: an answer, then media until somebody ends it. All tasks of a session run under
-one TaskGroup inside `run`; nothing of it outlives `run`. Event loop only.
+In: a checked offer and a seat. Out: an answer, then media until somebody ends it. All tasks of a session run
+under one TaskGroup inside `run`; nothing of it outlives `run`. Event loop only.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
 import logging
 import math
 import secrets
@@ -25,15 +24,19 @@ from stream.channel import Channel, read_controls
 from stream.clock import Clock
 from stream.encoder import Vp8FrameEncoder, suitable_bit_rate
 from stream.engine_protocol import Controls, EngineSpec, UInt8Array
+from stream.engine_stream import Drawn, EngineStream
 from stream.errors import EngineError, StreamError
 from stream.images import fit
 from stream.inbound import Heard, InboundAudio
-from stream.metrics import Metrics, StageTimes
+from stream.metrics import Metrics
 from stream.outbound import PictureTrack, VoiceTrack
 from stream.pacer import Pacer
 from stream.peer import IceConfig, Peer
-from stream.scheduler import Drawn, EngineStream, Scheduler, Seat
+from stream.scheduler import Scheduler
+from stream.seats import Seat
+from stream.session_state import SessionState, checked_transition
 from stream.signalling import OfferRequest
+from stream.telemetry import Telemetry
 from stream.voice_buffer import loudness
 from stream.windower import Windower
 
@@ -46,30 +49,6 @@ CLOSE_WITHIN_S = 5.0
 WATCH_S = 0.25
 STATS_S = 1.0
 SPEAKING_LOUDNESS = 0.01
-SPEAKING_HOLD_S = 0.4
-
-
-class SessionState(enum.Enum):
-    """Where a session is in its life."""
-
-    NEW = "new"
-    CONNECTING = "connecting"
-    LIVE = "live"
-    DRAINING = "draining"
-    CLOSED = "closed"
-
-
-_NEXT: dict[SessionState, tuple[SessionState, ...]] = {
-    SessionState.NEW: (SessionState.CONNECTING, SessionState.DRAINING),
-    SessionState.CONNECTING: (SessionState.LIVE, SessionState.DRAINING),
-    SessionState.LIVE: (SessionState.DRAINING,),
-    SessionState.DRAINING: (SessionState.CLOSED,),
-    SessionState.CLOSED: (),
-}
-
-
-class IllegalTransition(RuntimeError):
-    """A session was asked to go somewhere it cannot go from where it is."""
 
 
 class _Ended(Exception):
@@ -121,19 +100,21 @@ class Session:
         self._windower = Windower(self._spec)
         self._stream: EngineStream | None = None
         self._channel: Channel | None = None
-        self._stages = StageTimes()
+        self._telemetry = Telemetry(parts.metrics, self._spec.hop_frames)
         self._connected = asyncio.Event()
         self._ending = asyncio.Event()
         self._wanted_avatar: asyncio.Queue[Avatar] = asyncio.Queue(maxsize=1)
         self._last_message_s = -math.inf
         self._spoke_s = -math.inf
-        self._dropped_windows = 0
         parts.metrics.sessions.labels(self.state.value).inc()
 
     # -- life ---------------------------------------------------------------------------------------------
 
     async def answer(self) -> dict[str, str]:
-        """Answer the offer; NEW -> CONNECTING. The caller must call `run` afterwards, also when this raises."""
+        """Answer the offer.
+
+        NEW -> CONNECTING. The caller must call `run` afterwards, also when this raises.
+        """
         self._go(SessionState.CONNECTING)
         description = await self._peer.answer(self._request.sdp, self._voice, self._make_pictures)
         return {"sdp": description.sdp, "type": description.type, "session_id": self.id}
@@ -199,10 +180,8 @@ class Session:
             logger.info("session %s closed: %s", self.id, self.reason)
 
     def _go(self, state: SessionState) -> None:
-        if state not in _NEXT[self.state]:
-            raise IllegalTransition(f"a session cannot go from {self.state.value} to {state.value}")
-        self._parts.metrics.sessions.labels(self.state.value).dec()
-        self.state = state
+        before, self.state = self.state, checked_transition(self.state, state)
+        self._parts.metrics.sessions.labels(before.value).dec()
         self._parts.metrics.sessions.labels(state.value).inc()
 
     # -- tasks --------------------------------------------------------------------------------------------
@@ -226,7 +205,7 @@ class Session:
         scheduler = self._parts.scheduler
         started_s = self._clock.now()
         state = await scheduler.open_state(self._picture, self._request.seed)
-        self._stages.note("open", 1000 * (self._clock.now() - started_s))
+        self._telemetry.note_stage("open", self._clock.now() - started_s)
         self._stream = scheduler.add_stream(state, self)
         self._stream.controls = self._controls
         while True:
@@ -255,35 +234,25 @@ class Session:
             await self._clock.sleep_until(due_s)
             now_s = self._clock.now()
             if self._channel is not None and self._inbound is not None:
-                if now_s - max(self._last_message_s, self._inbound.last_packet_s) > PEER_GONE_S:
+                heard_s = max(self._last_message_s, self._inbound.last_packet_s)
+                if now_s - heard_s > PEER_GONE_S:
                     self.end("peer_gone")
             if now_s - stats_s >= STATS_S:
                 stats_s = now_s
-                self._report(now_s)
+                effort = self._parts.scheduler.effort
+                report = self._telemetry.report(now_s, self._pacer, self._pictures, effort, self._spoke_s)
+                self._tell("stats", {"state": self.state.value, **report})
 
     # -- what others tell it ------------------------------------------------------------------------------
 
     def on_drawn(self, drawn: Drawn) -> None:
         """The scheduler drew a window."""
-        metrics = self._parts.metrics
-        now_s = self._clock.now()
-        for stage, took_s in (
-            ("queue", drawn.started_s - drawn.submitted_s),
-            ("engine", drawn.finished_s - drawn.started_s),
-            ("return", now_s - drawn.finished_s),
-        ):
-            metrics.stage.labels(stage).observe(took_s)
-            self._stages.note(stage, 1000 * took_s)
-        for stage, took_ms in drawn.timings_ms.items():
-            metrics.stage.labels(f"engine_{stage}").observe(took_ms / 1000)
-            self._stages.note(f"engine_{stage}", took_ms)
-        metrics.windows.inc()
+        self._telemetry.note_drawn(drawn, self._clock.now())
         self._pacer.push_frames(drawn.first_frame, drawn.frames)
 
     def on_dropped(self, first_frame: int) -> None:
         """The scheduler dropped a window from this session's full queue."""
-        self._dropped_windows += 1
-        self._parts.metrics.dropped_windows.inc()
+        self._telemetry.note_dropped_window()
 
     def on_failed(self, error: EngineError) -> None:
         """The engine failed on this session."""
@@ -346,37 +315,3 @@ class Session:
     def _tell(self, kind: str, fields: dict[str, Any]) -> None:
         if self._channel is not None:
             self._channel.send(kind, fields)
-
-    def _report(self, now_s: float) -> None:
-        metrics, scheduler = self._parts.metrics, self._parts.scheduler
-        pacing = self._pacer.stats
-        latencies_s, skews_s = pacing.drain()
-        for latency_s in latencies_s:
-            metrics.latency.observe(latency_s)
-        for skew_s in skews_s:
-            metrics.skew.observe(skew_s)
-        metrics.busy.set(scheduler.effort.busy_share(now_s))
-        metrics.nfe.set(scheduler.effort.nfe or 0)
-        if self._pictures is not None:
-            for took_ms in self._pictures.drain_encode_ms():
-                metrics.stage.labels("encode").observe(took_ms / 1000)
-                self._stages.note("encode", took_ms)
-        report = pacing.report(now_s)
-        self._tell(
-            "stats",
-            {
-                "state": self.state.value,
-                "fps": report.fps,
-                "latency_ms": report.latency_ms,
-                "skew_ms": report.skew_ms,
-                "skew_p95_ms": report.skew_p95_ms,
-                "dropped": report.dropped_frames + self._dropped_windows * self._spec.hop_frames,
-                "held": report.held_frames,
-                "moves": report.moves,
-                "speaking": now_s - self._spoke_s < SPEAKING_HOLD_S,
-                "drawing": self._pacer.started,
-                "nfe": scheduler.effort.nfe,
-                "busy": round(scheduler.effort.busy_share(now_s), 3),
-                "stages": self._stages.summary(),
-            },
-        )

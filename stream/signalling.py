@@ -1,8 +1,8 @@
 """The body of POST /offer, and the checks an SDP offer must pass before anything is built for it.
 
-In: bytes from anybody. Out: a checked `OfferRequest`, or a `SignalingError` with one sentence. aiortc's parser
-raises whatever its lines of code happen to raise on a broken offer; here that becomes `bad_offer`, and an offer that
-would open hundreds of sockets is refused before aiortc sees it.
+In: bytes from anybody. Out: a checked `OfferRequest`, or a `SignalingError` with one sentence. aiortc's
+parser raises whatever its lines of code happen to raise on a broken offer; here that becomes `bad_offer`, and
+an offer that would open hundreds of sockets is refused before aiortc sees it.
 """
 
 from __future__ import annotations
@@ -126,8 +126,9 @@ def _check_media(description: SessionDescription) -> None:
 def _without_mdns(sdp: str) -> str:
     """Leave out candidates hidden behind mDNS names.
 
-    Resolving them costs seconds where multicast does not work and leaves a socket open; the browser's own checks
-    tell us its address anyway, as a peer-reflexive candidate (RFC 8445 section 7.3.1.3). The end-of-candidates mark
+    Resolving them costs seconds where multicast does not work and leaves a socket open; the browser's own
+    checks tell us its address anyway, as a peer-reflexive candidate (RFC 8445 section 7.3.1.3). The
+    end-of-candidates mark
     goes too: more will be learnt.
     """
     lines = sdp.splitlines()

@@ -1,8 +1,9 @@
 """Lays the microphone's packets on one gapless media timeline. Pure numpy; runs on the event loop.
 
-In: 48 kHz mono chunks with the sender's timestamp and the moment of arrival. Out: contiguous 48 kHz chunks, in
-order, starting at sample 0 when the session starts. Lost packets become short silence; a microphone that stalls
-becomes silence fed by the clock, so that the face goes on living; packets that come later than that are dropped.
+In: 48 kHz mono chunks with the sender's timestamp and the moment of arrival. Out: contiguous 48 kHz chunks,
+in order, starting at sample 0 when the session starts. Lost packets become short silence; a microphone that
+stalls becomes silence fed by the clock, so that the face goes on living; packets that come later than that
+are dropped.
 
 The position on this timeline is *media time*, the only clock that windows, frames and returned audio know.
 """
@@ -101,7 +102,10 @@ class Timeline:
         return chunks
 
     def fill(self, now_s: float) -> Int16Array | None:
-        """Silence that brings a stalled timeline back within `stall_s` of real time; None if it is not late."""
+        """Silence that brings a stalled timeline back within `stall_s` of real time.
+
+        None if it is not late.
+        """
         behind = self._expected(now_s - self._config.stall_s) - self._length
         return self._conceal(behind) if behind >= RATE_HZ // 100 else None
 
@@ -111,7 +115,9 @@ class Timeline:
         return self._shift
 
     def _restart(self, pts: int, count: int, now_s: float) -> None:
-        """Put a packet at the present, whatever the sender's numbers say, so that no delay is added for good."""
+        """Put a packet at the present, whatever the sender's numbers say,
+        so that no delay is added for good.
+        """
         self._shift = max(self._length, self._expected(now_s) - count) - pts
         self.restarts += 1
         self._late_since_s = None

@@ -1,8 +1,8 @@
 """Cuts a stream of 16 kHz samples into the engine's windows. Pure numpy; runs on the event loop.
 
-In: samples in any chunking. Out: windows in order, each complete (context, hop, overlap, look-ahead). The same
-samples give the same windows however they were cut, which is what makes `fada render` and the live server draw
-the same frames.
+In: samples in any chunking. Out: windows in order, each complete (context, hop, overlap, look-ahead). The
+same samples give the same windows however they were cut, which is what makes `fada render` and the live
+server draw the same frames.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Stand-ins with the behaviour that matters and nothing else: a clock one turns by hand, an engine without a network."""
+"""Stand-ins with the behaviour that matters and nothing else: a clock one turns by hand,
+an engine without a network.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ from stream.images import fit
 
 
 class FakeClock:
-    """Stands still until `advance`; waiters wake in order of their moments, each after the loop has settled."""
+    """Stands still until `advance`.
+
+    Waiters wake in order of their moments, each after the loop has settled.
+    """
 
     def __init__(self, start_s: float = 1000.0) -> None:
         self._now_s = start_s
@@ -150,7 +155,10 @@ class FakeEngine:
 
 
 def mouth_of(image: UInt8Array) -> float:
-    """Brightness of the fake's mouth patch in a picture, 0 … 255; reads the middle, away from blurred edges."""
+    """Brightness of the fake's mouth patch in a picture, 0 … 255.
+
+    Reads the middle, away from blurred edges.
+    """
     height, width = image.shape[:2]
     rows = slice(height * 11 // 16, height * 13 // 16)
     return float(image[rows, width * 7 // 16 : width * 9 // 16].mean())

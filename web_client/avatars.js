@@ -8,7 +8,6 @@ import { pause, waitBefore } from "./backoff.js";
 import { recall, remember } from "./settings.js";
 import { fetchAvatars } from "./signalling.js";
 
-const PLACES_WHILE_LOADING = 6;
 
 /** @typedef {import("./signalling.js").Avatar} Avatar */
 
@@ -69,11 +68,6 @@ export class AvatarPicker {
     this.grid = grid;
     this.about = about;
     this.onChoice = onChoice;
-    for (let k = 0; k < PLACES_WHILE_LOADING; k += 1) {
-      const place = document.createElement("span");
-      place.className = "face face-loading";
-      grid.append(place);
-    }
   }
 
   /** @returns {Avatar | null} */

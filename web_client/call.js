@@ -12,6 +12,8 @@ import { Peer } from "./peer.js";
 import { asProblem, Problem } from "./problems.js";
 import { CallMachine } from "./state.js";
 
+/** Marks on the page's timeline from Start to the first picture, for measuring. */
+const STEPS = ["fada:start", "fada:microphone", "fada:offer", "fada:answer", "fada:first-frame"];
 const FIRST_FRAME_WITHIN_MS = 10_000;
 const SEAT_FREES_WITHIN_TRIES = 6; // after a loss our own old seat may still be counted
 
@@ -56,8 +58,7 @@ export class Call extends EventTarget {
    */
   async start(avatar, deviceId) {
     if (this.#machine.busy) return;
-    performance.clearMarks("fada:start");
-    performance.clearMarks("fada:first-frame");
+    for (const step of STEPS) performance.clearMarks(step);
     performance.mark("fada:start");
     const running = new AbortController();
     this.#running = running;
@@ -68,6 +69,7 @@ export class Call extends EventTarget {
     try {
       this.#move("requesting");
       await this.#openMicrophone(deviceId, running.signal);
+      performance.mark("fada:microphone");
       await this.#keepConnected(running.signal);
     } catch (error) {
       const reason = running.signal.aborted ? running.signal.reason : error;

@@ -101,7 +101,8 @@ function showState(change) {
   start.hidden = call.busy;
   stop.hidden = !call.busy;
   if (focused) (call.busy ? stop : start).focus({ preventScroll: true });
-  if (change.state !== "live") hud.clear(call.busy ? "joining" : "off");
+  hud.clear(call.busy ? "joining" : "off");
+  stage.takeShown();
   say(captionFor(change, picker.chosen?.name ?? "the avatar"));
 }
 

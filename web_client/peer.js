@@ -83,7 +83,9 @@ export class Peer extends EventTarget {
     this.#wanted ??= avatar;
     const offer = this.#pc.localDescription;
     if (!offer) throw new Problem("lost");
+    performance.mark("fada:offer");
     const answer = await postOffer(offer, avatar, signal);
+    performance.mark("fada:answer");
     signal.throwIfAborted();
     await this.#pc.setRemoteDescription(answer);
     this.#ticker = setInterval(() => void this.#tick(), PING_EVERY_MS);

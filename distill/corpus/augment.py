@@ -21,11 +21,25 @@ Rng = np.random.Generator
 _NOISE_SLOPES: Final = {"white": 0.0, "pink": 0.5, "brown": 1.0}
 
 
+def fast_length(count: int) -> int:
+    """Smallest length of at least `count` with no prime factor above 5, where transforms are quick."""
+    best = 1 << max(0, count - 1).bit_length()
+    five = 1
+    while five < best:
+        three = five
+        while three < best:
+            best = min(best, three << max(0, -(-count // three) - 1).bit_length())
+            three *= 3
+        five *= 5
+    return best
+
+
 def coloured_noise(rng: Rng, count: int, slope: float) -> FloatArray:
     """Noise (count,) of unit rms whose amplitude falls as frequency ** -slope."""
-    spectrum = rng.standard_normal(count // 2 + 1) + 1j * rng.standard_normal(count // 2 + 1)
-    bins = np.maximum(np.arange(count // 2 + 1), max(1, round(40 * count / SAMPLE_RATE_HZ)))
-    return _unit(np.fft.irfft(spectrum * bins ** (-slope), count))
+    length = fast_length(count)
+    spectrum = rng.standard_normal(length // 2 + 1) + 1j * rng.standard_normal(length // 2 + 1)
+    bins = np.maximum(np.arange(length // 2 + 1), max(1, round(40 * length / SAMPLE_RATE_HZ)))
+    return _unit(np.fft.irfft(spectrum * bins ** (-slope), length)[:count])
 
 
 def room_response(rng: Rng, decay_s: float, strength: float) -> FloatArray:
@@ -45,14 +59,14 @@ def room_response(rng: Rng, decay_s: float, strength: float) -> FloatArray:
 
 def convolve(audio: FloatArray, response: FloatArray) -> FloatArray:
     """Causal convolution, cut to the audio's length."""
-    count = audio.shape[0] + response.shape[0]
+    count = fast_length(audio.shape[0] + response.shape[0])
     out = np.fft.irfft(np.fft.rfft(audio, count) * np.fft.rfft(response, count), count)
     return out[: audio.shape[0]].astype(np.float32)
 
 
 def equalise(audio: FloatArray, rng: Rng, low_hz: float, high_hz: float, ripple_db: float) -> FloatArray:
     """Band-pass with soft edges and a smooth random tilt and ripple, zero phase."""
-    count = audio.shape[0] + 1024
+    count = fast_length(audio.shape[0] + 1024)
     hz = np.fft.rfftfreq(count, 1 / SAMPLE_RATE_HZ)
     gain = 1 / (1 + (low_hz / np.maximum(hz, 1.0)) ** 6) / (1 + (hz / high_hz) ** 10)
     octave = np.log2(np.maximum(hz, 50.0) / 1000.0)
@@ -64,7 +78,7 @@ def equalise(audio: FloatArray, rng: Rng, low_hz: float, high_hz: float, ripple_
 def soft_clip(audio: FloatArray, drive: float) -> FloatArray:
     """Saturate like an overdriven input; drive 1 hardly, 6 strongly. Peaks keep their size."""
     peak = max(1e-6, float(np.abs(audio).max()))
-    return (peak * np.tanh(drive * audio / peak) / np.tanh(drive)).astype(np.float32)
+    return np.asarray(peak * np.tanh(drive * audio / peak) / np.tanh(drive), np.float32)
 
 
 def quantise(audio: FloatArray, rng: Rng, bits: int) -> FloatArray:
@@ -74,7 +88,7 @@ def quantise(audio: FloatArray, rng: Rng, bits: int) -> FloatArray:
     bent = np.sign(audio) * np.log1p(mu * np.abs(audio) / peak) / np.log1p(mu)
     levels = 2.0 ** (bits - 1)
     bent = np.round(bent * levels + rng.uniform(-0.3, 0.3, audio.shape)) / levels
-    return (np.sign(bent) * np.expm1(np.abs(bent) * np.log1p(mu)) / mu * peak).astype(np.float32)
+    return np.asarray(np.sign(bent) * np.expm1(np.abs(bent) * np.log1p(mu)) / mu * peak, np.float32)
 
 
 def hum(rng: Rng, count: int) -> FloatArray:
@@ -103,7 +117,9 @@ def clicks(rng: Rng, count: int) -> FloatArray:
 def breath(rng: Rng, length_s: float) -> FloatArray:
     """One breath: band-passed noise that swells and fades, peak about 1."""
     count = int(length_s * SAMPLE_RATE_HZ)
-    noise = equalise(coloured_noise(rng, count, 0.2), rng, rng.uniform(250, 600), rng.uniform(2500, 5500), 3.0)
+    noise = equalise(
+        coloured_noise(rng, count, 0.2), rng, rng.uniform(250, 600), rng.uniform(2500, 5500), 3.0
+    )
     shape = np.sin(np.pi * np.linspace(0, 1, count) ** rng.uniform(0.7, 1.4)) ** 1.5
     return _peak(noise * shape)
 

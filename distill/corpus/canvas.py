@@ -95,6 +95,8 @@ def implicit_distance(field: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: T
 
 def above_curve(y: Tensor, curve: Tensor) -> Tensor:
     """Signed distance (negative above) to the graph ``curve`` (B, 1, 1, W), corrected for its slope."""
-    padded = torch.cat((2 * curve[..., :1] - curve[..., 1:2], curve, 2 * curve[..., -1:] - curve[..., -2:-1]), -1)
+    padded = torch.cat(
+        (2 * curve[..., :1] - curve[..., 1:2], curve, 2 * curve[..., -1:] - curve[..., -2:-1]), -1
+    )
     slope = (padded[..., 2:] - padded[..., :-2]) * 0.5
     return (y - curve) * torch.rsqrt(1.0 + slope * slope)

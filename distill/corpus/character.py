@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from distill.corpus import hair, head, scene
-from distill.corpus.canvas import FULL_BOX, Box, make_grid, paint, per_picture
+from distill.corpus.canvas import FULL_BOX, Box, make_grid, paint
 from distill.corpus.eyes import EYE_BOX, paint_eyes
 from distill.corpus.identity import Identity
 from distill.corpus.looks import Look, look_of
@@ -53,8 +53,17 @@ def _lay(under: Tensor, layer: Tensor) -> Tensor:
 def _check_box(box: Box) -> None:
     left, top, width, height = box
     _, _, full_width, full_height = FULL_BOX
-    if left < 0 or top < 0 or width < 1 or height < 1 or left + width > full_width or top + height > full_height:
-        raise ValueError(f"Expected a box inside {FULL_BOX} as (left, top, width, height), got {box}; shrink it.")
+    if (
+        left < 0
+        or top < 0
+        or width < 1
+        or height < 1
+        or left + width > full_width
+        or top + height > full_height
+    ):
+        raise ValueError(
+            f"Expected a box inside {FULL_BOX} as (left, top, width, height), got {box}; shrink it."
+        )
 
 
 def _union(a: Box, b: Box) -> Box:
@@ -127,7 +136,6 @@ class Character:
         box = self.box if box is None else box
         self._check(mouth, expression, box)
         count = mouth.shape[1]
-        left, top, width, height = self._area
         work = self._plate.unsqueeze(1).expand(-1, count, -1, -1, -1)
         target = _union(box, FACE_BOX)
         rows, columns = _slice(self._area, target)
@@ -139,18 +147,23 @@ class Character:
         rows, columns = _slice(target, EYE_BOX)
         work[..., rows, columns] = self._draw_eyes(who, look, expression.float(), count)
         rows, columns = _slice(target, box)
-        return work[..., rows, columns].clamp(0.0, 1.0).unflatten(0, (-1, count))
+        drawn = work[..., rows, columns].clamp(0.0, 1.0)
+        return drawn.view(-1, count, 3, box[3], box[2])
 
     def _check(self, mouth: Tensor, expression: Tensor, box: Box) -> None:
         size = len(self.identity)
         if mouth.ndim != 3 or mouth.shape[0] != size or mouth.shape[2] != len(MOUTH_DIMS):
-            raise ValueError(f"Expected mouth of shape ({size}, F, {len(MOUTH_DIMS)}), got {tuple(mouth.shape)}.")
+            raise ValueError(
+                f"Expected mouth of shape ({size}, F, {len(MOUTH_DIMS)}), got {tuple(mouth.shape)}."
+            )
         if tuple(expression.shape) != (size, mouth.shape[1], len(EXPRESSION_DIMS)):
             expected = (size, mouth.shape[1], len(EXPRESSION_DIMS))
             raise ValueError(f"Expected expression of shape {expected}, got {tuple(expression.shape)}.")
         _check_box(box)
         if _union(box, self._area) != self._area:
-            raise ValueError(f"Expected a box inside {self._area}, got {box}; draw the character over a larger box.")
+            raise ValueError(
+                f"Expected a box inside {self._area}, got {box}; draw the character over a larger box."
+            )
 
     def _draw_jaw(self, who: Identity, look: Look, mouth: Tensor, count: int) -> Tensor:
         """Lower face with moved skin and the mouth on it, (N, 3, h, w) of `JAW_BOX`."""
@@ -193,11 +206,3 @@ def _sink(layer: Tensor, source_row: Tensor, count: int) -> Tensor:
     flat = layer.permute(0, 2, 1, 3).reshape(batch, height, channels * width)
     moved = torch.matmul(weight.view(batch, count, height, height), flat.unsqueeze(1))
     return moved.view(batch * count, height, channels, width).permute(0, 2, 1, 3).contiguous()
-
-
-def skin_of(identity: Identity) -> Tensor:
-    """Finished skin colour of each character, (B, 3)."""
-    return look_of(identity).skin.flatten(1)
-
-
-__all__ = ["JAW_BOX", "Character", "per_picture", "skin_of"]

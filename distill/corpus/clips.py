@@ -7,6 +7,7 @@ folder with shards, in several processes, taking up where it was stopped.
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import random
@@ -31,7 +32,7 @@ TimedPhone = tuple[str, str, float, float]
 
 QUALITIES: Final = ("high", "moderate")
 NON_SPEECH_SHARE: Final = 0.07
-SHARD_CLIPS: Final = 16
+SHARD_CLIPS: Final = 8
 _CLEAN_DBFS: Final = -20.0
 
 
@@ -82,7 +83,14 @@ def speech_clip(seed: int, split: str, seconds: float, quality: str = "high") ->
         kind = NON_SPEECH[int(rng.integers(len(NON_SPEECH)))]
         audio = non_speech(rng, count, kind)
         clean, phones = np.zeros(count, np.float32), list[TimedPhone]()
-        meta |= {"kind": kind, "voice": "", "engine": "", "language": "", "texts": [], "augmentations": [kind]}
+        meta |= {
+            "kind": kind,
+            "voice": "",
+            "engine": "",
+            "language": "",
+            "texts": [],
+            "augmentations": [kind],
+        }
     else:
         clean, phones, said = _talk(seed, split, count)
         audio, done = augment(clean, rng, quality, lambda: _babble(seed, split, count))
@@ -150,7 +158,7 @@ def _with_breaths(audio: FloatArray, phones: list[TimedPhone], rng: np.random.Ge
     """Put an audible breath into some pauses; the mouth stays at rest."""
     audio = audio.copy()
     spoken = [phone for phone in phones if phone[0] != PAUSE]
-    for before, after in zip(spoken[:-1], spoken[1:], strict=True):
+    for before, after in itertools.pairwise(spoken):
         gap_s = after[2] - before[3]
         if gap_s > 0.45 and rng.random() < 0.25:
             length_s = min(gap_s - 0.2, rng.uniform(0.25, 0.5))
@@ -163,26 +171,31 @@ def _with_breaths(audio: FloatArray, phones: list[TimedPhone], rng: np.random.Ge
 def build_speech(
     out_dir: Path, split: str, count: int, seconds: float, seed: int = 0, processes: int = 1
 ) -> list[Path]:
-    """Write `count` clips of the split to `out_dir` as shards of 16; shards already there are kept.
+    """Write `count` clips of the split to `out_dir` as shards of 8; shards already there are kept.
 
-    Clip i has seed `seed + i`; every third is of moderate quality. A shard `SPLIT-00000.npz` holds audio and
-    clean (clips, N) int16 (32767 = 1), mouth (clips, T, 6), expression (clips, T, 4), pose (clips, T, 6)
+    Clip i has seed `seed + i`; every third is of moderate quality. A shard is named for what is in it
+    (`train-00000016x8-6s.npz`: 8 clips of 6 s from seed 16 on) and holds audio and clean (clips, N) int16 (32767 = 1), mouth (clips, T, 6), expression (clips, T, 4), pose (clips, T, 6)
     float16, speaking (clips, T) bool and meta, one JSON string a clip.
 
     Returns:
         The paths of all shards, in order.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
-    jobs = [
-        (out_dir / f"{split}-{first // SHARD_CLIPS:05d}.npz", split, first + seed,
-         min(SHARD_CLIPS, count - first), seconds)
-        for first in range(0, count, SHARD_CLIPS)
-    ]  # fmt: skip
+    jobs = []
+    for first in range(seed, seed + count, SHARD_CLIPS):
+        clips = min(SHARD_CLIPS, seed + count - first)
+        path = out_dir / f"{split}-{first:08d}x{clips}-{seconds:g}s.npz"
+        jobs.append((path, split, first, clips, seconds))
     missing = [job for job in jobs if not job[0].exists()]
-    if missing:
-        with multiprocessing.get_context("spawn").Pool(min(processes, len(missing))) as pool:
-            for _ in tqdm(pool.imap_unordered(_write_shard, missing), total=len(missing), desc=f"speech {split}"):
-                pass
+    with tqdm(total=len(missing), desc=f"speech {split}", disable=not missing) as bar:
+        if processes <= 1 or len(missing) <= 1:
+            for job in missing:
+                _write_shard(job)
+                bar.update()
+        else:
+            with multiprocessing.get_context("spawn").Pool(min(processes, len(missing))) as pool:
+                for _ in pool.imap_unordered(_write_shard, missing):
+                    bar.update()
     return [job[0] for job in jobs]
 
 

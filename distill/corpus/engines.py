@@ -71,9 +71,12 @@ def resample(audio: FloatArray, from_hz: float, to_hz: int = SAMPLE_RATE_HZ) -> 
     wanted = max(1, round(count * to_hz / from_hz))
     if wanted == count or count == 0:
         return audio
-    spare = 512  # silence at the end, so that the transform does not wrap the ends into each other
-    padded = count + spare
-    out = max(wanted, round(padded * to_hz / from_hz))
+    # Silence at the end keeps the transform from wrapping the ends into each other; its length is the one
+    # for which the resampled length is nearest to a whole number, so that time is not stretched.
+    lengths = np.arange(count + 512, count + 1536)
+    exact = lengths * (to_hz / from_hz)
+    best = int(np.abs(exact - np.round(exact)).argmin())
+    padded, out = int(lengths[best]), max(wanted, round(float(exact[best])))
     spectrum = np.fft.rfft(audio, padded)
     bins = out // 2 + 1
     if bins <= spectrum.shape[0]:
@@ -84,7 +87,7 @@ def resample(audio: FloatArray, from_hz: float, to_hz: int = SAMPLE_RATE_HZ) -> 
 
 
 def speak_espeak(text: str, voice: str, rate: float, pitch: float, liveliness: float) -> RawSpeech:
-    """Speak by espeak-ng's library. `voice` is `language+variant`; rate 1 = 165 words a minute; pitch -1..1."""
+    """Speak by espeak-ng's library. `voice` is `language+variant`; rate 1 = 165 words a minute."""
     request = {
         "text": text,
         "voice": voice,
@@ -100,7 +103,7 @@ def speak_espeak(text: str, voice: str, rate: float, pitch: float, liveliness: f
     if header["error"]:
         raise SpeechEngineError(header["error"] + "; install Debian packages espeak-ng and espeak-ng-data.")
     rate_hz = header["sample_rate_hz"]
-    audio = np.frombuffer(pcm, dtype="<i2").astype(np.float32) / 32768
+    audio = _from_pcm(pcm)
     starts = [(name, sample / rate_hz) for name, sample in header["events"]]
     phones = _phones_from_starts(starts, audio.shape[0] / rate_hz)
     return RawSpeech(resample(audio, rate_hz), phones)
@@ -145,10 +148,11 @@ def speak_festival(text: str, voice: str, rate: float, pitch: float, liveliness:
         script.write_text(
             f"(voice_{voice})\n{pitch_lines}\n(Parameter.set 'Duration_Stretch {1 / rate:.3f})\n"
             f'(set! u (SynthText "{plain}"))\n'
-            f"(utt.save.wave u \"{wav}\" 'riff)\n(utt.save.segs u \"{segments}\")\n",
+            f'(utt.save.wave u "{wav}" \'riff)\n(utt.save.segs u "{segments}")\n',
             encoding="utf-8",
         )
-        _run(["festival", "-b", str(script)], b"", f"festival voice {voice!r}")
+        # festival's default heap takes longer to clear than the sentence takes to speak.
+        _run(["festival", "--heap", "1000000", "-b", str(script)], b"", f"festival voice {voice!r}")
         if not (wav.exists() and segments.exists()):
             raise SpeechEngineError(
                 f"festival wrote nothing for voice {voice!r}; install Debian packages festival,"
@@ -177,7 +181,12 @@ def _read_wav(data: bytes) -> tuple[FloatArray, int]:
     with wave.open(io.BytesIO(data)) as file:
         pcm = file.readframes(file.getnframes())
         rate_hz = file.getframerate()
-    return np.frombuffer(pcm, dtype="<i2").astype(np.float32) / 32768, rate_hz
+    return _from_pcm(pcm), rate_hz
+
+
+def _from_pcm(pcm: bytes) -> FloatArray:
+    """16-bit little-endian samples as float32 in [-1, 1)."""
+    return np.frombuffer(pcm, dtype="<i2").astype(np.float32) * np.float32(1 / 32768)
 
 
 def _phones_from_starts(starts: list[tuple[str, float]], end_s: float) -> tuple[Phone, ...]:

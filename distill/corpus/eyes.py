@@ -42,7 +42,13 @@ def _lids(who: Identity, blink: Tensor, gaze_y: Tensor, x: Tensor) -> _Lids:
     open_upper = base - height * (1.0 + 0.10 * gaze_y) * peak
     lower = base + 0.62 * height * (0.9 * round_belly + 0.1 * belly)
     shut = lower - 0.6
-    return _Lids(t, torch.lerp(open_upper, shut, blink), open_upper, lower, ((1.0 - t.abs()) * width + 0.5).clamp(0.0, 1.0))
+    return _Lids(
+        t,
+        torch.lerp(open_upper, shut, blink),
+        open_upper,
+        lower,
+        ((1.0 - t.abs()) * width + 0.5).clamp(0.0, 1.0),
+    )
 
 
 def _below(y: Tensor, curve: Tensor, softness: float = 1.0) -> Tensor:
@@ -61,6 +67,7 @@ def paint_eyes(picture: Tensor, who: Identity, look: Look, expression: Tensor, g
     lids = _lids(who, blink, gaze_y, x)
     picture = _paint_lid_skin(picture, look, lids, blink, y)
     ball = _below(y, lids.upper) * (1.0 - _below(y, lids.lower)) * lids.within
+    ball = ball * ((1.0 - blink) * 8.0).clamp_max(1.0)  # no sliver is left between shut lids
     picture = torch.lerp(picture, _ball_tone(who, look, lids, gaze_x, gaze_y, x, y), ball)
     picture = _paint_lashes(picture, who, look, lids, blink, y)
     return _paint_brows(picture, who, look, brow, x, y)
@@ -73,7 +80,9 @@ def _paint_lid_skin(picture: Tensor, look: Look, lids: _Lids, blink: Tensor, y: 
     lid = _below(y, crease, 2.0) * (1.0 - _below(y, lids.upper)) * lids.within
     picture = torch.lerp(picture, look.skin_shadow, lid * 0.34)
     fold = (1.1 - (y - crease).abs() * 0.75).clamp(0.0, 1.0) * belly.clamp_max(0.5) * 2.0
-    picture = torch.lerp(picture, look.skin_line, fold * (0.34 + 0.25 * look.line_alpha) * (1.0 - 0.45 * blink))
+    picture = torch.lerp(
+        picture, look.skin_line, fold * (0.34 + 0.25 * look.line_alpha) * (1.0 - 0.45 * blink)
+    )
     bag = (1.0 - (y - lids.lower - 1.4).abs() / 2.2).clamp(0.0, 1.0) * belly
     return torch.lerp(picture, look.skin_shadow, bag * 0.42)
 
@@ -106,17 +115,25 @@ def _ball_tone(
     spot = (3.0 - torch.sqrt(hx * hx + hy * hy) + 0.5).clamp(0.0, 1.0)
     lx, ly = du + look.light_x * radius * 0.36, dv - radius * 0.42
     small = (1.6 - torch.sqrt(lx * lx + ly * ly) + 0.5).clamp(0.0, 1.0) * 0.65
-    return torch.lerp(tone, torch.ones_like(white), torch.maximum(spot, small) * (0.70 + 0.28 * look.gloss).clamp_max(1.0))
+    return torch.lerp(
+        tone, torch.ones_like(white), torch.maximum(spot, small) * (0.70 + 0.28 * look.gloss).clamp_max(1.0)
+    )
 
 
-def _paint_lashes(picture: Tensor, who: Identity, look: Look, lids: _Lids, blink: Tensor, y: Tensor) -> Tensor:
+def _paint_lashes(
+    picture: Tensor, who: Identity, look: Look, lids: _Lids, blink: Tensor, y: Tensor
+) -> Tensor:
     """Upper lash line with a wing at the outer corner, and a faint lower one."""
     lash = per_picture(who.lash)
     t = lids.t
     reach = ((1.16 - t) * 8.0).clamp(0.0, 1.0) * ((t + 1.02) * 10.0).clamp(0.0, 1.0)
     wing = (t - 0.72).clamp_min(0.0) * 9.0 * lash * (1.0 - 1.3 * blink)
     line = lids.upper - wing
-    thick = (0.85 + 0.9 * lash) * (0.55 + 0.45 * (t + 1.0).clamp(0.0, 1.6)) * (1.0 - 0.7 * (t - 0.95).clamp_min(0.0) / 0.2)
+    thick = (
+        (0.85 + 0.9 * lash)
+        * (0.55 + 0.45 * (t + 1.0).clamp(0.0, 1.6))
+        * (1.0 - 0.7 * (t - 0.95).clamp_min(0.0) / 0.2)
+    )
     slope = (line[..., 2:] - line[..., :-2]) * 0.5
     slope = torch.cat((slope[..., :1], slope, slope[..., -1:]), -1)
     off = (y - line + 0.4).abs() * torch.rsqrt(1.0 + slope * slope)
@@ -134,8 +151,20 @@ def _paint_brows(picture: Tensor, who: Identity, look: Look, brow: Tensor, x: Te
     inner = (1.0 - t).clamp(0.0, 2.0) * 0.5
     pull = torch.where(brow < 0, 2.4 * -brow * inner, 1.2 * brow * inner)
     arch = per_picture(who.brow_arch) * (1.0 - (t - 0.25) ** 2)
-    line = per_picture(who.eye_y) - per_picture(who.brow_gap) - rise + pull - arch + per_picture(who.brow_tilt) * t + 3.0
-    thick = per_picture(who.brow_thickness) * 0.5 * (1.08 - 0.40 * (t + 1.0).clamp(0.0, 2.0) * 0.85).clamp_min(0.1)
+    line = (
+        per_picture(who.eye_y)
+        - per_picture(who.brow_gap)
+        - rise
+        + pull
+        - arch
+        + per_picture(who.brow_tilt) * t
+        + 3.0
+    )
+    thick = (
+        per_picture(who.brow_thickness)
+        * 0.5
+        * (1.08 - 0.40 * (t + 1.0).clamp(0.0, 2.0) * 0.85).clamp_min(0.1)
+    )
     ends = ((1.0 - t) * 6.0).clamp(0.0, 1.0) * ((t + 1.0) * 3.2).clamp(0.0, 1.0)
     alpha = (thick * (0.35 + 0.65 * ends) + 0.5 - (y - line).abs()).clamp(0.0, 1.0) * ends
     hairs = torch.sin(x * 1.3 + torch.sign(x) * y * 0.9) * 0.05 + 0.86

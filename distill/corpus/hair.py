@@ -1,7 +1,7 @@
 """Hair: one parametric cap with a hairline, so that every style comes from the same few formulas.
 
-In: an `Identity`, its `Look`, a `Grid` and the head's outline; out: the picture with the hair behind the body,
-and a (colour, alpha) layer of the hair before the face.
+In: an `Identity`, its `Look` and a `Grid`; out: the picture with the hair behind the body, and a
+(colour, alpha) layer of the hair before the face.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from distill.corpus.canvas import Grid, above_curve, cover, ellipse, glow, paint, per_picture, smoothstep
+from distill.corpus.canvas import Grid, above_curve, cover, ellipse, paint, per_picture, smoothstep
 from distill.corpus.head import HEAD_CENTRE_Y
 from distill.corpus.identity import HAIR_STYLES, Identity
 from distill.corpus.looks import Look
@@ -52,8 +52,12 @@ def _columns(who: Identity) -> list[Tensor]:
 
 def hair_shape(who: Identity, grid: Grid, back: bool) -> HairShape:
     """Return the outline of the hair: the long cap behind (``back``) or the one before the face."""
-    side, top, length, front, edge, line_y, arch, sweep, teeth, curl, flare, wave, _, part = _columns(who)
-    volume, phase, parting = per_picture(who.hair_volume), per_picture(who.hair_phase), per_picture(who.hair_part)
+    side, top, length, front, _, _, _, _, _, curl, flare, wave, _, part = _columns(who)
+    volume, phase, parting = (
+        per_picture(who.hair_volume),
+        per_picture(who.hair_phase),
+        per_picture(who.hair_part),
+    )
     side = torch.where(side > 0, side * volume, side)
     top = torch.where(top > 0, top * (0.6 + 0.4 * volume), top)
     x, y = grid.x, grid.y
@@ -68,36 +72,48 @@ def hair_shape(who: Identity, grid: Grid, back: bool) -> HairShape:
     spread = width + flare * smoothstep(0.0, 90.0, down)
     bottom = length if back else torch.maximum(front + 16.0, length)
     foot = _superellipse(bent, down, spread, (bottom - HEAD_CENTRE_Y).clamp_min(4.0), 5.0)
-    foot = torch.where(curl > 3.0, ellipse(bent, down, spread, (length - HEAD_CENTRE_Y).clamp_min(4.0) + 14.0), foot)
+    foot = torch.where(
+        curl > 3.0, ellipse(bent, down, spread, (length - HEAD_CENTRE_Y).clamp_min(4.0) + 14.0), foot
+    )
     outline = torch.where(v > 0, dome, foot)
     angle = torch.atan2(x, HEAD_CENTRE_Y + 10.0 - y)
     bumps = torch.sin(angle * 17.0 + phase) * 0.65 + torch.sin(angle * 29.0 + 2.0 * phase) * 0.35
     outline = outline - curl * bumps
+    line = _hairline(who, x, bent)
+    v_dome = v.clamp(0.0, 0.82)
+    longitude = (x - part * parting * 0.6 * smoothstep(0.0, 0.6, v)) / (
+        width * torch.sqrt(1.0 - v_dome * v_dome)
+    )
+    crown = torch.sqrt((x / width) ** 2 + v.clamp_min(0.0) ** 2)
+    return HairShape(outline, above_curve(y, line), longitude, crown)
+
+
+def _hairline(who: Identity, x: Tensor, bent: Tensor) -> Tensor:
+    """Row of the hair's lower edge over the forehead and down the sides, (B, 1, H, W)."""
+    _, _, _, front, edge, line_y, arch, sweep, teeth, _, _, _, _, part = _columns(who)
+    phase, parting = per_picture(who.hair_phase), per_picture(who.hair_part)
     across = (x - part * parting) / 60.0
     swept = across * -torch.sign(parting)
-    line = line_y + arch * across * across + sweep * (0.45 * swept.clamp_min(0.0) ** 1.5 + 0.35 * smoothstep(0.0, 0.5, swept))
+    line = (
+        line_y
+        + arch * across * across
+        + sweep * (0.45 * swept.clamp_min(0.0) ** 1.5 + 0.35 * smoothstep(0.0, 0.5, swept))
+    )
     line = line + sweep * 0.55 * (-swept).clamp_min(0.0) ** 1.2
     notch = torch.sin(x / 8.5 + phase + 0.8 * torch.sin(x / 13.0)).abs() - 0.5
     line = line - 1.6 * teeth * notch * smoothstep(0.0, 0.3, (1.0 - x.abs() / 60.0).clamp_min(0.0))
     sides = torch.sigmoid((bent.abs() - edge * per_picture(who.face_width)) / 2.2)
-    line = line + (front - line) * sides
-    v_dome = v.clamp(0.0, 0.82)
-    longitude = (x - part * parting * 0.6 * smoothstep(0.0, 0.6, v)) / (width * torch.sqrt(1.0 - v_dome * v_dome))
-    crown = torch.sqrt((x / width) ** 2 + v.clamp_min(0.0) ** 2)
-    return HairShape(outline, _curve_distance(y, line), longitude, crown)
+    return line + (front - line) * sides
 
 
 def _superellipse(x: Tensor, y: Tensor, radius_x: Tensor, radius_y: Tensor, power: float) -> Tensor:
     """First-order signed distance to |x/rx|^p + |y/ry|^p = 1."""
     u, v = (x.abs() / radius_x).clamp_min(1e-3), (y.abs() / radius_y).clamp_min(1e-3)
     level = (u**power + v**power) ** (1.0 / power)
-    slope = torch.sqrt(((u / level) ** (power - 1.0) / radius_x) ** 2 + ((v / level) ** (power - 1.0) / radius_y) ** 2)
+    slope = torch.sqrt(
+        ((u / level) ** (power - 1.0) / radius_x) ** 2 + ((v / level) ** (power - 1.0) / radius_y) ** 2
+    )
     return (level - 1.0) / slope.clamp_min(1e-4)
-
-
-def _curve_distance(y: Tensor, line: Tensor) -> Tensor:
-    """Distance to a hairline given as curve or, where waves bend it by row, as field."""
-    return above_curve(y, line)
 
 
 def _strands(who: Identity, shape: HairShape, grid: Grid) -> Tensor:
@@ -106,7 +122,9 @@ def _strands(who: Identity, shape: HairShape, grid: Grid) -> Tensor:
     curl, wave, contrast = columns[9], columns[11], columns[12]
     phase = per_picture(who.hair_phase)
     lock = shape.longitude * 15.0 + wave * 0.28 * torch.sin(grid.y / 10.5 + phase)
-    straight = 0.55 * torch.sin(lock + 1.3 * torch.sin(lock * 0.43 + phase)) + 0.45 * torch.sin(lock * 2.7 + phase)
+    straight = 0.55 * torch.sin(lock + 1.3 * torch.sin(lock * 0.43 + phase)) + 0.45 * torch.sin(
+        lock * 2.7 + phase
+    )
     sx = grid.x / 5.2 + 1.6 * torch.sin(grid.y / 7.9 + phase)
     sy = grid.y / 5.0 + 1.6 * torch.sin(grid.x / 7.1 + 2.0 * phase)
     curly = torch.sin(sx) * torch.sin(sy) + 0.3 * torch.sin(sx * 2.1 + sy)
@@ -122,11 +140,17 @@ def _tone(who: Identity, look: Look, shape: HairShape, grid: Grid) -> Tensor:
     colour = paint(colour, look.hair_shadow, (-strands).clamp(0.0, 1.0) * 0.42 * look.depth)
     away = smoothstep(0.0, 1.1, -grid.x * look.light_x / 70.0)
     colour = paint(colour, look.hair_shadow, away * 0.65 * look.depth)
-    band = torch.exp(-(((shape.crown - 0.70 + 0.05 * strands) / 0.11) ** 2)) * smoothstep(-10.0, 30.0, HEAD_CENTRE_Y - grid.y)
+    band = torch.exp(-(((shape.crown - 0.70 + 0.05 * strands) / 0.11) ** 2)) * smoothstep(
+        -10.0, 30.0, HEAD_CENTRE_Y - grid.y
+    )
     towards = smoothstep(-0.75, 0.6, grid.x * look.light_x / 70.0)
     hard = smoothstep(-0.5 * look.softness - 0.2, 0.6 + 0.4 * look.softness, strands)
-    colour = paint(colour, look.hair_light, band * towards * (0.25 + 0.75 * hard) * look.gloss.clamp_max(1.15) * 0.8)
-    colour = paint(colour, look.hair_light, smoothstep(0.2, 1.0, strands) * towards * 0.30 * look.gloss.clamp_max(1.0))
+    colour = paint(
+        colour, look.hair_light, band * towards * (0.25 + 0.75 * hard) * look.gloss.clamp_max(1.15) * 0.8
+    )
+    colour = paint(
+        colour, look.hair_light, smoothstep(0.2, 1.0, strands) * towards * 0.30 * look.gloss.clamp_max(1.0)
+    )
     rim_side = smoothstep(0.2, 0.9, -grid.x * look.light_x / 70.0)
     rim = torch.exp(-(-shape.cap).clamp_min(0.0) / 3.0) * rim_side * look.rim
     return paint(colour, torch.lerp(look.hair_light, look.light, 0.5), rim * 0.75)
@@ -159,7 +183,11 @@ def paint_back_hair(picture: Tensor, who: Identity, look: Look, grid: Grid) -> T
     bun = paint(tone, look.hair_light, smoothstep(4.0, 12.0, depth_in) * 0.25 * look.gloss.clamp_max(1.0))
     bun = paint(bun, look.hair_shadow, torch.exp(-depth_in / 4.0) * 0.5)
     picture = paint(picture, bun, cover(extras))
-    picture = paint(picture, look.skin_line * 0.4 + look.hair_shadow * 0.5, cover(extras.abs() - look.line * 0.5) * look.line_alpha)
+    picture = paint(
+        picture,
+        look.skin_line * 0.4 + look.hair_shadow * 0.5,
+        cover(extras.abs() - look.line * 0.5) * look.line_alpha,
+    )
     deep = smoothstep(116.0, 172.0, grid.y) * 0.75
     picture = paint(picture, paint(tone, look.hair_shadow, deep), cover(shape.cap))
     line = cover(shape.cap.abs() - look.line * 0.5) * look.line_alpha
@@ -190,6 +218,3 @@ def hair_shadow_on_face(who: Identity, grid: Grid) -> Tensor:
     shape = hair_shape(who, Grid(grid.x, grid.y - 5.0), back=False)
     hair = per_picture(who.hair_style) > HAIR_STYLES.index("buzz")
     return cover(torch.maximum(shape.cap, shape.hairline), 9.0) * hair * smoothstep(215.0, 205.0, grid.y)
-
-
-__all__ = ["front_hair_layer", "glow", "hair_shadow_on_face", "hair_shape", "paint_back_hair"]

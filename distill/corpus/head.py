@@ -10,8 +10,16 @@ import torch
 from torch import Tensor
 
 from distill.corpus.canvas import (
-    Grid, above_curve, cover, ellipse, glow, implicit_distance, paint, per_picture, smoothstep,
-)  # fmt: skip
+    Grid,
+    above_curve,
+    cover,
+    ellipse,
+    glow,
+    implicit_distance,
+    paint,
+    per_picture,
+    smoothstep,
+)
 from distill.corpus.identity import FACIAL_HAIR, HAIR_STYLES, Identity
 from distill.corpus.looks import Look
 
@@ -47,7 +55,9 @@ def paint_neck(picture: Tensor, who: Identity, look: Look, grid: Grid) -> Tensor
     picture = paint(picture, look.skin_shadow, alpha * side * 0.6 * look.depth)
     thrown = head_distance(who, x + 5.0 * look.light_x, y - 12.0)
     shadow = cover(thrown, 3.0 + 14.0 * look.softness)
-    picture = paint(picture, look.skin_shadow * 0.92, alpha * shadow * (0.45 + 0.6 * look.depth).clamp_max(0.95))
+    picture = paint(
+        picture, look.skin_shadow * 0.92, alpha * shadow * (0.45 + 0.6 * look.depth).clamp_max(0.95)
+    )
     collar = glow(x.abs() - 13.0, y - 240.0 - 0.25 * (x.abs() - 13.0), 12.0, 2.2)
     picture = paint(picture, look.skin_shadow, alpha * collar * 0.35)
     edge = cover((x.abs() - half).abs() - look.line * 0.5) * smoothstep(150.0, 152.0, y)
@@ -130,7 +140,9 @@ def _paint_nose(picture: Tensor, who: Identity, look: Look, grid: Grid) -> Tenso
     ridge = torch.exp(-(((x - lx * 1.2) / 2.8) ** 2)) * along
     picture = paint(picture, look.skin_light, ridge * 0.55 * look.gloss.clamp_max(1.1))
     ball = glow(x - lx * 2.0, y - tip + 4.0, 4.2, 3.6)
-    picture = paint(picture, torch.lerp(look.skin_light, look.light, 0.4), ball * 0.55 * look.gloss.clamp_max(1.2))
+    picture = paint(
+        picture, torch.lerp(look.skin_light, look.light, 0.4), ball * 0.55 * look.gloss.clamp_max(1.2)
+    )
     under = glow(x + lx * 1.5, y - tip - 3.6, width * 0.85, 3.4) * smoothstep(-1.5, 1.5, y - tip - 1.0)
     picture = paint(picture, look.skin_shadow, under * 0.62)
     curve = tip + 1.2 - 1.6 * torch.cos(x / width * 4.4)
@@ -155,7 +167,7 @@ def _paint_beard(picture: Tensor, who: Identity, look: Look, grid: Grid, head: T
     cheek = mouth - 13.0 + 9.0 * torch.sin(reach * 3.6) - 72.0 * smoothstep(0.70, 1.0, reach)
     whole = cover(-above_curve(y, cheek), 7.0) * cover(head + 1.0, 2.0)
     chin = ellipse(x, y - per_picture(who.chin_y) + 12.0, 20.0, 15.0)
-    ring = (ellipse(x, y - mouth - 8.0, 35.0, 27.0).abs() - 4.5)
+    ring = ellipse(x, y - mouth - 8.0, 35.0, 27.0).abs() - 4.5
     tuft = cover(torch.minimum(chin, ring.clamp_min(-6.0)), 3.5) * cover(head + 1.0, 2.0) * (y > mouth - 22.0)
     lip_hair = mouth - 10.0 + 0.0050 * x * x
     thick = 5.0 * (1.0 - (x.abs() / 33.0) ** 2).clamp_min(0.0)

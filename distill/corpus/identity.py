@@ -116,7 +116,9 @@ class _Draws:
     """Uniform numbers of each seed, handed out column by column in a fixed order."""
 
     def __init__(self, seeds: Sequence[int]) -> None:
-        rows = [torch.rand(_DRAWS, generator=torch.Generator().manual_seed(s), dtype=torch.float64) for s in seeds]
+        rows = [
+            torch.rand(_DRAWS, generator=torch.Generator().manual_seed(s), dtype=torch.float64) for s in seeds
+        ]
         self._table = torch.stack(rows).float() if rows else torch.zeros(0, _DRAWS)
         self._next = 0
 
@@ -150,7 +152,9 @@ def sample_identities(
         raise ValueError(f"Expected a split of {SPLITS}, got {split!r}; choose one of these.")
     values = [int(s) for s in seeds]
     if any(s < 0 or s >= 2**60 for s in values):
-        raise ValueError(f"Expected seeds in 0..2**60, got {min(values)}..{max(values)}; use non-negative seeds.")
+        raise ValueError(
+            f"Expected seeds in 0..2**60, got {min(values)}..{max(values)}; use non-negative seeds."
+        )
     full_seeds = [s * len(SPLITS) + SPLITS.index(split) for s in values]
     return _draw_traits(full_seeds, held_out=split == "test").to(device)
 
@@ -170,25 +174,65 @@ def _draw_traits(full_seeds: list[int], held_out: bool) -> Identity:
     lip = palette.lip(skin, d.unit(), d.unit(), beardless)
     cloth, accent = palette.cloth(d.unit(), d.unit(), d.unit())
     side = torch.where(d.unit() < 0.5, -1.0, 1.0)
-    traits: dict[str, Tensor] = {
-        "light_x": side * d.within(0.55, 1.0), "face_width": d.around(64.5, 4.5), "face_taper": d.within(0.12, 0.38),
-        "face_square": d.within(0.0, 0.8), "face_top_y": d.around(47.0, 4.0), "chin_y": d.around(CHIN_LINE_Y - 0.5, 2.5),
-        "ear_size": d.within(0.85, 1.2), "eye_x": d.around(EYE_SPREAD_X - 0.5, 2.5), "eye_y": d.around(EYE_LINE_Y, 4.0),
-        "eye_width": d.within(15.0, 18.0), "eye_height": d.within(8.6, 12.0), "eye_tilt": d.around(0.6, 1.8),
-        "iris_radius": d.within(8.2, 10.0), "lash": lashes, "brow_gap": d.within(22.0, 25.5),
-        "brow_thickness": d.within(3.0, 5.6), "brow_arch": d.within(1.5, 5.0), "brow_tilt": d.around(0.0, 1.8),
-        "nose_width": d.within(9.0, 14.0), "nose_length": d.within(29.0, 34.0), "nose_bridge": d.within(0.2, 1.0),
-        "mouth_y": d.around(MOUTH_LINE_Y - 0.5, 3.0), "mouth_half_width": d.within(26.5, 32.0),
-        "upper_lip": d.within(4.8, 8.0), "lower_lip": d.within(6.5, 10.0), "lip_bow": d.within(0.1, 0.4),
-        "lip_corner": d.within(2.6, 5.6), "gap_px": d.within(30.0, 34.0), "lip_gloss": d.within(0.15, 0.6),
-        "freckles": (d.unit() - 0.7).clamp_min(0.0) / 0.3, "blush": d.within(0.15, 0.75),
-        "neck_width": d.within(28.0, 35.0), "hair_volume": d.within(0.75, 1.25), "hair_part": side * d.within(0.3, 1.0),
-        "hair_phase": d.within(0.0, 6.28),
-    }  # fmt: skip
+    shape = _draw_shape(d, side, lashes)
     return Identity(
-        seed=torch.tensor(full_seeds, dtype=torch.int64), style=style, hair_style=hair_style,
-        glasses=d.choose((3.2, 1, 1)), facial_hair=facial_hair, clothes=d.choose((1, 1, 0.8, 1, 1)),
-        backdrop=d.choose((1, 1.4, 1, 1)), skin=skin, hair=hair, iris=palette.iris(d.unit(), d.unit(), deep), lip=lip,
-        cloth=cloth, accent=accent, frame=palette.frame(d.unit(), accent), back_a=back_a, back_b=back_b,
-        light_tint=palette.light(d.unit()), **traits,
-    )  # fmt: skip
+        seed=torch.tensor(full_seeds, dtype=torch.int64),
+        style=style,
+        hair_style=hair_style,
+        glasses=d.choose((3.2, 1, 1)),
+        facial_hair=facial_hair,
+        clothes=d.choose((1, 1, 0.8, 1, 1)),
+        backdrop=d.choose((1, 1.4, 1, 1)),
+        skin=skin,
+        hair=hair,
+        iris=palette.iris(d.unit(), d.unit(), deep),
+        lip=lip,
+        cloth=cloth,
+        accent=accent,
+        frame=palette.frame(d.unit(), accent),
+        back_a=back_a,
+        back_b=back_b,
+        light_tint=palette.light(d.unit()),
+        **shape,
+    )
+
+
+def _draw_shape(d: _Draws, side: Tensor, lashes: Tensor) -> dict[str, Tensor]:
+    """Lengths and strengths of an `Identity` by field name."""
+    return {
+        "light_x": side * d.within(0.55, 1.0),
+        "face_width": d.around(64.5, 4.5),
+        "face_taper": d.within(0.12, 0.38),
+        "face_square": d.within(0.0, 0.8),
+        "face_top_y": d.around(47.0, 4.0),
+        "chin_y": d.around(CHIN_LINE_Y - 0.5, 2.5),
+        "ear_size": d.within(0.85, 1.2),
+        "eye_x": d.around(EYE_SPREAD_X - 0.5, 2.5),
+        "eye_y": d.around(EYE_LINE_Y, 4.0),
+        "eye_width": d.within(15.0, 18.0),
+        "eye_height": d.within(8.6, 12.0),
+        "eye_tilt": d.around(0.6, 1.8),
+        "iris_radius": d.within(8.2, 10.0),
+        "lash": lashes,
+        "brow_gap": d.within(22.0, 25.5),
+        "brow_thickness": d.within(3.0, 5.6),
+        "brow_arch": d.within(1.5, 5.0),
+        "brow_tilt": d.around(0.0, 1.8),
+        "nose_width": d.within(9.0, 14.0),
+        "nose_length": d.within(29.0, 34.0),
+        "nose_bridge": d.within(0.2, 1.0),
+        "mouth_y": d.around(MOUTH_LINE_Y - 0.5, 3.0),
+        "mouth_half_width": d.within(26.5, 32.0),
+        "upper_lip": d.within(4.8, 8.0),
+        "lower_lip": d.within(6.5, 10.0),
+        "lip_bow": d.within(0.1, 0.4),
+        "lip_corner": d.within(2.6, 5.6),
+        "gap_px": d.within(30.0, 34.0),
+        "lip_gloss": d.within(0.15, 0.6),
+        "freckles": (d.unit() - 0.7).clamp_min(0.0) / 0.3,
+        "blush": d.within(0.15, 0.75),
+        "neck_width": d.within(28.0, 35.0),
+        "hair_volume": d.within(0.75, 1.25),
+        "hair_part": side * d.within(0.3, 1.0),
+        "hair_phase": d.within(0.0, 6.28),
+    }

@@ -57,7 +57,9 @@ class Look:
 def look_of(who: Identity) -> Look:
     """Return the style values and colours of each character."""
     table = torch.tensor(_STYLE_TABLE, device=who.device)[who.style]
-    line, line_alpha, softness, depth, rim, saturation, grain, gloss, lift = (per_picture(c) for c in table.unbind(-1))
+    line, line_alpha, softness, depth, rim, saturation, grain, gloss, lift = (
+        per_picture(c) for c in table.unbind(-1)
+    )
 
     def finish(colour: Tensor) -> Tensor:
         colour = saturate(colour, saturation.view(-1, 1))
@@ -69,11 +71,27 @@ def look_of(who: Identity) -> Look:
     skin_shadow = skin * torch.lerp(warm, violet, (rim - 0.2).clamp(0.0, 0.7))
     hair_light = torch.lerp(hair, (hair * 1.35 + 0.16) * light, 0.75).clamp(0.0, 1.0)
     return Look(
-        line=line, line_alpha=line_alpha, softness=softness, depth=depth, rim=rim, grain=grain, gloss=gloss,
-        skin=skin, skin_shadow=skin_shadow, skin_light=(skin + (light - skin) * 0.30).clamp(0.0, 1.0),
+        line=line,
+        line_alpha=line_alpha,
+        softness=softness,
+        depth=depth,
+        rim=rim,
+        grain=grain,
+        gloss=gloss,
+        skin=skin,
+        skin_shadow=skin_shadow,
+        skin_light=(skin + (light - skin) * 0.30).clamp(0.0, 1.0),
         skin_line=skin * skin.new_tensor([0.42, 0.26, 0.28]).view(1, 3, 1, 1),
-        hair=hair, hair_shadow=hair * hair.new_tensor([0.55, 0.50, 0.60]).view(1, 3, 1, 1), hair_light=hair_light,
-        lip=finish(who.lip), iris=finish(who.iris), cloth=finish(who.cloth), accent=finish(who.accent),
-        frame=per_picture(who.frame), back_a=finish(who.back_a), back_b=finish(who.back_b), light=light,
+        hair=hair,
+        hair_shadow=hair * hair.new_tensor([0.55, 0.50, 0.60]).view(1, 3, 1, 1),
+        hair_light=hair_light,
+        lip=finish(who.lip),
+        iris=finish(who.iris),
+        cloth=finish(who.cloth),
+        accent=finish(who.accent),
+        frame=per_picture(who.frame),
+        back_a=finish(who.back_a),
+        back_b=finish(who.back_b),
+        light=light,
         light_x=per_picture(who.light_x),
-    )  # fmt: skip
+    )

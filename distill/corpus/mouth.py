@@ -99,7 +99,11 @@ def _curves(who: Identity, pose: MouthPose, x: Tensor) -> _Curves:
     full = torch.lerp(belly * (1.3 - 0.3 * belly), belly.sqrt(), 0.30 + 0.60 * pose.round)
     t2 = (t * t).clamp_max(1.6)
     open_share = (pose.gap / 12.0).clamp_max(1.0)
-    rest = pose.centre_y - pose.corner * t2 + (1.2 * bow - 0.4) * (1.0 - 0.6 * open_share) * (1.0 - pose.round) * (1.0 - pose.tuck)
+    rest = (
+        pose.centre_y
+        - pose.corner * t2
+        + (1.2 * bow - 0.4) * (1.0 - 0.6 * open_share) * (1.0 - pose.round) * (1.0 - pose.tuck)
+    )
     rest = rest + 0.22 * pose.gap * (t2 - 0.0).clamp_max(1.0) * 0.55
     upper_in = rest - 0.34 * pose.gap * hole
     lower_in = rest + 0.66 * pose.gap * hole
@@ -111,7 +115,11 @@ def _curves(who: Identity, pose: MouthPose, x: Tensor) -> _Curves:
     lower_out = lower_in + per_picture(who.lower_lip) * thin * full
     bite = (0.66 * pose.gap).clamp_max(3.0 + 7.5 * pose.teeth) * (0.35 + 0.65 * pose.teeth)
     bite = torch.maximum(bite, 5.2 * pose.tuck)
-    teeth = upper_in + bite * (1.0 - 0.30 * t * t).clamp_min(0.0) - 9.0 * (t2 - 0.62 + 0.25 * pose.tuck).clamp_min(0.0)
+    teeth = (
+        upper_in
+        + bite * (1.0 - 0.30 * t * t).clamp_min(0.0)
+        - 9.0 * (t2 - 0.62 + 0.25 * pose.tuck).clamp_min(0.0)
+    )
     lift = pose.gap * (0.34 + 0.34 * pose.tongue)
     mound = (1.0 - (t / 0.80) ** 2).clamp_min(0.0)
     tongue = lower_in - lift * torch.sqrt(mound + 1e-6) * (0.35 + 0.65 * mound)
@@ -147,7 +155,11 @@ def paint_mouth(picture: Tensor, who: Identity, look: Look, mouth: Tensor, grid:
     hole = above_in * (1.0 - below_in) * within * (pose.gap / 0.8).clamp_max(1.0)
     picture = torch.lerp(picture, _inside_tone(look, pose, c, x, y), hole)
     bite = above_in * (1.0 - _edge(y, c.teeth)) * within
-    bite = bite * torch.maximum(1.0 - below_in, pose.tuck) * torch.maximum((pose.gap / 2.5).clamp_max(1.0), pose.tuck)
+    bite = (
+        bite
+        * torch.maximum(1.0 - below_in, pose.tuck)
+        * torch.maximum((pose.gap / 2.5).clamp_max(1.0), pose.tuck)
+    )
     picture = torch.lerp(picture, _tooth_tone(look, c, x, y), bite)
     return _paint_lip_line(picture, look, pose, c, within, x, y)
 
@@ -198,8 +210,7 @@ def _tooth_tone(look: Look, c: _Curves, x: Tensor, y: Tensor) -> Tensor:
     shade = look.light.new_tensor([0.66, 0.58, 0.60]).view(1, 3, 1, 1)
     under_lip = torch.exp(-(y - c.upper_in).clamp_min(0.0) / 2.0) * 0.55
     side = (1.0 - c.belly) * 0.75
-    between = torch.exp(-(((x / 6.4 - torch.round(x / 6.4 - 0.5) - 0.5).abs() * 6.4 - 3.2) ** 2) * 3.0) * 0.0
-    return torch.lerp(ivory, shade, (under_lip + side + between).clamp_max(0.9))
+    return torch.lerp(ivory, shade, (under_lip + side).clamp_max(0.9))
 
 
 def _paint_lip_line(
@@ -209,9 +220,13 @@ def _paint_lip_line(
     closed = (1.0 - pose.gap / 9.0).clamp(0.0, 1.0)
     weight = 0.75 + 0.35 * look.line * 0.5
     upper = (weight + 0.5 - (y - c.upper_in).abs()).clamp(0.0, 1.0)
-    alpha = upper * within * (0.22 + 0.56 * closed) * (0.35 + 0.65 * c.belly.sqrt()) * (1.0 - 0.75 * pose.tuck)
+    alpha = (
+        upper * within * (0.22 + 0.56 * closed) * (0.35 + 0.65 * c.belly.sqrt()) * (1.0 - 0.75 * pose.tuck)
+    )
     dark = look.lip * 0.38
     picture = torch.lerp(picture, dark, alpha)
     rim = (look.line * 0.5 + 0.2 - (y - c.upper_out).abs()).clamp(0.0, 1.0)
     foot = (look.line * 0.5 + 0.2 - (y - c.lower_out).abs()).clamp(0.0, 1.0)
-    return torch.lerp(picture, look.lip * 0.5, (rim + foot) * within * look.line_alpha * 0.55 * c.belly.clamp_max(0.3) / 0.3)
+    return torch.lerp(
+        picture, look.lip * 0.5, (rim + foot) * within * look.line_alpha * 0.55 * c.belly.clamp_max(0.3) / 0.3
+    )

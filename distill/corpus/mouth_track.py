@@ -64,7 +64,7 @@ def mouth_track(
 def to_frames(track: Array64) -> FloatArray:
     """Average a (4T, 6) track at 100 Hz to (T, 6) at 25 Hz."""
     frames = track.shape[0] // _PER_FRAME
-    return track[: frames * _PER_FRAME].reshape(frames, _PER_FRAME, -1).mean(1).astype(np.float32)
+    return np.asarray(track[: frames * _PER_FRAME].reshape(frames, _PER_FRAME, -1).mean(1), np.float32)
 
 
 def mouth_track_100hz(
@@ -99,7 +99,7 @@ def loudness(audio: FloatArray, count: int) -> Array64:
 
 
 def speaking_frames(phones: Sequence[tuple[str, str, float, float]], frames: int) -> npt.NDArray[np.bool_]:
-    """Return (frames,) bool: a phone sounds in half of the frame or more; gaps under 0.2 s count as speech."""
+    """Return (frames,) bool: a phone sounds in half of the frame or more; gaps under 0.2 s are speech."""
     spans: list[list[float]] = []
     for symbol, _, start, end in phones:
         if symbol == PAUSE:
@@ -151,7 +151,7 @@ def _blend(segments: list[_Segment], time_s: Array64) -> Array64:
         pull = np.asarray(segment.viseme.dominance) * np.exp(-(early**1.3) - late**1.3)
         total[first:last] += pull * np.asarray(segment.viseme.target)
         weight[first:last] += pull
-    return total / weight
+    return np.asarray(total / weight)
 
 
 def _gauss(values: Array64, sigma: float) -> Array64:
@@ -194,7 +194,7 @@ def _constrain(track: Array64, segments: list[_Segment], time_s: Array64) -> Non
     """Put closures and tucks back, in place: open under a cap, tuck over a floor."""
     for segment in segments:
         viseme = segment.viseme
-        if viseme.open_cap >= 1.0 and viseme.tuck_floor <= 0.0 or viseme.target == (0.0,) * 6:
+        if (viseme.open_cap >= 1.0 and viseme.tuck_floor <= 0.0) or viseme.target == (0.0,) * 6:
             continue
         start, end = segment.start_s, segment.end_s
         if viseme.open_cap == 0.0:

@@ -18,17 +18,31 @@ _HAIR = (
 _HAIR_DEEP = ((34, 28, 33), (44, 32, 32), (58, 38, 32), (84, 52, 38), (150, 148, 152))
 _FASHION = ((236, 122, 150), (150, 118, 208), (84, 120, 204), (206, 78, 88))
 _HELD_OUT_FASHION = ((38, 166, 154), (72, 178, 128), (60, 150, 170), (120, 190, 120))
-_IRIS = ((86, 54, 34), (120, 78, 42), (70, 120, 168), (88, 140, 96), (124, 144, 156), (156, 112, 50), (64, 46, 44))
+_IRIS = (
+    (86, 54, 34),
+    (120, 78, 42),
+    (70, 120, 168),
+    (88, 140, 96),
+    (124, 144, 156),
+    (156, 112, 50),
+    (64, 46, 44),
+)
 _IRIS_DEEP = ((86, 54, 34), (120, 78, 42), (64, 46, 44), (140, 96, 50))
 _CLOTH = (
     (52, 72, 110), (196, 84, 72), (232, 178, 84), (72, 128, 116), (238, 232, 220), (60, 58, 66),
     (142, 98, 148), (108, 150, 196), (214, 132, 140), (122, 136, 84), (180, 66, 92), (84, 106, 160),
 )  # fmt: skip
 _BACK = (
-    ((250, 214, 180), (238, 158, 138)), ((190, 222, 236), (112, 162, 206)), ((206, 228, 202), (122, 174, 156)),
-    ((226, 208, 240), (156, 134, 200)), ((250, 232, 190), (230, 184, 104)), ((236, 232, 226), (184, 180, 182)),
-    ((108, 128, 168), (48, 56, 96)), ((246, 206, 212), (214, 134, 160)), ((120, 164, 164), (44, 82, 98)),
-)  # fmt: skip
+    ((250, 214, 180), (238, 158, 138)),
+    ((190, 222, 236), (112, 162, 206)),
+    ((206, 228, 202), (122, 174, 156)),
+    ((226, 208, 240), (156, 134, 200)),
+    ((250, 232, 190), (230, 184, 104)),
+    ((236, 232, 226), (184, 180, 182)),
+    ((108, 128, 168), (48, 56, 96)),
+    ((246, 206, 212), (214, 134, 160)),
+    ((120, 164, 164), (44, 82, 98)),
+)
 
 
 def _table(colours: Sequence[tuple[int, int, int]]) -> Tensor:
@@ -62,7 +76,7 @@ def skin(tone: Tensor, warmth: Tensor) -> Tensor:
 
 
 def hair(u: Tensor, shade: Tensor, fashion: Tensor, deep: Tensor, held_out: bool) -> Tensor:
-    """Natural hair (dark where ``deep``), sometimes a fashion colour; the held-out split has its own, green-blue."""
+    """Natural hair, dark where ``deep``, or a fashion colour; the held-out split has its own, green-blue."""
     natural = torch.where(deep.unsqueeze(-1), _pick(_HAIR_DEEP, u), _pick(_HAIR, u))
     dyed = _pick(_HELD_OUT_FASHION if held_out else _FASHION, u)
     share = 0.4 if held_out else 0.13
@@ -79,7 +93,9 @@ def lip(skin_colour: Tensor, hue: Tensor, strength: Tensor, painted: Tensor) -> 
     rose = torch.lerp(_table(((206, 84, 90),)), _table(((176, 54, 92),)), hue.unsqueeze(-1))
     deep = skin_colour * skin_colour.new_tensor([0.86, 0.62, 0.60])
     amount = torch.where(painted, 0.35 + 0.5 * strength, 0.08 + 0.18 * strength)
-    return torch.lerp(deep, rose * (0.45 + 0.55 * skin_colour.mean(-1, keepdim=True)) * 1.1, amount.unsqueeze(-1))
+    return torch.lerp(
+        deep, rose * (0.45 + 0.55 * skin_colour.mean(-1, keepdim=True)) * 1.1, amount.unsqueeze(-1)
+    )
 
 
 def cloth(u: Tensor, v: Tensor, shade: Tensor) -> tuple[Tensor, Tensor]:

@@ -171,7 +171,7 @@ def is_known(symbol: str, engine: str) -> bool:
 
 
 def is_mark(symbol: str) -> bool:
-    """Whether an IPA symbol is only modifiers (a lone palatalisation or length mark), with no shape of its own."""
+    """Whether an IPA symbol is only modifiers (a lone palatalisation or length mark)."""
     return all(letter in _IGNORED for letter in _decompose(symbol))
 
 

@@ -9,8 +9,16 @@ import torch
 from torch import Tensor
 
 from distill.corpus.canvas import (
-    Grid, cover, ellipse, glow, paint, per_picture, rounded_box, segment, smoothstep,
-)  # fmt: skip
+    Grid,
+    cover,
+    ellipse,
+    glow,
+    paint,
+    per_picture,
+    rounded_box,
+    segment,
+    smoothstep,
+)
 from distill.corpus.identity import BACKDROPS, CLOTHES, GLASSES, Identity
 from distill.corpus.looks import Look
 
@@ -59,7 +67,11 @@ def paint_clothes(picture: Tensor, who: Identity, look: Look, grid: Grid) -> Ten
     body = torch.where(is_turtle, torch.maximum(body, tube), body)
     alpha = body * cover((line - y) * 0.9)
     colour = _fold_tone(look, x, y)
-    picture = paint(picture, look.skin_shadow, cover((line - 3.0 - y) * 0.9, 6.0) * body * cover(mx - neck - 2.0, 6.0) * 0.5)
+    picture = paint(
+        picture,
+        look.skin_shadow,
+        cover((line - 3.0 - y) * 0.9, 6.0) * body * cover(mx - neck - 2.0, 6.0) * 0.5,
+    )
     picture = paint(picture, colour, alpha)
     rib = cover(((y - line) - 4.0).abs() - 4.0) * alpha
     ribbed = 0.5 + 0.5 * torch.sin(x * 1.1)
@@ -69,14 +81,20 @@ def paint_clothes(picture: Tensor, who: Identity, look: Look, grid: Grid) -> Ten
     picture = paint(picture, look.cloth * 0.72, alpha * is_turtle * ribbed * 0.35 * cover(mx - neck - 2.0))
     fold = cover((y - 232.0 - 0.0022 * x * x).abs() - 1.2, 3.0)
     picture = paint(picture, look.cloth * 0.6, alpha * is_turtle * fold * 0.7 * cover(mx - neck - 2.0))
-    picture = paint(picture, look.cloth * 0.35, cover((y - shoulder).abs() - look.line * 0.5) * look.line_alpha * alpha)
+    picture = paint(
+        picture, look.cloth * 0.35, cover((y - shoulder).abs() - look.line * 0.5) * look.line_alpha * alpha
+    )
     return _paint_collar(picture, who, look, grid, torch.maximum(body, cover(mx - neck)))
 
 
 def _fold_tone(look: Look, x: Tensor, y: Tensor) -> Tensor:
     lit = smoothstep(-1.0, 1.0, x * look.light_x / 80.0)
     colour = torch.lerp(look.cloth * 0.66, look.cloth, lit)
-    colour = torch.lerp(colour, (look.cloth * 1.12 + 0.05 * look.light).clamp(0.0, 1.0), smoothstep(0.4, 1.3, x * look.light_x / 80.0))
+    colour = torch.lerp(
+        colour,
+        (look.cloth * 1.12 + 0.05 * look.light).clamp(0.0, 1.0),
+        smoothstep(0.4, 1.3, x * look.light_x / 80.0),
+    )
     return torch.lerp(colour, look.cloth * 0.6, smoothstep(242.0, 275.0, y) * 0.6)
 
 
@@ -118,12 +136,17 @@ def glasses_layer(who: Identity, look: Look, grid: Grid) -> tuple[Tensor, Tensor
     inner, outer = (eye_x + 1.0 - half_x), (eye_x + 1.0 + half_x)
     bridge = (v + 5.0 + 2.5 * torch.cos(x / inner.clamp_min(3.0) * 1.4)).abs() - 1.3
     bridge = torch.maximum(bridge, mx - inner - 0.5)
-    arm = torch.maximum((v + 5.5 + 0.02 * (mx - outer)).abs() - 1.7, torch.maximum(outer - 0.5 - mx, mx - per_picture(who.face_width) - 1.0))
+    arm = torch.maximum(
+        (v + 5.5 + 0.02 * (mx - outer)).abs() - 1.7,
+        torch.maximum(outer - 0.5 - mx, mx - per_picture(who.face_width) - 1.0),
+    )
     frame = cover(torch.minimum(torch.minimum(rim, bridge), arm))
     inside = cover(lens)
     slant = (x + 0.9 * v) * torch.sign(look.light_x) * -1.0 + 0.0 * eye_x
     local = slant - torch.sign(x) * -torch.sign(look.light_x) * eye_x
-    glare = smoothstep(-2.0, 0.0, local - 8.0) * smoothstep(2.0, 0.0, local - 15.0) + 0.6 * smoothstep(-1.5, 0.0, local - 18.5) * smoothstep(1.5, 0.0, local - 21.0)
+    glare = smoothstep(-2.0, 0.0, local - 8.0) * smoothstep(2.0, 0.0, local - 15.0) + 0.6 * smoothstep(
+        -1.5, 0.0, local - 18.5
+    ) * smoothstep(1.5, 0.0, local - 21.0)
     tint = inside * (0.04 + 0.16 * glare * smoothstep(6.0, -16.0, v))
     gleam = smoothstep(-4.0, -12.0, v) * 0.35
     colour = torch.lerp(look.frame, look.light, gleam * look.gloss.clamp_max(1.0))

@@ -6,6 +6,7 @@ validation or test clip is spoken by a voice that no training clip has used.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,10 +31,11 @@ _LANGUAGES: Final[dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 _VARIANTS: Final[dict[str, tuple[str, ...]]] = {
     "train": (
-        "m1", "m2", "m3", "m4", "m6", "m7", "f1", "f2", "f3", "klatt", "klatt2", "klatt3", "Alex", "Alicia", "Annie",
-        "Denis", "Diogo", "Gene", "Jacky", "Lee", "Marco", "Michael", "Mike", "Storm", "adam", "anika", "antonio",
-        "aunty", "belinda", "benjamin", "boris", "caleb", "david", "edward", "grandma", "gustave", "iven", "john",
-        "linda", "max", "michel", "paul", "pedro", "quincy", "rob", "sandro", "shelby", "steph", "travis", "victor",
+        "m1", "m2", "m3", "m4", "m6", "m7", "f1", "f2", "f3", "klatt", "klatt2", "klatt3", "Alex",
+        "Alicia", "Annie", "Denis", "Diogo", "Gene", "Jacky", "Lee", "Marco", "Michael", "Mike", "Storm",
+        "adam", "anika", "antonio", "aunty", "belinda", "benjamin", "boris", "caleb", "david", "edward",
+        "grandma", "gustave", "iven", "john", "linda", "max", "michel", "paul", "pedro", "quincy", "rob",
+        "sandro", "shelby", "steph", "travis", "victor",
     ),
     "validation": ("m5", "f4", "Andrea", "Gene2", "miguel", "grandpa", "klatt4"),
     "test": ("m8", "f5", "Henrique", "Mario", "robert", "steph2", "ed"),
@@ -48,6 +50,7 @@ _ENGLISH: Final = (
 )
 
 
+@functools.cache
 def voices_of(split: str, engine: str) -> tuple[Voice, ...]:
     """Return the split's voices of one engine; empty where the split has none of it.
 

@@ -21,6 +21,8 @@ from models.presets import Preset
 from models.vae import VAE
 
 CROP_PX = 96
+ALONE_STEPS = 1000
+"""Steps without reference, a plain autoencoder."""
 
 
 class VAEStage:
@@ -63,13 +65,15 @@ class VAEStage:
         target = torch.stack(targets).to(self.device).float() / 255
         reference = torch.stack(references).to(self.device).float() / 255
         weight = torch.stack(weights).unsqueeze(1)
-        # with the reference always there, the decoder never starts to read the latents: hide it at first
-        hidden = torch.rand(self.batch, generator=generator) < (0.7 if step < 400 else 0.1)
-        reference[hidden.to(self.device)] = 0.5
-        return self._objective(target, reference, weight, generator, min(1.0, step / 1500))
+        # with the reference there from the start, the decoder never learns to read the latents: hide it first
+        alone = step < ALONE_STEPS
+        if not alone:
+            hidden = torch.rand(self.batch, generator=generator) < 0.1
+            reference[hidden.to(self.device)] = 0.5
+        return self._objective(target, None if alone else reference, weight, generator, min(1.0, step / 1500))
 
     def _objective(
-        self, target: Tensor, reference: Tensor, weight: Tensor, generator: torch.Generator, settled: float
+        self, target: Tensor, reference: Tensor | None, weight: Tensor, generator: torch.Generator, settled: float
     ) -> tuple[Tensor, dict[str, float]]:
         last = {"memory_format": torch.channels_last}
         mean, logvar = self.vae.moments(target.contiguous(**last))
@@ -77,14 +81,15 @@ class VAEStage:
         noise = torch.randn(mean.shape, generator=generator).to(mean.device)
         extra = 0.15 * settled * torch.rand(mean.shape[0], 1, 1, 1, generator=generator).to(mean.device)
         z = mean + noise * ((0.5 * logvar).exp() + extra)
-        out = self.vae.decoder(z, self.vae.reference(reference.contiguous(**last))).float()
+        seen = None if reference is None else self.vae.reference(reference.contiguous(**last))
+        out = self.vae.decoder(z, seen).float()
         pixel = ((out - target).abs() * weight).mean()
         edges = sum(
             (torch.diff(out - target, dim=d).abs() * weight.narrow(d, 1, weight.shape[d] - 1)).mean() for d in (2, 3)
         )
         coarse = (F.avg_pool2d((out - target) * weight, 4)).abs().mean()
         kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
-        loss = pixel + edges + coarse + 5e-5 * settled * kl
+        loss = pixel + edges + coarse + 2e-5 * settled * kl
         mse = (out.detach() - target).square().mean()
         return loss, {"pixel": float(pixel.detach()), "kl": float(kl.detach()), "z_std": float(mean.detach().std()), "psnr": float(-10 * mse.log10())}
 

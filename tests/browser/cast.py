@@ -1,4 +1,4 @@
-"""Plain cartoon faces, so that the browser tests need neither the bundled avatars nor the renderer behind them.
+"""Plain cartoon faces, so that the browser tests need neither the bundled avatars nor their renderer.
 
 In: a folder. Out: pictures and `index.json` in the form of `avatars/`. Eyes, mouth and chin lie where
 `models.face` says they lie in a well-framed picture.

@@ -1,7 +1,7 @@
 """The real server on an engine without networks: `python -m tests.browser.fake_server --port N`.
 
-In: arguments. Out: the page and its media, until interrupted. Its faces breathe, so that a picture that stands
-still is a fault and not the engine's habit, and open their mouths with the voice.
+In: arguments. Out: the page and its media, until interrupted. Its faces breathe, so that a picture that
+stands still is a fault and not the engine's habit, and open their mouths with the voice.
 """
 
 from __future__ import annotations

@@ -92,11 +92,12 @@ def _relative(box: tuple[float, float, float, float]) -> list[float]:
 
 def _probe(page: Page, seconds: float) -> tuple[Float64Array, float]:
     """Rows of `probe.js` (see there) and the length measured in seconds."""
-    page.evaluate(PROBE.read_text(encoding="utf-8"))
-    found = page.evaluate(
-        "([seconds, regions]) => fadaProbe('[data-testid=avatar-video]', seconds, regions)",
-        [seconds, {"mouth": _relative(_MOUTH_BOX), "hair": _relative(_HAIR_BOX)}],
-    )
+    wanted = {
+        "selector": "[data-testid=avatar-video]",
+        "seconds": seconds,
+        "regions": {"mouth": _relative(_MOUTH_BOX), "hair": _relative(_HAIR_BOX)},
+    }
+    found = page.evaluate(PROBE.read_text(encoding="utf-8"), wanted)
     rows = np.asarray(found["rows"], dtype=np.float64).reshape(-1, 6)
     return rows, float(found["measured_ms"]) / 1000
 

@@ -5,7 +5,7 @@
  * change in the hair region, loudness of the returned sound in dBFS]. Changes are mean absolute differences to
  * the picture before, on luma 0..255, on a copy scaled to 128 x 128.
  */
-window.fadaProbe = async (selector, seconds, regions) => {
+async ({ selector, seconds, regions }) => {
   const SIDE = 128;
   const video = document.querySelector(selector);
   const canvas = new OffscreenCanvas(SIDE, SIDE);
@@ -57,4 +57,4 @@ window.fadaProbe = async (selector, seconds, regions) => {
   });
   await audio.close();
   return { rows, measured_ms: performance.now() - started };
-};
+}

@@ -1,4 +1,6 @@
-"""A real server on a real socket and real peers, all on loopback and in one event loop, around a fake engine."""
+"""A real server on a real socket and real peers, all on loopback and in one event loop,
+around a fake engine.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def make_avatars(folder: Path, names: tuple[str, ...] = ("ada", "bo")) -> Path:
         picture = np.full((96, 96, 3), 60 + 40 * index, dtype=np.uint8)
         Image.fromarray(picture).save(folder / f"{name}.png")
         Image.fromarray(picture[:32, :32]).save(folder / f"{name}.thumb.png")
-        rows.append({"id": name, "name": name.title(), "image": f"{name}.png", "thumbnail": f"{name}.thumb.png"})
+        rows.append(
+            {"id": name, "name": name.title(), "image": f"{name}.png", "thumbnail": f"{name}.thumb.png"}
+        )
     (folder / "index.json").write_text(json.dumps(rows))
     return folder
 
@@ -180,7 +184,9 @@ class Caller:
         await self.connection.close()
 
     async def vanish(self) -> None:
-        """Go without a word, as a killed browser does: no BYE, no DTLS alert, the sockets just fall silent."""
+        """Go without a word, as a killed browser does: no BYE, no DTLS alert,
+        the sockets just fall silent.
+        """
         for transceiver in self.connection.getTransceivers():
             transport = transceiver.receiver.transport.transport._connection
             for protocol in transport._protocols:

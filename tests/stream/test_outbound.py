@@ -1,0 +1,156 @@
+"""What aiortc gets: right timestamps at the right moments, key frames when asked, nothing after stop."""
+
+from __future__ import annotations
+
+import asyncio
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from aiortc.mediastreams import MediaStreamError
+
+from stream.encoder import VIDEO_TIME_BASE, Vp8FrameEncoder, suitable_bit_rate
+from stream.outbound import ENCODE_LEAD_S, PictureTrack, VoiceTrack
+from stream.pacer import Pacer
+from tests.fakes import FakeClock, settle
+
+STILL = np.full((64, 64, 3), 90, np.uint8)
+
+
+class InstantEncoder(Vp8FrameEncoder):
+    """The real encoder; remembers which pictures were asked to be key frames."""
+
+    def __init__(self) -> None:
+        super().__init__(64, 64, 25, 300_000)
+        self.keyframes: list[bool] = []
+
+    def encode(self, image: np.ndarray, pts: int, keyframe: bool) -> object:  # type: ignore[override]
+        self.keyframes.append(keyframe)
+        return super().encode(image, pts, keyframe)
+
+
+async def collect(track: PictureTrack | VoiceTrack, clock: FakeClock, seconds: float) -> list[tuple[float, object]]:
+    got: list[tuple[float, object]] = []
+
+    async def reader() -> None:
+        while True:
+            frame = await track.recv()
+            got.append((clock.now(), frame))
+
+    task = asyncio.create_task(reader())
+    end_s = clock.now() + seconds
+    while clock.now() < end_s:
+        await clock.advance(0.005)
+        for _ in range(10):  # the encoder answers from another thread
+            await asyncio.sleep(0.0005)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return got
+
+
+async def test_voice_frames_are_20_ms_at_48_khz_on_time() -> None:
+    clock = FakeClock(0.0)
+    pacer = Pacer(clock, 25, STILL)
+    got = await collect(VoiceTrack(pacer), clock, 1.0)
+    assert len(got) == 51
+    for index, (at_s, frame) in enumerate(got):
+        assert isinstance(frame, av.AudioFrame)
+        assert (frame.pts, frame.time_base, frame.samples) == (index * 960, Fraction(1, 48_000), 960)
+        assert (frame.sample_rate, frame.format.name, frame.layout.name) == (48_000, "s16", "mono")
+        assert at_s == pytest.approx(index * 0.02, abs=1e-6)
+
+
+async def test_voice_is_the_pacers_samples_in_order() -> None:
+    clock = FakeClock(0.0)
+    pacer = Pacer(clock, 25, STILL)
+    spoken = np.arange(48_000, dtype=np.int16)
+    pacer.push_voice(spoken, 0.0)
+    pacer.push_frames(0, np.stack([STILL] * 4))
+    got = await collect(VoiceTrack(pacer), clock, 0.5)
+    heard = np.concatenate([frame.to_ndarray().reshape(-1) for _, frame in got])  # type: ignore[attr-defined]
+    first = int(np.flatnonzero(heard)[0]) - 1
+    np.testing.assert_array_equal(heard[first + 240 :], spoken[240 : len(heard) - first])
+
+
+async def test_pictures_are_packets_with_pts_of_their_slot_sent_when_due() -> None:
+    clock = FakeClock(0.0)
+    track = PictureTrack(Pacer(clock, 25, STILL), clock, 25, InstantEncoder())
+    got = await collect(track, clock, 1.0)
+    assert len(got) >= 25
+    for index, (at_s, packet) in enumerate(got):
+        assert isinstance(packet, av.Packet)
+        assert (packet.pts, packet.time_base) == (index * 3600, VIDEO_TIME_BASE)
+        assert at_s == pytest.approx(index * 0.04, abs=0.006)
+    decoder = av.CodecContext.create("libvpx", "r")
+    pictures = [frame for _, packet in got for frame in decoder.decode(packet)]  # type: ignore[attr-defined]
+    assert len(pictures) == len(got)
+    assert abs(int(pictures[-1].to_ndarray(format="rgb24")[32, 32, 0]) - 90) < 4
+
+
+async def test_pictures_are_chosen_shortly_before_they_are_due() -> None:
+    clock = FakeClock(0.0)
+    pacer = Pacer(clock, 25, STILL)
+    track = PictureTrack(pacer, clock, 25, None)
+    await track.recv()
+    task = asyncio.create_task(track.recv())
+    await clock.advance(0.04 - ENCODE_LEAD_S - 0.001)
+    assert [slot.index for slot in pacer._slots] == [0]
+    await clock.advance(0.002)
+    assert [slot.index for slot in pacer._slots] == [0, 1]
+    assert not task.done()
+    await clock.advance(ENCODE_LEAD_S)
+    assert (await task).pts == 3600
+
+
+async def test_key_frames_come_first_and_when_asked_but_not_in_a_storm() -> None:
+    clock = FakeClock(0.0)
+    encoder = InstantEncoder()
+    track = PictureTrack(Pacer(clock, 25, STILL), clock, 25, encoder)
+    await collect(track, clock, 0.6)
+    assert encoder.keyframes[0]
+    assert not any(encoder.keyframes[1:])
+    before = len(encoder.keyframes)
+    for _ in range(5):
+        track.request_keyframe()
+        await collect(track, clock, 0.08)
+    assert sum(encoder.keyframes[before:]) == 1
+
+
+async def test_another_codec_gets_frames() -> None:
+    clock = FakeClock(0.0)
+    frame = await PictureTrack(Pacer(clock, 25, STILL), clock, 25, None).recv()
+    assert isinstance(frame, av.VideoFrame)
+    assert (frame.pts, frame.width, frame.format.name) == (0, 64, "rgb24")
+
+
+async def test_a_late_picture_track_skips_slots_and_tells_by_pts() -> None:
+    clock = FakeClock(0.0)
+    track = PictureTrack(Pacer(clock, 25, STILL), clock, 25, None)
+    await track.recv()
+    clock.set(0.21)
+    frame = await track.recv()
+    assert frame.pts == 5 * 3600
+
+
+async def test_stopped_tracks_end() -> None:
+    clock = FakeClock(0.0)
+    pacer = Pacer(clock, 25, STILL)
+    pictures, voice = PictureTrack(pacer, clock, 25, None), VoiceTrack(pacer)
+    pictures.stop()
+    voice.stop()
+    for track in (pictures, voice):
+        with pytest.raises(MediaStreamError):
+            await track.recv()
+    await settle()
+
+
+def test_bit_rate_follows_the_size() -> None:
+    assert suitable_bit_rate(64, 64, 25) == 300_000
+    assert 800_000 < suitable_bit_rate(256, 256, 25) < 1_000_000
+    assert suitable_bit_rate(2048, 2048, 25) == 3_000_000
+
+
+def test_odd_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match="even"):
+        Vp8FrameEncoder(65, 64, 25, 300_000)
