@@ -28,9 +28,9 @@ from models.streaming import HopControls, Streamer, StreamState
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 
 _METHOD = (
-    "One hop of every arm a round, arms in turn (A B C, B C A, ...). Milliseconds per frame are those of a hop "
-    "over its frames and sessions; CPU time counts all threads. speedup is the median of per-round ratios to "
-    "the first arm. VAE decoding, blending and head warp are inside, video encoding is not."
+    "One hop of every arm a round, arms in turn (A B C, B C A, ...). Milliseconds per frame are those of a "
+    "hop over its frames and sessions; CPU time counts all threads. speedup is the median of the rounds' "
+    "ratios to the first arm. VAE decoding, blending and head warp are inside, video encoding is not."
 )
 
 

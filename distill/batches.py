@@ -30,7 +30,12 @@ class ClipBatch:
 
 
 def draw_batch(
-    sets: list[tuple[ClipSet, float]], rows: int, frames: int, motion: int, generator: torch.Generator, device: str
+    sets: list[tuple[ClipSet, float]],
+    rows: int,
+    frames: int,
+    motion: int,
+    generator: torch.Generator,
+    device: str,
 ) -> ClipBatch:
     """A batch drawn from sets with the given shares.
 
@@ -44,14 +49,20 @@ def draw_batch(
         data = sets[pick][0]
         item = data[int(torch.randint(len(data), (1,), generator=generator))]
         cfg = data.preset.audio
-        first = int(torch.randint(item.latents.shape[0] - frames - motion + 1, (1,), generator=generator)) + motion
+        first = (
+            int(torch.randint(item.latents.shape[0] - frames - motion + 1, (1,), generator=generator))
+            + motion
+        )
         draw = torch.rand(3, generator=generator)
         reference = item.references[0 if draw[0] < 0.75 else 1]
         before = item.latents[first - motion : first]
         if draw[1] < 0.15:
             before = reference.expand_as(before)
         noise = torch.randn(before.shape, generator=generator)
-        span = slice(first * SAMPLES_PER_FRAME, (first + frames) * SAMPLES_PER_FRAME + cfg.context_samples + cfg.lookahead_samples)
+        span = slice(
+            first * SAMPLES_PER_FRAME,
+            (first + frames) * SAMPLES_PER_FRAME + cfg.context_samples + cfg.lookahead_samples,
+        )
         window = slice(first, first + frames)
         row = (
             item.latents[window],
@@ -63,16 +74,18 @@ def draw_batch(
         )
         for column, value in zip(columns, row, strict=True):
             column.append(value)
-    stacked = [torch.stack(column).to(device) for column in columns]
+    x_0, before_it, reference, audio, mouth, expression = (torch.stack(c).to(device) for c in columns)
     high = torch.tensor([sets[pick][0].quality == "high" for pick in picks], device=device)
-    return ClipBatch(*stacked, high)
+    return ClipBatch(x_0, before_it, reference, audio, mouth, expression, high)
 
 
 def draw_noise(x_0: Tensor, generator: torch.Generator) -> Tensor:
-    """Unit noise like x_0 (B, T, ...), its frames sharing a random part of it per row (0, some, or nearly all)."""
-    rows, frames = x_0.shape[:2]
+    """Unit noise like x_0 (B, T, ...); its frames share none, some or nearly all of it, by row."""
+    rows = x_0.shape[0]
     draw = torch.rand(rows, 2, generator=generator)
-    shared = torch.where(draw[:, 0] < 0.3, 0.0, torch.where(draw[:, 0] < 0.6, draw[:, 1], 1 - 0.1 * draw[:, 1]))
+    shared = torch.where(
+        draw[:, 0] < 0.3, 0.0, torch.where(draw[:, 0] < 0.6, draw[:, 1], 1 - 0.1 * draw[:, 1])
+    )
     base = torch.randn((rows, 1, *x_0.shape[2:]), generator=generator)
     own = torch.randn(x_0.shape, generator=generator)
     mixed = [window_noise(base[i : i + 1], own[i : i + 1], float(shared[i])) for i in range(rows)]

@@ -100,7 +100,11 @@ class ClipSet:
                 self._kept[index] = ClipItem(*(torch.from_numpy(stored[f]) for f in ClipItem.__slots__))
         item = self._kept[index]
         return ClipItem(
-            item.latents.float(), item.references.float(), item.audio.float() / 32768, item.mouth, item.expression
+            item.latents.float(),
+            item.references.float(),
+            item.audio.float() / 32768,
+            item.mouth,
+            item.expression,
         )
 
     def _make(self, index: int, path: Path) -> None:
@@ -111,15 +115,17 @@ class ClipSet:
         mouth = spoken.mouth[first : first + self.frames]
         busy = bool(torch.rand(1, generator=generator) < 0.5)
         expression = (
-            busy_expression(self.frames, generator) if busy else spoken.expression[first : first + self.frames]
+            busy_expression(self.frames, generator)
+            if busy
+            else spoken.expression[first : first + self.frames]
         )
         pictures = self._draw(index, mouth, expression, generator)
         if self.quality == "moderate":
             pictures = degrade(pictures, generator)
         device = self.vae.mean.device
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-            latents = torch.cat([self.vae.encode(part.to(device)) for part in pictures.split(16)])
-        latents = latents.half().cpu().numpy()
+            encoded = torch.cat([self.vae.encode(part.to(device)) for part in pictures.split(16)])
+        latents = encoded.half().cpu().numpy()
         cfg = self.preset.audio
         audio = audio_window(spoken.audio, first, self.frames, cfg.context_samples, cfg.lookahead_samples)
         partial = path.with_suffix(".partial.npz")

@@ -38,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--probe", type=Path, help="probe checkpoint (default: the shipped one)")
     parser.add_argument("--preset", default="small")
     parser.add_argument("--split", default="test", choices=("val", "test"))
-    parser.add_argument("--clips", type=int, default=12, help="identities, each with a voice and text of its own")
+    parser.add_argument(
+        "--clips", type=int, default=12, help="identities, each with a voice and text of its own"
+    )
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--nfe", type=int)
     parser.add_argument("--audio-scale", type=float)
@@ -81,7 +83,12 @@ def run(args: argparse.Namespace) -> int:
     for index in tqdm(range(args.clips), desc="eval"):
         clips.append(perform(streamer, speech[index], args.split, index, controls))
     figures = measure(clips, probe, stream.hop_frames)
-    figures |= {"nfe": controls.nfe, "audio_scale": controls.audio_scale, "backend": backend, "split": args.split}
+    figures |= {
+        "nfe": controls.nfe,
+        "audio_scale": controls.audio_scale,
+        "backend": backend,
+        "split": args.split,
+    }
     print(report(figures))
     if args.sheet:
         contact_sheet(args.sheet, clips)
@@ -91,7 +98,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def perform(streamer: Streamer, item: SpeechItem, split: str, index: int, controls: HopControls) -> ClipFrames:
+def perform(
+    streamer: Streamer, item: SpeechItem, split: str, index: int, controls: HopControls
+) -> ClipFrames:
     """Draw the truth, and let the student speak the same sound from the identity's neutral picture."""
     frames = item.mouth.shape[0]
     who = sample_identities([index], split=split)
@@ -141,7 +150,9 @@ def measure(clips: list[ClipFrames], probe: Probe, hop: int) -> dict[str, Any]:
         for key in rows[0]
         if key not in ("made", "seen", "true", "quiet")
     }
-    made, seen, true, quiet = (np.concatenate([row[k] for row in rows]) for k in ("made", "seen", "true", "quiet"))
+    made, seen, true, quiet = (
+        np.concatenate([row[k] for row in rows]) for k in ("made", "seen", "true", "quiet")
+    )
     spread = float(np.percentile(made, 97.5) - np.percentile(made, 2.5))
     lag, r_at_lag = best_lag([row["made"] for row in rows], [row["true"] for row in rows])
     figures |= {

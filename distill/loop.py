@@ -117,7 +117,11 @@ class Loop:
         cfg, began, saved = self.cfg, time.monotonic(), time.monotonic()
         spent = self.progress.seconds
         bar = tqdm(
-            total=cfg.steps, initial=self.progress.step, desc=self.stage.name, disable=self.rank > 0, mininterval=5
+            total=cfg.steps,
+            initial=self.progress.step,
+            desc=self.stage.name,
+            disable=self.rank > 0,
+            mininterval=5,
         )
         averages: dict[str, float] = {}
         while self.progress.step < cfg.steps:
@@ -156,13 +160,13 @@ class Loop:
         with torch.autocast(kind, torch.bfloat16, enabled=cfg.bf16):
             loss, figures = self.stage.loss(generator, step)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self._average_gradients()
         nn.utils.clip_grad_norm_(self.parameters, cfg.clip)
         self.optimizer.step()
         decay = min(cfg.ema, (step + 1) / (step + 10))
         with torch.no_grad():
-            torch._foreach_lerp_(self.ema, self.parameters, 1 - decay)
+            torch._foreach_lerp_(self.ema, list[Tensor](self.parameters), 1 - decay)
         self.progress.step += 1
         return {"loss": float(loss.detach()), **figures}
 

@@ -36,7 +36,9 @@ def random_expressions(count: int, generator: torch.Generator) -> Tensor:
     u = torch.rand(count, len(EXPRESSION_DIMS), generator=generator)
     n = torch.randn(count, 3, generator=generator)
     blink = torch.where(u[:, 0] < 0.7, 0.0, (u[:, 0] - 0.7) / 0.3)
-    return torch.stack((blink, (0.4 * n[:, 0]).clamp(-1, 1), (0.3 * n[:, 1]).clamp(-1, 1), (0.4 * n[:, 2]).clamp(-1, 1)), 1)
+    return torch.stack(
+        (blink, (0.4 * n[:, 0]).clamp(-1, 1), (0.3 * n[:, 1]).clamp(-1, 1), (0.4 * n[:, 2]).clamp(-1, 1)), 1
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from models.face import SAMPLES_PER_FRAME
 
-
 SPLITS = {"val": "validation"}
 """The speech corpus spells one split's name out."""
 
@@ -34,7 +33,9 @@ class SpeechItem:
 class SpeechSet:
     """``count`` clips of ``seconds`` of a split, cached under ``root``."""
 
-    def __init__(self, root: Path, split: str, count: int, seconds: float = 6.0, quality: str = "high") -> None:
+    def __init__(
+        self, root: Path, split: str, count: int, seconds: float = 6.0, quality: str = "high"
+    ) -> None:
         self.split, self.count, self.seconds, self.quality = split, count, seconds, quality
         self.root = root / f"speech-{split}-{quality}-{seconds:g}s"
         self.root.mkdir(parents=True, exist_ok=True)
@@ -73,4 +74,6 @@ def audio_window(audio: Tensor, first: int, frames: int, context: int, lookahead
     begin = first * SAMPLES_PER_FRAME - context
     end = (first + frames) * SAMPLES_PER_FRAME + lookahead
     inside = audio[max(begin, 0) : max(min(end, audio.shape[0]), 0)]
-    return torch.nn.functional.pad(inside, (max(-begin, 0), max(end - max(audio.shape[0], begin), 0)))[: end - begin]
+    return torch.nn.functional.pad(inside, (max(-begin, 0), max(end - max(audio.shape[0], begin), 0)))[
+        : end - begin
+    ]

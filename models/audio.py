@@ -36,7 +36,9 @@ class LogMel(nn.Module):
         self.cfg = cfg
         n = cfg.window_samples
         window = torch.hann_window(n, periodic=True, dtype=torch.float64)
-        angle = torch.outer(torch.arange(n // 2 + 1, dtype=torch.float64), torch.arange(n, dtype=torch.float64))
+        angle = torch.outer(
+            torch.arange(n // 2 + 1, dtype=torch.float64), torch.arange(n, dtype=torch.float64)
+        )
         angle = angle * (2 * torch.pi / n)
         basis = torch.cat((torch.cos(angle), torch.sin(angle))) * window
         self.register_buffer("basis", basis.float().unsqueeze(1), persistent=False)  # (2 (n/2 + 1), 1, n)

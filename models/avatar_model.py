@@ -5,7 +5,7 @@ In: a `Preset` and a role. Out: one module whose state dict is a checkpoint.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from models.unet import Denoiser, ReferenceNet
 from models.vae import VAE
 
 Role = Literal["teacher", "student"]
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 class AvatarModel(nn.Module):
@@ -33,7 +34,9 @@ class AvatarModel(nn.Module):
         self.reference_net = ReferenceNet(preset.unet)
         self.denoiser = Denoiser(preset.unet, control=role == "student")
         self.tokens = (
-            ControlTokens(preset.unet.control_tokens, preset.unet.control_width) if role == "student" else None
+            ControlTokens(preset.unet.control_tokens, preset.unet.control_width)
+            if role == "student"
+            else None
         )
 
     def control(self, s_ref: Tensor, s_aud: Tensor) -> Tensor:
@@ -47,6 +50,6 @@ class AvatarModel(nn.Module):
         return {name: sum(p.numel() for p in part.parameters()) for name, part in self.named_children()}
 
 
-def channels_last(model: nn.Module) -> nn.Module:
+def channels_last(model: ModuleT) -> ModuleT:
     """Convolution weights in channels-last memory, the layout that CPU and GPU kernels want."""
-    return model.to(memory_format=torch.channels_last)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

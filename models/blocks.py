@@ -49,7 +49,9 @@ class GroupNorm32(nn.GroupNorm):
     """GroupNorm in fp32: exact, and on a CPU four times faster than its bf16 form."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.group_norm(x.float(), self.num_groups, self.weight.float(), self.bias.float(), self.eps).to(x.dtype)
+        return F.group_norm(x.float(), self.num_groups, self.weight.float(), self.bias.float(), self.eps).to(
+            x.dtype
+        )
 
 
 class ResBlock(nn.Module):
@@ -171,7 +173,9 @@ class TemporalAttention(nn.Module):
         q = self.to_q(tokens[:, self.motion_frames :])
         k, v = self.to_kv(tokens).chunk(2, dim=-1)
         # (B, F, L, C) -> (B*L, H, F, D): few frames, many pixels
-        q, k, v = (p.transpose(1, 2).flatten(0, 1).unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in (q, k, v))
+        q, k, v = (
+            p.transpose(1, 2).flatten(0, 1).unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in (q, k, v)
+        )
         out = attention(q, k, v).transpose(1, 2).flatten(2)  # (B*L, T, C)
         out = out.unflatten(0, (own.shape[0], -1)).transpose(1, 2)  # (B, T, L, C)
         return self.to_out(out).flatten(0, 1)

@@ -96,6 +96,8 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> AvatarModel:
     try:
         model = AvatarModel(Preset.from_dict(config["preset"]), cast(Role, config["role"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"The checkpoint {path} holds a configuration that does not fit: {error}") from error
+        raise CheckpointError(
+            f"The checkpoint {path} holds a configuration that does not fit: {error}"
+        ) from error
     load_strict(model, tensors, path)
     return model.to(device).eval()

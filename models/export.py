@@ -19,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--preset", default="small")
     parser.add_argument("--weights", type=Path, help="student checkpoint (default: the shipped one)")
-    parser.add_argument("--out", type=Path, help="folder (default: the cache that `serve --backend onnx` reads)")
+    parser.add_argument(
+        "--out", type=Path, help="folder (default: the cache that `serve --backend onnx` reads)"
+    )
     parser.add_argument("--json", type=Path, help="write the differences here")
 
 

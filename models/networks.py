@@ -59,7 +59,9 @@ class TorchNetworks:
 
     def __init__(self, model: AvatarModel, device: torch.device, dtype: torch.dtype) -> None:
         if model.role != "student":
-            raise ValueError("Streaming needs a student (one branch, CFG tokens); this checkpoint is a teacher.")
+            raise ValueError(
+                "Streaming needs a student (one branch, CFG tokens); this checkpoint is a teacher."
+            )
         self.preset = model.preset
         self.device, self.dtype = device, dtype
         self.model = model.to(device).eval().requires_grad_(False)

@@ -132,14 +132,18 @@ def export_graphs(model: AvatarModel, folder: Path) -> dict[str, float]:
         final, partial = folder / f"{name}.onnx", folder / f"{name}.partial.onnx"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            torch.onnx.export(module.eval(), inputs[name], str(partial), dynamo=True, external_data=False, verbose=False)
+            torch.onnx.export(
+                module.eval(), inputs[name], str(partial), dynamo=True, external_data=False, verbose=False
+            )
         truth = module(*inputs[name])
         truth = truth if isinstance(truth, tuple) else (truth,)
         got = run_graph(open_graph(partial), inputs[name])
         differences[name] = max(float((a - b).norm() / b.norm()) for a, b in zip(got, truth, strict=True))
         if differences[name] > TOLERANCE:
             partial.unlink()
-            raise ValueError(f"The ONNX graph '{name}' differs from PyTorch by {differences[name]:.1e} (> {TOLERANCE}).")
+            raise ValueError(
+                f"The ONNX graph '{name}' differs from PyTorch by {differences[name]:.1e} (> {TOLERANCE})."
+            )
         partial.replace(final)
     return differences
 
@@ -171,7 +175,9 @@ class OnnxNetworks(TorchNetworks):
         if not all((folder / f"{name}.onnx").is_file() for name in ("audio", "motion", "denoise", "decode")):
             export_graphs(model, folder)
         super().__init__(model, torch.device("cpu"), torch.float32)
-        self._graphs = {name: open_graph(folder / f"{name}.onnx") for name in ("audio", "motion", "denoise", "decode")}
+        self._graphs = {
+            name: open_graph(folder / f"{name}.onnx") for name in ("audio", "motion", "denoise", "decode")
+        }
 
     def _rows(self, name: str, rows: int, *inputs: Tensor) -> list[tuple[Tensor, ...]]:
         each = len(inputs[0]) // rows
@@ -183,7 +189,9 @@ class OnnxNetworks(TorchNetworks):
         return torch.cat([out[0] for out in self._rows("audio", len(audio), audio)])
 
     def motion_banks(self, motion: Tensor) -> tuple[Tensor, ...]:
-        return tuple(torch.cat(parts) for parts in zip(*self._rows("motion", len(motion), motion), strict=True))
+        return tuple(
+            torch.cat(parts) for parts in zip(*self._rows("motion", len(motion), motion), strict=True)
+        )
 
     def denoise(
         self,

@@ -52,7 +52,7 @@ def time_grid(steps: int) -> tuple[float, ...]:
     return tuple(1.0 - i / steps for i in range(steps))
 
 
-def loss_weight(t: Tensor, cap: float = 8.0) -> Tensor:
+def loss_weight(t: Tensor, cap: float = 4.0) -> Tensor:
     """Weight of the x_0 error at time t: min(snr + 1, cap), the eps-like weight without its explosion.
 
     Source: min-SNR weighting, Hang et al. 2303.09556.

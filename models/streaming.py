@@ -82,7 +82,9 @@ class Streamer:
         """
         side = self.preset.canvas_px
         if picture.shape != (side, side, 3) or picture.dtype != np.uint8:
-            raise ValueError(f"Expected a picture ({side}, {side}, 3) uint8, got {picture.shape} {picture.dtype}.")
+            raise ValueError(
+                f"Expected a picture ({side}, {side}, 3) uint8, got {picture.shape} {picture.dtype}."
+            )
         canvas = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].to(self.device).float() / 255
         latent, banks, features = self.networks.encode_reference(self._box(canvas))
         generator = torch.Generator().manual_seed(seed)
@@ -182,7 +184,8 @@ class Streamer:
         hop = latents.shape[1]
         canvas = torch.cat([s.canvas for s in states]).repeat_interleave(hop, 0)
         features = tuple(
-            torch.cat(parts).repeat_interleave(hop, 0) for parts in zip(*(s.features for s in states), strict=True)
+            torch.cat(parts).repeat_interleave(hop, 0)
+            for parts in zip(*(s.features for s in states), strict=True)
         )
         left, top, width, height = self.preset.face_box
         box = self.networks.decode(latents.flatten(0, 1), self._box(canvas), features)

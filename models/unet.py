@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -96,15 +97,15 @@ class _Trunk(nn.Module):
         h = self.enter(x)
         skips = []
         for level, blocks in enumerate(self.down):
-            for block in blocks:
-                h = step(block, h)
+            for block in cast(nn.ModuleList, blocks):
+                h = step(cast(nn.ModuleList, block), h)
                 skips.append(h)
             if level < len(self.shrink):
                 h = self.shrink[level](h)
         h = step(self.middle, h)
         for index, blocks in enumerate(self.up):
-            for block in blocks:
-                h = step(block, torch.cat((h, skips.pop()), dim=1))
+            for block in cast(nn.ModuleList, blocks):
+                h = step(cast(nn.ModuleList, block), torch.cat((h, skips.pop()), dim=1))
             if index < len(self.grow):
                 h = self.grow[index](F.interpolate(h, scale_factor=2.0, mode="nearest"))
         return h, traces
@@ -158,15 +159,17 @@ class Denoiser(nn.Module):
         base, emb = cfg.channels[0], cfg.channels[0] * EMBEDDING_FACTOR
         self.time = nn.Sequential(nn.Linear(base, emb), nn.SiLU(), nn.Linear(emb, emb))
         self.audio_emb = nn.Linear(cfg.audio_width, emb)
-        self.expression_emb = nn.Sequential(nn.Linear(cfg.expression_dims, emb), nn.SiLU(), nn.Linear(emb, emb))
+        self.expression_emb = nn.Sequential(
+            nn.Linear(cfg.expression_dims, emb), nn.SiLU(), nn.Linear(emb, emb)
+        )
         self.audio_tokens = nn.Linear(cfg.audio_width, cfg.audio_tokens * cfg.context_width)
         self.expression_tokens = nn.Linear(emb, cfg.expression_tokens * cfg.context_width)
         self.null_audio = nn.Parameter(torch.zeros(cfg.audio_width))
         self.trunk = _Trunk(cfg, 2 * cfg.latent_channels, "denoiser", control)
         self.norm = GroupNorm32(cfg.groups, base)
         self.leave = nn.Conv2d(base, cfg.latent_channels, 3, padding=1)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
+        nn.init.zeros_(self.leave.get_parameter("weight"))
+        nn.init.zeros_(self.leave.get_parameter("bias"))
 
     def _context(self, t: Tensor, cond: Conditions, frames: int) -> FrameContext:
         audio = cond.audio

@@ -9,6 +9,7 @@ Runs on whichever thread calls it; holds no state.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -67,9 +68,7 @@ class Tower(nn.Module):
         self.levels = nn.ModuleList(
             nn.Sequential(*(ConvBlock(width) for _ in range(blocks))) for width in cfg.widths
         )
-        self.downs = nn.ModuleList(
-            nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in zip(cfg.widths, cfg.widths[1:], strict=False)
-        )
+        self.downs = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(cfg.widths))
         _wake(self)
 
     def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
@@ -96,11 +95,12 @@ class Decoder(nn.Module):
         self.levels = nn.ModuleList(
             nn.Sequential(*(ConvBlock(width) for _ in range(cfg.blocks))) for width in widths
         )
-        self.ups = nn.ModuleList(nn.Conv2d(a, 4 * b, 3, padding=1) for a, b in zip(widths, widths[1:], strict=False))
+        self.ups = nn.ModuleList(nn.Conv2d(a, 4 * b, 3, padding=1) for a, b in pairwise(widths))
         self.leave = nn.Conv2d(widths[-1], (4 if self.skips else 3) * cfg.stem**2, 3, padding=1)
         _wake(self)
-        for mix in self.mix or ():  # the decoder learns to read its latents first, the reference after
-            nn.init.zeros_(mix.weight)
+        if self.mix is not None:  # the decoder learns to read its latents first, the reference after
+            for mix in self.mix.children():
+                nn.init.zeros_(mix.get_parameter("weight"))
 
     def forward(self, z: Tensor, reference: ReferenceFeatures | None) -> Tensor:
         x = self.enter(z)
@@ -132,7 +132,7 @@ class VAE(nn.Module):
         self.tower = Tower(cfg, cfg.encoder_blocks)
         self.to_latent = nn.Conv2d(cfg.widths[-1], 2 * cfg.latent_channels, 3, padding=1)
         with torch.no_grad():  # start almost without noise: the decoder must find the latents worth reading
-            self.to_latent.bias[cfg.latent_channels :] = -5.0
+            self.to_latent.get_parameter("bias")[cfg.latent_channels :] = -5.0
         self.decoder = Decoder(cfg)
         self.reference_tower = Tower(cfg, cfg.encoder_blocks) if cfg.reference_skips else None
         self.register_buffer("mean", torch.zeros(cfg.latent_channels))

@@ -149,6 +149,10 @@ def _add_routes(app: FastAPI, server: Server) -> None:
         server.metrics.offers.labels("answered").inc()
         return JSONResponse(answer)
 
+    @app.get("/offer")
+    async def offer_is_posted() -> None:
+        raise HTTPException(405, "Expected POST with a JSON body", {"Allow": "POST"})
+
     @app.get("/avatars")
     async def avatars() -> JSONResponse:
         return JSONResponse(server.catalogue.as_json())

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+DRAIN_BYTES = 4 * 1024 * 1024
+DRAIN_S = 3.0
 
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -30,7 +35,7 @@ class BodyLimit:
             return
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > self._max_bytes:
-            await self._refuse(send)
+            await self._refuse(receive, send)
             return
         received = 0
         answered = False
@@ -52,14 +57,27 @@ class BodyLimit:
             await self._app(scope, limited_receive, watched_send)
         except _TooLarge:
             if not answered:
-                await self._refuse(send)
+                await self._refuse(receive, send)
 
-    async def _refuse(self, send: Send) -> None:
+    async def _refuse(self, receive: Receive, send: Send) -> None:
+        await _drain(receive)
         sentence = f"Expected a request of at most {self._max_bytes} bytes; send a shorter one."
         body = json.dumps({"error": "too_large", "message": sentence}).encode()
         headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
         await send({"type": "http.response.start", "status": 413, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+async def _drain(receive: Receive) -> None:
+    """Read on for a while: a client still sending would see a reset connection instead of the answer."""
+    read = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_S):
+            while read < DRAIN_BYTES:
+                message = await receive()
+                read += len(message.get("body", b""))
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    return
 
 
 class SafeHeaders:

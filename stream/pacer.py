@@ -46,7 +46,7 @@ class PacerConfig:
     quiet: float = 0.006
     patience_windows: int = 3
     max_extra_slots: int = 25
-    history_windows: int = 25
+    history_windows: int = 20
     stall_s: float = 0.25
     max_frames: int = 50
     fade_frames: int = 4
@@ -242,7 +242,7 @@ class Pacer:
         return Slot(index, media, pcm, repeated)
 
     def _wanted_move(self, media: int, quiet: bool) -> int:
-        """Slots by which the delay should grow (positive) or shrink (-1) at this slot."""
+        """Slots by which the delay should grow (positive) or shrink (negative) at this slot."""
         config = self._config
         assert self._offset is not None
         recent = list(self._reserves)
@@ -255,8 +255,13 @@ class Pacer:
             room = config.max_extra_slots - (self._offset - self._first_offset)
             wanted = min(math.ceil(-reserve / slot_s), room)
             return max(wanted, 0) if quiet or impatient else 0
-        enough = len(recent) == config.history_windows and reserve > slot_s + config.guard_s
-        return -1 if enough and quiet and media + 1 in self._frames else 0
+        spare = math.floor((reserve - config.guard_s) / slot_s)
+        if len(recent) < config.history_windows or spare < 1:
+            return 0
+        skipped = (spare + 1) // 2  # half of it at a time: what is left may still be needed
+        passed = self._voice.read(media * self.slot_samples, (skipped + 1) * self.slot_samples)
+        heard = loudness(passed) >= config.quiet or media + skipped not in self._frames
+        return 0 if heard else -skipped
 
     def _faded_in(self, index: int, image: UInt8Array) -> UInt8Array:
         """The first drawn frames melt out of the reference picture."""

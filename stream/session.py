@@ -43,7 +43,7 @@ from stream.windower import Windower
 logger = logging.getLogger(__name__)
 
 PROTOCOL = 1
-CONNECT_WITHIN_S = 15.0
+CONNECT_WITHIN_S = 10.0
 PEER_GONE_S = 3.0
 CLOSE_WITHIN_S = 5.0
 WATCH_S = 0.25

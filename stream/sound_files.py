@@ -66,7 +66,7 @@ def _decode(path: Path, engine_rate_hz: int) -> tuple[Float32Array, npt.NDArray[
             raise ValueError("it has no audio stream")
         stream = container.streams.audio[0]
         layout = "mono" if stream.codec_context.channels == 1 else "stereo"
-        to_engine = av.AudioResampler(format="fltp", layout="mono", rate=engine_rate_hz)
+        to_engine = av.AudioResampler(format="fltp", layout=layout, rate=engine_rate_hz)
         to_playback = av.AudioResampler(format="fltp", layout=layout, rate=PLAYBACK_RATE_HZ)
         engine: list[npt.NDArray[np.float32]] = []
         playback: list[npt.NDArray[np.float32]] = []
@@ -82,7 +82,8 @@ def _decode(path: Path, engine_rate_hz: int) -> tuple[Float32Array, npt.NDArray[
             engine.extend(map(_samples, to_engine.resample(None)))
             playback.extend(map(_samples, to_playback.resample(None)))
     channels = 1 if layout == "mono" else 2
-    mono = np.concatenate([np.zeros((1, 0), np.float32), *engine], axis=1)[0]
+    # The mean, not FFmpeg's own mix: that adds 3 dB to what both channels share.
+    mono = np.concatenate([np.zeros((channels, 0), np.float32), *engine], axis=1).mean(axis=0)
     return mono, np.concatenate([np.zeros((channels, 0), np.float32), *playback], axis=1)
 
 

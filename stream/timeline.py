@@ -29,15 +29,18 @@ class TimelineConfig:
     max_gap_s: a jump of the sender's timestamps beyond this is a new start, not a loss.
     late_s: packets that stay late for this long mean that the sender paused; the timeline follows it.
     baseline_rise: seconds a second by which the least delay seen is forgotten (follows a slower clock).
+    trust_s: after silence was put in or a packet came too late, arrivals teach nothing about the least delay
+        for this long: a burst after a standstill would seem to come from the future.
     """
 
     stall_s: float = 0.1
     max_gap_s: float = 1.0
     late_s: float = 0.15
     baseline_rise: float = 1e-3
+    trust_s: float = 5.0
 
     def __post_init__(self) -> None:
-        for name in ("stall_s", "max_gap_s", "late_s", "baseline_rise"):
+        for name in ("stall_s", "max_gap_s", "late_s", "baseline_rise", "trust_s"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"TimelineConfig.{name} must be positive, got {getattr(self, name)}")
 
@@ -57,6 +60,7 @@ class Timeline:
         self._baseline_s = start_s  # clock reading at which media time 0 was spoken, at the least delay seen
         self._baseline_at_s = start_s
         self._late_since_s: float | None = None
+        self._distrust_until_s = start_s
         self._tail: Int16Array = np.zeros(0, dtype=np.int16)  # last samples given out, for concealment
         self._silent = True  # the timeline ends in silence, so what follows is faded in
         self.concealed_samples = 0
@@ -89,6 +93,7 @@ class Timeline:
         if gap < 0:
             dropped = min(-gap, len(pcm))
             self.late_samples += dropped
+            self._distrust_until_s = now_s + self._config.trust_s
             pcm = pcm[dropped:]
         else:
             self._late_since_s = None
@@ -107,7 +112,11 @@ class Timeline:
         None if it is not late.
         """
         behind = self._expected(now_s - self._config.stall_s) - self._length
-        return self._conceal(behind) if behind >= RATE_HZ // 100 else None
+        if behind < RATE_HZ // 100:
+            return None
+        if self._shift is not None:
+            self._distrust_until_s = now_s + self._config.trust_s
+        return self._conceal(behind)
 
     @property
     def _position_shift(self) -> int:
@@ -132,7 +141,9 @@ class Timeline:
         return int((now_s - self._baseline(now_s)) * RATE_HZ)
 
     def _note_delay(self, end: int, now_s: float) -> None:
-        self._baseline_s = min(self._baseline(now_s), now_s - end / RATE_HZ)
+        baseline_s = self._baseline(now_s)
+        trusted = now_s >= self._distrust_until_s
+        self._baseline_s = min(baseline_s, now_s - end / RATE_HZ) if trusted else baseline_s
         self._baseline_at_s = now_s
 
     def _baseline(self, now_s: float) -> float:

@@ -68,6 +68,7 @@ export class Call extends EventTarget {
     let problem = null;
     try {
       this.#move("requesting");
+      this.#peer = new Peer();
       await this.#openMicrophone(deviceId, running.signal);
       performance.mark("fada:microphone");
       await this.#keepConnected(running.signal);
@@ -169,12 +170,12 @@ export class Call extends EventTarget {
    */
   async #connect(signal) {
     if (!this.#microphone) throw new Problem("microphone_lost");
-    const peer = new Peer(this.#microphone);
-    this.#peer = peer;
+    const [track] = this.#microphone.getAudioTracks();
+    const peer = (this.#peer ??= new Peer());
     for (const type of ["figures", "speaking", "avatar"]) {
       peer.addEventListener(type, (event) => this.#emit(type, /** @type {CustomEvent} */ (event).detail));
     }
-    await peer.open(this.#avatar, signal);
+    await peer.open(track, this.#avatar, signal);
     this.#emit("media", peer.media);
     let limit = 0;
     const late = new Promise((_, reject) => {

@@ -2,10 +2,10 @@
  * The microphone's level: a strip of the last seconds, and one number for the rings round the portrait.
  *
  * In: the microphone's stream. Out: bars on a canvas, `aria-valuenow`, and per reading the level 0 to 1
- * (−60 dBFS to −6 dBFS). Reads 20 times a second; the sound itself goes nowhere from here.
+ * (−60 dBFS to −6 dBFS). Reads 15 times a second; the sound itself goes nowhere from here.
  */
 
-const READ_EVERY_MS = 50;
+const READ_EVERY_MS = 66;
 const FLOOR_DBFS = -60;
 const CEILING_DBFS = -6;
 const HOT_DBFS = -3;
@@ -58,6 +58,7 @@ export class LevelMeter {
     this.stop();
     const audio = new AudioContext();
     this.#audio = audio;
+    void audio.resume(); // Some browsers open it asleep; the press on Start allows waking it.
     const analyser = new AnalyserNode(audio, { fftSize: 2048 });
     audio.createMediaStreamSource(stream).connect(analyser);
     const samples = new Float32Array(Math.min(analyser.fftSize, Math.round((audio.sampleRate * READ_EVERY_MS) / 1000)));

@@ -13,7 +13,7 @@ import { recall, remember } from "./settings.js";
 import { Stage } from "./stage.js";
 import { setUpTheme } from "./theme.js";
 
-const SILENT_READINGS = 120; // 6 s
+const SILENT_READINGS = 90; // 6 s
 const NOTE_MIC_OFF = "Your voice is sent only while a call is on.";
 const NOTE_MIC_ON = "On. Your voice goes to this server and nowhere else.";
 const NOTE_MIC_SILENT = "Nothing is heard. Muted, or the wrong one?";

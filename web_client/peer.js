@@ -1,8 +1,9 @@
 /**
  * One WebRTC connection to the server: microphone out, picture and sound in, data channel "fada".
  *
- * In: the microphone's stream, an avatar. Out: `media` (the stream to show), "figures" events once a second,
- * and `ended`, a promise that rejects with a `Problem` when the connection is lost. A peer is used once.
+ * In: the microphone's track, an avatar. Out: `media` (the stream to show), "figures" events once a second,
+ * and `ended`, a promise that rejects with a `Problem` when the connection is lost. A peer is used once. It
+ * gathers its addresses from the moment it is made, so that this may happen while the microphone opens.
  */
 
 import { Problem } from "./problems.js";
@@ -35,6 +36,8 @@ export class Peer extends EventTarget {
   #channel = this.#pc.createDataChannel(CHANNEL, { ordered: true });
   /** @type {RTCRtpSender} */
   #sender;
+  /** @type {Promise<void>} */
+  #gathered;
   #closed = false;
   #unanswered = 0;
   #decoded = -1;
@@ -52,18 +55,18 @@ export class Peer extends EventTarget {
   #ticker = 0;
   #grace = 0;
 
-  /** @param {MediaStream} microphone with one audio track */
-  constructor(microphone) {
+  constructor() {
     super();
     this.ended = new Promise((_, reject) => (this.#end = reject));
     this.ended.catch(() => {}); // Whoever waits for it hears of it; nobody need wait.
-    const [track] = microphone.getAudioTracks();
-    this.#sender = this.#pc.addTransceiver(track, { direction: "sendrecv", streams: [microphone] }).sender;
+    this.#sender = this.#pc.addTransceiver("audio", { direction: "sendrecv" }).sender;
     this.#pc.addTransceiver("video", { direction: "recvonly" });
     this.#pc.addEventListener("track", (event) => this.media.addTrack(event.track));
     this.#pc.addEventListener("connectionstatechange", () => this.#watchState());
     this.#channel.addEventListener("message", (event) => this.#read(event.data));
     this.#channel.addEventListener("close", () => this.#lose("lost"));
+    this.#gathered = this.#gather();
+    this.#gathered.catch(() => {}); // `open` tells.
   }
 
   /** @returns {RTCPeerConnectionState} */
@@ -73,12 +76,13 @@ export class Peer extends EventTarget {
 
   /**
    * Offers, and applies the server's answer. Pictures follow when the network path is up.
+   * @param {MediaStreamTrack} track of the microphone
    * @param {string | null} avatar
    * @param {AbortSignal} signal
    */
-  async open(avatar, signal) {
-    await this.#pc.setLocalDescription(await this.#pc.createOffer());
-    await this.#gather();
+  async open(track, avatar, signal) {
+    await this.#sender.replaceTrack(track);
+    await this.#gathered;
     signal.throwIfAborted();
     this.#wanted ??= avatar;
     const offer = this.#pc.localDescription;
@@ -88,6 +92,7 @@ export class Peer extends EventTarget {
     performance.mark("fada:answer");
     signal.throwIfAborted();
     await this.#pc.setRemoteDescription(answer);
+    signal.throwIfAborted();
     this.#ticker = setInterval(() => void this.#tick(), PING_EVERY_MS);
   }
 
@@ -123,10 +128,11 @@ export class Peer extends EventTarget {
     this.#end(reason);
   }
 
-  /** Waits until every address of this machine is in the offer (the server takes no later ones). */
-  #gather() {
-    if (this.#pc.iceGatheringState === "complete") return Promise.resolve();
-    return new Promise((resolve) => {
+  /** Makes the offer and waits until this machine's addresses are in it (the server takes no later ones). */
+  async #gather() {
+    await this.#pc.setLocalDescription(await this.#pc.createOffer());
+    if (this.#pc.iceGatheringState === "complete") return;
+    await new Promise((resolve) => {
       const finish = () => {
         clearTimeout(limit);
         resolve(undefined);

@@ -174,8 +174,9 @@ def build_speech(
     """Write `count` clips of the split to `out_dir` as shards of 8; shards already there are kept.
 
     Clip i has seed `seed + i`; every third is of moderate quality. A shard is named for what is in it
-    (`train-00000016x8-6s.npz`: 8 clips of 6 s from seed 16 on) and holds audio and clean (clips, N) int16 (32767 = 1), mouth (clips, T, 6), expression (clips, T, 4), pose (clips, T, 6)
-    float16, speaking (clips, T) bool and meta, one JSON string a clip.
+    (`train-00000016x8-6s.npz`: 8 clips of 6 s from seed 16 on) and holds audio and clean (clips, N) int16
+    (32767 = 1), mouth (clips, T, 6), expression (clips, T, 4), pose (clips, T, 6) float16, speaking (clips,
+    T) bool and meta, one JSON string a clip.
 
     Returns:
         The paths of all shards, in order.

@@ -166,13 +166,15 @@ def is_known(symbol: str, engine: str) -> bool:
     """Whether every letter of the symbol has a mouth shape (modifiers count as known)."""
     if engine != "espeak":
         return symbol == PAUSE or symbol.lower().rstrip("0123456789") in ARPABET
+    if symbol.startswith("("):
+        return False
     rest = [letter for letter in _decompose(symbol) if letter not in _BASE and letter not in _IGNORED]
     return symbol == PAUSE or (not rest and bool(_letters(symbol)))
 
 
 def is_mark(symbol: str) -> bool:
-    """Whether an IPA symbol is only modifiers (a lone palatalisation or length mark)."""
-    return all(letter in _IGNORED for letter in _decompose(symbol))
+    """Whether an IPA symbol has no sound of its own: lone modifiers, or a change of language as "(en)"."""
+    return symbol.startswith("(") or all(letter in _IGNORED for letter in _decompose(symbol))
 
 
 def _decompose(symbol: str) -> list[str]:

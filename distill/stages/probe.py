@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from distill.pictures import PictureSet
 from distill.probe import OPENING_SCALE_PX, Probe
 from distill.stages.audio import correlations
+from models.avatar_model import channels_last
 from models.checkpoint import save_tensors
 
 
@@ -25,7 +26,7 @@ class ProbeStage:
 
     def __init__(self, data: PictureSet, validation: PictureSet, batch: int, device: str) -> None:
         self.data, self.validation, self.batch, self.device = data, validation, batch, device
-        self.probe = Probe().to(device, memory_format=torch.channels_last)
+        self.probe = channels_last(Probe()).to(device)
 
     def trainable(self) -> nn.Module:
         return self.probe

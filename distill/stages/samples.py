@@ -20,7 +20,9 @@ from models.unet import Conditions
 
 
 @torch.no_grad()
-def sample_sheet(path: Path, model: AvatarModel, data: ClipSet, steps: int, rows: int = 4, frames: int = 8) -> None:
+def sample_sheet(
+    path: Path, model: AvatarModel, data: ClipSet, steps: int, rows: int = 4, frames: int = 8
+) -> None:
     """Decode ``rows`` windows: true latents, then the model's own from pure noise."""
     from distill.stages.teacher import conditions
 
@@ -28,7 +30,7 @@ def sample_sheet(path: Path, model: AvatarModel, data: ClipSet, steps: int, rows
     device = str(model.vae.mean.device)
     preset = model.preset
     batch = draw_batch([(data, 1.0)], rows, frames, preset.unet.motion_frames, generator, device)
-    cond, _ = conditions(model, batch)
+    cond = conditions(model, batch)
     noise = torch.randn((rows, 1, *batch.x_0.shape[2:]), generator=generator).to(device).expand_as(batch.x_0)
     if model.role == "student":
         scale = torch.ones(rows, device=device)

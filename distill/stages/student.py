@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from distill.batches import draw_batch, draw_noise
 from distill.clip_set import ClipSet
-from distill.stages.audio import mouth_error
 from distill.stages.teacher import DiffusionTrunk, conditions, latent_weights, weighted_error
 from models.avatar_model import AvatarModel
 from models.checkpoint import save_model
@@ -50,7 +49,9 @@ class StudentStage:
         device: str,
     ) -> None:
         self.model, self.teacher = student, teacher.eval().requires_grad_(False)
-        self.sets = [(high, 1.0)] if moderate is None else [(high, 1 - MODERATE_SHARE), (moderate, MODERATE_SHARE)]
+        self.sets = (
+            [(high, 1.0)] if moderate is None else [(high, 1 - MODERATE_SHARE), (moderate, MODERATE_SHARE)]
+        )
         self.high = high
         self.batch, self.frames, self.device = batch, frames, device
         self.trunk = DiffusionTrunk(student)
@@ -91,18 +92,16 @@ class StudentStage:
         t = self._times(generator)
         x_t = add_noise(batch.x_0, draw_noise(batch.x_0, generator), t)
         with torch.no_grad():
-            teacher_cond, _ = conditions(self.teacher, batch)
+            teacher_cond = conditions(self.teacher, batch)
             guided, plain = guided_x0(self.teacher.denoiser, x_t, t, teacher_cond, s_ref, s_aud)
             guided, plain = guided.float(), plain.float()
             mix = self._mixer(weighted_error(plain, batch.x_0, self.weights), t, batch.high_quality)
-        cond, features = conditions(self.model, batch)
-        cond = replace(cond, control=self.model.control(s_ref, s_aud))
+        cond = replace(conditions(self.model, batch), control=self.model.control(s_ref, s_aud))
         x_0 = self.model.denoiser(x_t, t, cond)
         distilled = weighted_error(x_0, guided, self.weights)
         true = weighted_error(x_0, batch.x_0, self.weights)
         weight = loss_weight(t)
-        mouth = mouth_error(self.model.audio.mouth(features), batch.mouth)
-        loss = ((mix * distilled + (1 - mix) * true) * weight).mean() + 0.02 * mouth
+        loss = ((mix * distilled + (1 - mix) * true) * weight).mean()
         figures = {
             "distill": float(distilled.detach().mean()),
             "truth": float(true.detach().mean()),
@@ -125,5 +124,7 @@ def student_from(teacher: AvatarModel) -> AvatarModel:
     missing, unexpected = student.load_state_dict(teacher.state_dict(), strict=False)
     strange = [key for key in missing if "control" not in key and not key.startswith("tokens.")]
     if strange or unexpected:
-        raise ValueError(f"Teacher and student differ beyond the control layers: {strange[:3]}, {unexpected[:3]}.")
+        raise ValueError(
+            f"Teacher and student differ beyond the control layers: {strange[:3]}, {unexpected[:3]}."
+        )
     return student

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from distill.pictures import PictureSet
 from distill.regions import EYES_AT, MOUTH_AT, weight_map
 from distill.sheets import save_grid
+from models.avatar_model import channels_last
 from models.checkpoint import save_tensors
 from models.presets import Preset
 from models.vae import VAE
@@ -26,14 +27,28 @@ ALONE_STEPS = 1000
 
 
 class VAEStage:
-    """L1 and gradient loss with extra weight on mouth and eyes, a small KL term, noise on the latents."""
+    """L1 and gradient loss with extra weight on mouth and eyes, a small KL term, noise on the latents.
 
-    name = "vae"
+    With ``trained`` (an autoencoder from an earlier run) only its decoder learns on: latents, and all that was
+    trained on them, stay valid. That is stage "decoder".
+    """
 
-    def __init__(self, preset: Preset, data: PictureSet, validation: PictureSet, batch: int, device: str) -> None:
+    def __init__(
+        self,
+        preset: Preset,
+        data: PictureSet,
+        validation: PictureSet,
+        batch: int,
+        device: str,
+        trained: VAE | None = None,
+    ) -> None:
         self.preset, self.data, self.validation = preset, data, validation
         self.batch, self.device = batch, device
-        self.vae = VAE(preset.vae).to(device, memory_format=torch.channels_last)
+        self.name = "vae" if trained is None else "decoder"
+        self.vae = channels_last(trained or VAE(preset.vae)).to(device)
+        if trained is not None:
+            self.vae.tower.requires_grad_(False)
+            self.vae.to_latent.requires_grad_(False)
         self.weights = weight_map(preset.face_box[3], preset.face_box[2], mouth=2.0, eyes=3.0).to(device)
 
     def trainable(self) -> nn.Module:
@@ -41,14 +56,13 @@ class VAEStage:
 
     def _crop(self, generator: torch.Generator) -> tuple[int, int]:
         draw = torch.rand(3, generator=generator)
-        centres = [MOUTH_AT, *EYES_AT]
+        centres: list[tuple[float, float]] = [MOUTH_AT, *EYES_AT]
+        x, y = (float(d) * self.preset.face_box[2] for d in draw[1:])
         if draw[0] < 0.85:
             x, y = centres[0] if draw[0] < 0.45 else centres[1 + int(draw[0] > 0.65)]
             x, y = x + 40 * float(draw[1] - 0.5), y + 40 * float(draw[2] - 0.5)
-        else:
-            x, y = (float(d) * self.preset.face_box[2] for d in draw[1:])
         limit = self.preset.face_box[2] - CROP_PX
-        left, top = (int(min(max(v - CROP_PX / 2, 0), limit)) // 8 * 8 for v in (x, y))
+        left, top = (int(min(max(v - CROP_PX / 2, 0.0), limit)) // 8 * 8 for v in (x, y))
         return left, top
 
     def loss(self, generator: torch.Generator, step: int) -> tuple[Tensor, dict[str, float]]:
@@ -66,14 +80,23 @@ class VAEStage:
         reference = torch.stack(references).to(self.device).float() / 255
         weight = torch.stack(weights).unsqueeze(1)
         # with the reference there from the start, the decoder never learns to read the latents: hide it first
-        alone = step < ALONE_STEPS
+        alone = self.name == "vae" and step < ALONE_STEPS
         if not alone:
             hidden = torch.rand(self.batch, generator=generator) < 0.1
             reference[hidden.to(self.device)] = 0.5
-        return self._objective(target, None if alone else reference, weight, generator, min(1.0, step / 1500))
+        return self._objective(target, None if alone else reference, weight, generator, self._settled(step))
+
+    def _settled(self, step: int) -> float:
+        """Share 0..1 of the KL term and of the extra noise: they come in slowly."""
+        return min(1.0, step / 1500) if self.name == "vae" else 1.0
 
     def _objective(
-        self, target: Tensor, reference: Tensor | None, weight: Tensor, generator: torch.Generator, settled: float
+        self,
+        target: Tensor,
+        reference: Tensor | None,
+        weight: Tensor,
+        generator: torch.Generator,
+        settled: float,
     ) -> tuple[Tensor, dict[str, float]]:
         last = {"memory_format": torch.channels_last}
         mean, logvar = self.vae.moments(target.contiguous(**last))
@@ -85,13 +108,19 @@ class VAEStage:
         out = self.vae.decoder(z, seen).float()
         pixel = ((out - target).abs() * weight).mean()
         edges = sum(
-            (torch.diff(out - target, dim=d).abs() * weight.narrow(d, 1, weight.shape[d] - 1)).mean() for d in (2, 3)
+            (torch.diff(out - target, dim=d).abs() * weight.narrow(d, 1, weight.shape[d] - 1)).mean()
+            for d in (2, 3)
         )
         coarse = (F.avg_pool2d((out - target) * weight, 4)).abs().mean()
         kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
         loss = pixel + edges + coarse + 2e-5 * settled * kl
         mse = (out.detach() - target).square().mean()
-        return loss, {"pixel": float(pixel.detach()), "kl": float(kl.detach()), "z_std": float(mean.detach().std()), "psnr": float(-10 * mse.log10())}
+        return loss, {
+            "pixel": float(pixel.detach()),
+            "kl": float(kl.detach()),
+            "z_std": float(mean.detach().std()),
+            "psnr": float(-10 * mse.log10()),
+        }
 
     @torch.no_grad()
     def calibrate(self, identities: int = 64) -> None:
@@ -105,7 +134,8 @@ class VAEStage:
         self.vae.std.copy_(stacked.std(dim=(0, 2, 3)).clamp_min(1e-3))
 
     def save(self, path: Path, notes: dict[str, Any]) -> None:
-        self.calibrate()
+        if self.name == "vae":
+            self.calibrate()
         save_tensors(path, self.vae.state_dict(), {"preset": self.preset.to_dict(), "notes": notes})
 
     def sheet(self, path: Path) -> None:

@@ -121,7 +121,9 @@ def playback_from_rows(rows: Float64Array, seconds: float) -> Playback:
     gaps = np.diff(edges)
     mean_s = span_s / presented
     frozen = gaps > max(3 * mean_s, mean_s + FREEZE_EXTRA_S)
-    still_s = _still_seconds(rows[1:, 2] < STILL_CHANGE, np.diff(times_s))
+    # The gap before picture k shows picture k - 1; a run of equal pictures is frozen time all through.
+    still = np.zeros_like(frozen)
+    still[1:-1] = _long_runs(rows[1:, 2] < STILL_CHANGE, gaps[1:-1])
     total_s = edges[-1]
     return Playback(
         seconds=round(float(total_s), 3),
@@ -129,21 +131,21 @@ def playback_from_rows(rows: Float64Array, seconds: float) -> Playback:
         fps=round(float(presented / span_s), 2),
         longest_gap_s=round(float(gaps.max()), 3),
         freezes=int(frozen.sum()),
-        frozen_ratio=round(float((gaps[frozen].sum() + still_s) / total_s), 5),
-        still_ratio=round(float(still_s / total_s), 5),
+        frozen_ratio=round(float(gaps[frozen | still].sum() / total_s), 5),
+        still_ratio=round(float(gaps[still & ~frozen].sum() / total_s), 5),
     )
 
 
-def _still_seconds(same: npt.NDArray[np.bool_], gaps_s: Float64Array) -> float:
-    """Seconds in runs of unchanging pictures that last at least `STILL_S`."""
-    total = run = 0.0
-    for is_same, gap_s in zip(np.append(same, False), np.append(gaps_s, 0.0), strict=True):
-        if is_same:
-            run += gap_s
+def _long_runs(same: npt.NDArray[np.bool_], gaps_s: Float64Array) -> npt.NDArray[np.bool_]:
+    """Which gaps lie in runs of unchanging pictures that last at least `STILL_S`."""
+    chosen = np.zeros_like(same)
+    start = 0
+    for index in range(len(same) + 1):
+        if index < len(same) and same[index]:
             continue
-        total += run if run >= STILL_S else 0.0
-        run = 0.0
-    return total
+        chosen[start:index] = gaps_s[start:index].sum() >= STILL_S
+        start = index + 1
+    return chosen
 
 
 def mouth_motion_from_rows(rows: Float64Array) -> MouthMotion:

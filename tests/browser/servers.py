@@ -19,9 +19,9 @@ from types import TracebackType
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-READY_WITHIN_S: Final = {"fake": 30.0}
+READY_WITHIN_S: Final = {"fake": 60.0}
 READY_WITHIN_S_OTHERS: Final = 120.0
-STOP_WITHIN_S: Final = 15.0
+STOP_WITHIN_S: Final = 30.0
 
 
 def free_port() -> int:

@@ -56,6 +56,13 @@ def test_the_same_picture_again_and_again_is_frozen() -> None:
     assert playback.frozen_ratio == playback.still_ratio
 
 
+def test_no_moment_is_frozen_twice() -> None:
+    rows = steady()
+    rows[50:100, 2] = 0
+    rows[75:, 0] += 1000
+    assert playback_from_rows(rows, 11.0).frozen_ratio == pytest.approx(3 / 11, abs=0.01)
+
+
 def test_mouth_motion_keeps_clear_of_the_borders() -> None:
     rows = steady()
     speaking = (np.arange(len(rows)) // 50) % 2 == 0

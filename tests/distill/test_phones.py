@@ -102,6 +102,8 @@ def test_unknown_symbols_are_refused_by_name() -> None:
 def test_lone_marks_are_told_from_sounds() -> None:
     assert is_mark("ʲ")
     assert is_mark("")
+    assert is_mark("(en)")  # espeak-ng says so where a foreign word begins
+    assert not is_known("(en)", "espeak")
     assert not is_mark("tʲ")
 
 

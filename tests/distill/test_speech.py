@@ -144,3 +144,14 @@ def test_resampling_keeps_tone_level_and_place() -> None:
     assert out.shape == (16000,)
     np.testing.assert_allclose(out, wanted, atol=5e-4)
     assert resample(tone[:0], 22050).shape == (0,)
+
+
+def test_change_of_language_and_glitches_are_no_phones() -> None:
+    starts = [("a", 0.1), ("(en)", 0.2), ("ʲ", 0.21), ("b", 0.3), ("", 0.4), ("", 0.44), ("o", 0.9)]
+    assert engines._phones_from_starts(starts, 1.0) == (
+        (PAUSE, 0.0, 0.1),
+        ("a", 0.1, 0.3),
+        ("b", 0.3, 0.44),
+        (PAUSE, 0.44, 0.9),
+        ("o", 0.9, 1.0),
+    )

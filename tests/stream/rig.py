@@ -105,7 +105,7 @@ class SpeakerTrack(MediaStreamTrack):
 
     def __init__(self, sound: Sound) -> None:
         super().__init__()
-        self._sound = sound
+        self._sound: Sound | None = sound
         self._clock = MonotonicClock()
         self._t0_s: float | None = None
         self._position = 0
@@ -114,6 +114,8 @@ class SpeakerTrack(MediaStreamTrack):
         if self._t0_s is None:
             self._t0_s = self._clock.now()
         await self._clock.sleep_until(self._t0_s + (self._position + 960) / 48_000)
+        while self._sound is None:  # switched off: not a packet more
+            await asyncio.sleep(0.05)
         frame = av.AudioFrame.from_ndarray(
             self._sound(self._position, 960).reshape(1, -1), format="s16", layout="mono"
         )

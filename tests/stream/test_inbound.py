@@ -36,7 +36,9 @@ class FixedTrack(MediaStreamTrack):
 def frame(number: int, rate_hz: int, layout: str, level: int) -> av.AudioFrame:
     count = rate_hz // 50
     channels = 1 if layout == "mono" else 2
-    made = av.AudioFrame.from_ndarray(np.full((1, count * channels), level, np.int16), format="s16", layout=layout)
+    made = av.AudioFrame.from_ndarray(
+        np.full((1, count * channels), level, np.int16), format="s16", layout=layout
+    )
     made.sample_rate = rate_hz
     made.pts = number * count
     return made
@@ -57,7 +59,9 @@ async def listen(inbound: InboundAudio, clock: FakeClock, track: FixedTrack, sec
     return heard
 
 
-@pytest.mark.parametrize(("rate_hz", "layout"), [(48_000, "stereo"), (48_000, "mono"), (16_000, "mono"), (8_000, "mono")])
+@pytest.mark.parametrize(
+    ("rate_hz", "layout"), [(48_000, "stereo"), (48_000, "mono"), (16_000, "mono"), (8_000, "mono")]
+)
 async def test_any_codec_becomes_both_streams(rate_hz: int, layout: str) -> None:
     clock = FakeClock(10.0)
     frames = [(10.0 + 0.02 * (n + 1), frame(n, rate_hz, layout, 8000)) for n in range(50)]

@@ -53,7 +53,9 @@ class GatedEngine(FakeEngine):
     def step(self, requests: Sequence[StepRequest]) -> list:
         self.entered.release()
         assert self.gate.acquire(timeout=5)
-        self.batches.append([request.state.seed for request in requests if isinstance(request.state, FakeState)])
+        self.batches.append(
+            [request.state.seed for request in requests if isinstance(request.state, FakeState)]
+        )
         return super().step(requests)
 
 
@@ -225,7 +227,10 @@ async def test_a_picture_the_engine_refuses_is_an_error_of_that_session_only(
     def refuse(image: np.ndarray, seed: int) -> FakeState:
         raise ValueError("no face in it")
 
-    with monkeypatch.context() as patched, pytest.raises(EngineError, match="could not start from this picture: no face"):
+    with (
+        monkeypatch.context() as patched,
+        pytest.raises(EngineError, match="could not start from this picture: no face"),
+    ):
         patched.setattr(rig.engine, "open", refuse)
         await rig.scheduler.open_state(IMAGE, 0)
     await rig.stream()
@@ -262,7 +267,9 @@ async def test_a_loader_that_raises_is_heard_and_the_thread_ends() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name == "fada-engine"]
 
 
-async def test_stopping_closes_the_engine_and_refuses_what_still_waits(gated: tuple[Rig, GatedEngine]) -> None:
+async def test_stopping_closes_the_engine_and_refuses_what_still_waits(
+    gated: tuple[Rig, GatedEngine],
+) -> None:
     rig, engine = gated
     stream, _ = await rig.stream()
     stream.submit(window(0), 0.0)

@@ -1,4 +1,6 @@
-"""Strangers' offers: everything wrong with them is one sentence and the right code, before anything is built."""
+"""Strangers' offers: everything wrong with them is one sentence and the right code,
+before anything is built.
+"""
 
 from __future__ import annotations
 

@@ -90,7 +90,18 @@ def test_pings_are_answered_and_messages_handed_on() -> None:
 
 @pytest.mark.parametrize(
     "message",
-    [b"bytes", "", "{", "[]", "null", "{}", '{"type": 3}', '{"type": null}', "[" * 4000, '"' + "x" * 5000 + '"'],
+    [
+        b"bytes",
+        "",
+        "{",
+        "[]",
+        "null",
+        "{}",
+        '{"type": 3}',
+        '{"type": null}',
+        "[" * 4000,
+        '"' + "x" * 5000 + '"',
+    ],
 )
 def test_messages_of_the_wrong_form_are_ignored(message: str | bytes) -> None:
     wire, heard = Wire(), []
@@ -143,7 +154,14 @@ def test_loopback_is_offered_when_there_is_nothing_else(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(
     ("host", "loopback"),
-    [("127.0.0.1", True), ("127.1.2.3", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("a.b", False)],
+    [
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("a.b", False),
+    ],
 )
 def test_what_counts_as_loopback(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
@@ -169,7 +187,8 @@ def test_the_spec_knows_its_window() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"fps": 0}, {"fps": 30}, {"hop_frames": 0}, {"overlap_frames": -1}, {"nfe": 0}, {"max_batch": 0}]
+    "wrong",
+    [{"fps": 0}, {"fps": 30}, {"hop_frames": 0}, {"overlap_frames": -1}, {"nfe": 0}, {"max_batch": 0}],
 )
 def test_a_spec_that_makes_no_sense_is_refused(wrong: dict[str, int]) -> None:
     from dataclasses import replace

@@ -27,7 +27,10 @@ class Feed:
         return np.concatenate(self.chunks)
 
     def packet(self, number: int, now_s: float | None = None, offset: int = 0) -> int:
-        """Deliver packet `number`, by default the moment its last sample was spoken; returns samples given."""
+        """Deliver packet `number`, by default the moment its last sample was spoken.
+
+        Returns samples given.
+        """
         arrived_s = START_S + (number + 1) * 0.02 if now_s is None else now_s
         chunks = self.timeline.add(tone(number * PACKET), number * PACKET + offset, arrived_s)
         self.chunks += chunks

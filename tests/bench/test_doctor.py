@@ -1,0 +1,83 @@
+"""The doctor: looks, changes nothing, and says what to do about a fault."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from bench import doctor
+
+
+def test_a_taken_port_is_a_fault() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        (finding,) = doctor.look_at_port("127.0.0.1", port)
+    assert finding.verdict == "fault"
+    assert str(port) in finding.text
+
+
+def test_a_free_port_is_good() -> None:
+    (finding,) = doctor.look_at_port("127.0.0.1", 0)
+    assert finding.verdict == "good"
+
+
+def test_missing_weights_and_avatars_are_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "ROOT", tmp_path)
+    assert [finding.verdict for finding in doctor.look_at_weights("small")] == ["fault", "fault"]
+    (tmp_path / "avatars").mkdir()
+    (tmp_path / "avatars" / "index.json").write_text("not json")
+    assert doctor.look_at_weights("small")[1].verdict == "fault"
+    (tmp_path / "avatars" / "index.json").write_text('[{"id": "ada"}]')
+    weights = tmp_path / "weights" / "small" / "student.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"\0" * 1_500_000)
+    good = doctor.look_at_weights("small")
+    assert [finding.verdict for finding in good] == ["good", "good"]
+    assert "1.5 MB" in good[0].text
+
+
+def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_RUN_TIME", ("json", "no_such_package"))
+    (finding,) = doctor.look_at_packages()
+    assert finding.verdict == "fault"
+    assert "no_such_package" in finding.text
+    assert "make setup" in finding.text
+
+
+def test_a_look_that_breaks_is_itself_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> list[doctor.Finding]:
+        raise RuntimeError("no such thing")
+
+    monkeypatch.setattr(doctor, "look_at_codecs", broken)
+    codecs = [finding for finding in doctor.examine("127.0.0.1", 0, "small") if finding.topic == "codecs"]
+    assert [finding.verdict for finding in codecs] == ["fault"]
+    assert "no such thing" in codecs[0].text
+
+
+def test_missing_speech_engines_are_only_a_remark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_SPEECH", ("no-such-engine",))
+    assert [finding.verdict for finding in doctor.look_at_speech()] == ["remark"]
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("good", 0), ("remark", 0), ("fault", 1)])
+def test_the_code_tells_whether_something_is_to_mend(
+    verdict: doctor.Verdict,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    finding = doctor.Finding("trial", verdict, "as it is")
+    monkeypatch.setattr(doctor, "examine", lambda host, port, preset: [finding])
+    out = tmp_path / "doctor.json"
+    assert doctor.run(argparse.Namespace(host="127.0.0.1", port=0, preset="small", json=out)) == code
+    assert json.loads(out.read_text())["findings"] == [
+        {"topic": "trial", "verdict": verdict, "text": "as it is"}
+    ]
+    assert "as it is" in capsys.readouterr().out

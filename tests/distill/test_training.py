@@ -1,0 +1,129 @@
+"""The stages take real steps on real data: small networks, few steps, losses that fall."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from distill.batches import draw_batch, draw_noise
+from distill.clip_set import ClipSet, busy_expression, degrade
+from distill.pictures import PictureSet
+from distill.speech_set import SpeechSet, audio_window
+from distill.stages.student import StudentStage, student_from
+from distill.stages.teacher import TeacherStage
+from distill.stages.vae import VAEStage
+from models.avatar_model import AvatarModel
+from models.face import SAMPLES_PER_FRAME
+from tests.models.tiny import tiny_preset
+
+CPU = "cpu"
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> ClipSet:
+    root = tmp_path_factory.mktemp("data")
+    torch.manual_seed(0)
+    vae = AvatarModel(tiny_preset(), "teacher").vae.eval()
+    speech = SpeechSet(root, "train", 2, seconds=3.0)
+    return ClipSet(root, tiny_preset(), vae, speech, "train", 2, frames=14)
+
+
+def test_items_depend_on_their_index_alone(clips: ClipSet, tmp_path: Path) -> None:
+    again = ClipSet(
+        tmp_path, clips.preset, clips.vae, SpeechSet(tmp_path, "train", 2, 3.0), "train", 2, frames=14
+    )
+    torch.testing.assert_close(again[1].latents, clips[1].latents)
+    torch.testing.assert_close(again[1].audio, clips[1].audio)
+    assert clips[0].latents.shape == (14, *clips.preset.latent_shape)
+    assert clips.cached() == 2
+
+
+def test_audio_window_pads_with_silence() -> None:
+    sound = torch.arange(1, 4 * SAMPLES_PER_FRAME + 1).float()
+    window = audio_window(sound, 0, 4, 100, 50)
+    assert window.shape == (100 + 4 * SAMPLES_PER_FRAME + 50,)
+    assert not window[:100].any() and not window[-50:].any() and window[100] == 1
+    late = audio_window(sound, 10, 2, 100, 50)
+    assert late.shape == (100 + 2 * SAMPLES_PER_FRAME + 50,) and not late.any()
+
+
+def test_batches_hold_what_they_promise(clips: ClipSet) -> None:
+    batch = draw_batch([(clips, 1.0)], 3, 5, 2, torch.Generator().manual_seed(1), CPU)
+    assert batch.x_0.shape == (3, 5, *clips.preset.latent_shape) and batch.motion.shape[1] == 2
+    samples = (
+        clips.preset.audio.context_samples + 5 * SAMPLES_PER_FRAME + clips.preset.audio.lookahead_samples
+    )
+    assert batch.audio.shape == (3, samples) and bool(batch.high_quality.all())
+    noise = draw_noise(batch.x_0, torch.Generator().manual_seed(2))
+    assert noise.std().item() == pytest.approx(1.0, abs=0.05)
+
+
+def test_expressions_and_degradation_stay_in_range() -> None:
+    generator = torch.Generator().manual_seed(3)
+    expression = busy_expression(50, generator)
+    assert expression.shape == (50, 4) and expression.abs().max() <= 1 and (expression[:, 0] >= 0).all()
+    poor = degrade(torch.rand(2, 3, 32, 32, generator=generator), generator)
+    assert poor.shape == (2, 3, 32, 32) and poor.min() >= 0 and poor.max() <= 1
+
+
+def _run(stage, steps: int, lr: float = 2e-3) -> list[float]:  # type: ignore[no-untyped-def]
+    optimizer = torch.optim.Adam([p for p in stage.trainable().parameters() if p.requires_grad], lr=lr)
+    losses = []
+    for step in range(steps):
+        loss, _ = stage.loss(torch.Generator().manual_seed(step % 2), step)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return losses
+
+
+def test_vae_learns_and_its_decoder_can_learn_on(tmp_path: Path) -> None:
+    pictures = PictureSet(tmp_path, "train", 2, frames=3)
+    stage = VAEStage(tiny_preset(), pictures, pictures, 2, CPU)
+    losses = _run(stage, 12)
+    assert losses[-1] < losses[0]
+    tower = stage.vae.tower.enter.weight.detach().clone()
+    later = VAEStage(tiny_preset(), pictures, pictures, 2, CPU, trained=stage.vae)
+    _run(later, 3)
+    torch.testing.assert_close(stage.vae.tower.enter.weight, tower)
+
+
+def test_teacher_then_student(clips: ClipSet) -> None:
+    torch.manual_seed(1)
+    teacher = AvatarModel(tiny_preset(), "teacher")
+    teacher.vae.load_state_dict(clips.vae.state_dict())
+    losses = _run(TeacherStage(teacher, clips, 3, 4, CPU), 16)
+    assert losses[-1] < losses[0]
+    student = student_from(teacher)
+    stage = StudentStage(student, teacher, clips, None, 3, 4, CPU)
+    losses = _run(stage, 8)
+    assert all(torch.isfinite(torch.tensor(losses))) and stage.trunk.get_buffer("teacher_error").any()
+    changed = [n for n, p in student.named_parameters() if "control" in n and p.abs().sum() > 0]
+    assert changed, "the control layers must wake up"
+
+
+def test_the_mixer_trusts_the_truth_where_the_teacher_fails(clips: ClipSet) -> None:
+    teacher = AvatarModel(tiny_preset(), "teacher")
+    stage = StudentStage(student_from(teacher), teacher, clips, None, 3, 4, CPU)
+    t, high = torch.tensor([0.5, 0.5, 0.5]), torch.tensor([True, True, False])
+    for _ in range(50):
+        mix = stage._mixer(torch.tensor([1.0, 1.0, 4.0]), t, high)
+    assert mix[0] == pytest.approx(1.0, abs=0.05) and mix[2] == pytest.approx(0.25, abs=0.02)
+
+
+def test_student_starts_as_its_teacher(clips: ClipSet) -> None:
+    torch.manual_seed(2)
+    teacher = AvatarModel(tiny_preset(), "teacher").eval()
+    student = student_from(teacher).eval()
+    batch = draw_batch([(clips, 1.0)], 2, 4, 2, torch.Generator().manual_seed(1), CPU)
+    from distill.stages.teacher import conditions
+
+    with torch.no_grad():
+        cond = conditions(teacher, batch)
+        mine = replace(conditions(student, batch), control=student.control(torch.ones(2), torch.ones(2)))
+        t = torch.tensor([0.9, 0.3])
+        torch.testing.assert_close(student.denoiser(batch.x_0, t, mine), teacher.denoiser(batch.x_0, t, cond))

@@ -1,0 +1,134 @@
+"""The HTTP side: answers, errors as JSON sentences, limits. No media here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from stream.engine_protocol import Engine
+from stream.errors import EngineError
+from tests.fakes import FakeEngine
+from tests.stream.rig import Running, running_server
+from tests.stream.test_signalling import GOOD, HEAD, VIDEO
+
+
+async def post(running: Running, body: object = None, **more: object) -> tuple[int, dict[str, str]]:
+    response = await running.http.post("/offer", **({"json": body} if body is not None else more))  # type: ignore[arg-type]
+    answer = response.json()
+    assert set(answer) == {"error", "message"}, answer
+    assert "\n" not in answer["message"]
+    return response.status_code, answer
+
+
+async def test_the_open_doors(tmp_path: Path) -> None:
+    async with running_server(tmp_path) as running:
+        assert (await running.http.get("/healthz")).json() == {"status": "up"}
+        assert (await running.http.get("/readyz")).json() == {
+            "status": "ready",
+            "sessions": 0,
+            "max_sessions": 2,
+        }
+        avatars = (await running.http.get("/avatars")).json()
+        assert [avatar["id"] for avatar in avatars] == ["ada", "bo"]
+        picture = await running.http.get(f"/{avatars[0]['thumbnail']}")
+        assert (picture.status_code, picture.headers["content-type"]) == (200, "image/png")
+        metrics = await running.http.get("/metrics")
+        assert metrics.headers["content-type"].startswith("text/plain")
+        assert "fada_seats_taken 0.0" in metrics.text
+        assert "python_gc" not in metrics.text  # a registry of its own
+        page = await running.http.get("/")
+        assert page.status_code == 200
+        assert "data-testid" in page.text
+        assert page.headers["x-content-type-options"] == "nosniff"
+        assert page.headers["cache-control"] == "no-cache"
+        assert "access-control-allow-origin" not in page.headers
+
+
+async def test_strangers_offers_get_a_sentence_and_a_code(tmp_path: Path) -> None:
+    async with running_server(tmp_path) as running:
+        assert (await post(running, {"sdp": "garbage", "type": "offer"}))[0] == 400
+        assert (await post(running, {"sdp": HEAD + VIDEO, "type": "offer"}))[1]["error"] == "no_audio"
+        status, answer = await post(running, {"sdp": GOOD, "type": "answer"})
+        assert (status, answer["error"]) == (400, "bad_offer")
+        status, answer = await post(running, {"type": "offer"})
+        assert (status, answer["error"]) == (422, "invalid_request")
+        status, answer = await post(running, {"sdp": GOOD, "type": "offer", "avatar": "nobody"})
+        assert (status, answer["error"]) == (404, "unknown_avatar")
+        status, answer = await post(running, content=b"{", headers={"content-type": "application/json"})
+        assert (status, answer["error"]) == (400, "bad_json")
+        status, answer = await post(running, content=b"{}", headers={"content-type": "text/plain"})
+        assert (status, answer["error"]) == (415, "bad_type")
+        assert running.server.scheduler.seats.taken == 0
+        assert len(running.server.lobby) == 0
+        text = (await running.http.get("/metrics")).text
+        assert 'fada_offers_total{outcome="bad_offer"} 2.0' in text
+
+
+async def test_huge_bodies_are_cut_off_declared_or_not(tmp_path: Path) -> None:
+    async def flood(blocks: int) -> AsyncIterator[bytes]:
+        for _ in range(blocks):
+            yield b"x" * 65_536
+
+    async with running_server(tmp_path) as running:
+        headers = {"content-type": "application/json"}
+        status, answer = await post(running, content=b"x" * 200_000, headers=headers)
+        assert (status, answer["error"]) == (413, "too_large")
+        status, answer = await post(running, content=flood(30), headers=headers)
+        assert (status, answer["error"]) == (413, "too_large")
+        with contextlib.suppress(httpx.TransportError):  # one that does not stop is cut off
+            assert (await post(running, content=flood(2000), headers=headers))[0] == 413
+        assert (await running.http.get("/healthz")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/offer", 405, "wrong_method"),
+        ("PUT", "/offer", 405, "wrong_method"),
+        ("GET", "/nothing", 404, "not_found"),
+        ("GET", "/avatars/nothing.png", 404, "not_found"),
+        ("GET", "/avatars/..%2f..%2fpyproject.toml", 404, "not_found"),
+        ("GET", "/%2e%2e/pyproject.toml", 404, "not_found"),
+        ("DELETE", "/healthz", 405, "wrong_method"),
+    ],
+)
+async def test_wrong_doors(method: str, path: str, status: int, code: str, tmp_path: Path) -> None:
+    async with running_server(tmp_path) as running:
+        response = await running.http.request(method, path)
+        assert (response.status_code, response.json()["error"]) == (status, code)
+
+
+async def test_while_loading_the_process_is_up_and_not_ready(tmp_path: Path) -> None:
+    gate = threading.Event()
+
+    def slow() -> Engine:
+        gate.wait(10)
+        return FakeEngine()
+
+    async with running_server(tmp_path, slow, ready=False) as running:
+        assert (await running.http.get("/healthz")).status_code == 200
+        response = await running.http.get("/readyz")
+        assert (response.status_code, response.json()["error"]) == (503, "not_ready")
+        assert response.headers["retry-after"] == "2"
+        status, answer = await post(running, {"sdp": GOOD, "type": "offer"})
+        assert (status, answer["error"]) == (503, "not_ready")
+        gate.set()
+        await asyncio.wait_for(running.server.loaded.wait(), 5)
+        assert (await running.http.get("/readyz")).status_code == 200
+
+
+async def test_an_engine_that_does_not_load_says_why(tmp_path: Path) -> None:
+    def broken() -> Engine:
+        raise EngineError("engine_not_loaded", "The weights small.safetensors are truncated.")
+
+    async with running_server(tmp_path, broken) as running:
+        response = await running.http.get("/readyz")
+        assert response.status_code == 503
+        assert "truncated" in response.json()["message"]
+        assert (await running.http.get("/healthz")).status_code == 200

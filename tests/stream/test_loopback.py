@@ -1,0 +1,294 @@
+"""The whole live path on loopback: real peers, real sockets, a fake engine.
+
+Bounds are loose enough for a busy machine; what is exact (which frame goes with which sound) is checked
+exactly by the pacer's tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from aiortc import RTCDataChannel, RTCSessionDescription
+
+from stream.engine_protocol import StepRequest
+from tests.fakes import FakeEngine, mouth_of
+from tests.stream.rig import Caller, Running, bursts, running_server, silence
+
+
+async def test_a_call_brings_pictures_at_once_and_then_a_face_that_follows_the_voice(tmp_path: Path) -> None:
+    async with running_server(tmp_path) as running:
+        caller = Caller(bursts)
+        answer = await caller.call(running, avatar="bo", seed=3)
+        assert len(answer["session_id"]) == 16
+        await caller.until(lambda: bool(caller.received.pictures))
+        first_s = caller.received.pictures[0][0] - caller.answered_s
+        assert first_s < 1.5
+        await caller.until(lambda: len(caller.received.pictures) > 110, within_s=20)
+        pictures, voice = caller.received.pictures, caller.received.voice
+        background = float(pictures[0][2][:16].mean())
+        assert background == pytest.approx(100, abs=4)  # the second avatar's grey
+        mouth = np.array([mouth_of(image) for _, _, image in pictures])
+        assert mouth[:3].max() < 110  # the reference picture, grey all over
+        open_share = float(np.mean(mouth[40:] > 150))
+        assert 0.2 < open_share < 0.6  # the voice is on 40 % of the time
+        assert_follows(pictures, voice)
+        hello = caller.received.of_type("hello")[0]
+        assert (hello["session_id"], hello["avatar"], hello["fps"]) == (answer["session_id"], "bo", 25)
+        await caller.until(lambda: len(caller.received.of_type("stats")) >= 2)
+        stats = caller.received.of_type("stats")[-1]
+        assert stats["fps"] == pytest.approx(25, abs=2)
+        assert 250 < stats["latency_ms"] < 800
+        assert stats["skew_p95_ms"] < 60
+        assert stats["stages"]["engine"]["p50"] < 100
+        assert caller.received.of_type("pong")
+        await caller.hang_up()
+
+
+def assert_follows(pictures: Sequence[tuple], voice: Sequence[tuple]) -> None:
+    """Mouth and returned voice go up and down together, by their media times."""
+    start_s = pictures[40][1]
+    times = np.array([media_s for _, media_s, _ in pictures if media_s >= start_s])
+    mouth = np.array([mouth_of(image) for _, media_s, image in pictures if media_s >= start_s])
+    moments = np.array([media_s for _, media_s, _ in voice])
+    levels = np.array([float(np.abs(pcm.astype(float)).mean()) for _, _, pcm in voice])
+
+    def correlation(lag_s: float) -> float:
+        return float(np.corrcoef(mouth, np.interp(times + lag_s + 0.02, moments, levels))[0, 1])
+
+    lags = np.arange(-0.2, 0.21, 0.02)
+    scores = [correlation(lag_s) for lag_s in lags]
+    assert max(scores) > 0.9
+    assert abs(lags[int(np.argmax(scores))]) <= 0.0401
+
+
+async def test_in_silence_the_face_goes_on_and_without_packets_too(tmp_path: Path) -> None:
+    async with running_server(tmp_path) as running:
+        caller = Caller(silence)
+        await caller.call(running)
+        await caller.until(lambda: any(s["drawing"] for s in caller.received.of_type("stats")))
+        caller.microphone._sound = None  # type: ignore[assignment]  # from now on not a single packet
+        windows = running.server.metrics.windows
+        await asyncio.sleep(0.5)
+        before = windows._value.get()
+        pictures = len(caller.received.pictures)
+        await caller.until(lambda: windows._value.get() > before + 5)
+        assert len(caller.received.pictures) > pictures + 10
+        await caller.hang_up()
+
+
+async def test_one_seat_too_many_is_refused_and_the_running_session_goes_on(tmp_path: Path) -> None:
+    async with running_server(tmp_path, max_sessions=1) as running:
+        first, second = Caller(), Caller()
+        await first.call(running)
+        refused = await running.http.post("/offer", json=await second.offer())
+        assert refused.status_code == 503
+        assert refused.json()["error"] == "server_full"
+        assert "--max-sessions" in refused.json()["message"]
+        count = len(first.received.pictures)
+        await first.until(lambda: len(first.received.pictures) > count + 10)
+        await first.hang_up()
+        await first.until(lambda: len(running.server.lobby) == 0)
+        await second.connection.close()
+        third = Caller()
+        await third.call(running)  # the seat is free again
+        await third.until(lambda: bool(third.received.pictures))
+        await third.hang_up()
+
+
+async def test_simultaneous_offers_cannot_take_more_seats_than_there_are(tmp_path: Path) -> None:
+    async with running_server(tmp_path, max_sessions=2) as running:
+        callers = [Caller() for _ in range(5)]
+        offers = [await caller.offer() for caller in callers]
+        responses = await asyncio.gather(*(running.http.post("/offer", json=offer) for offer in offers))
+        assert sorted(response.status_code for response in responses) == [200, 200, 503, 503, 503]
+        for caller in callers:
+            await caller.hang_up()
+
+
+async def test_a_peer_that_vanishes_is_noticed_within_seconds(tmp_path: Path) -> None:
+    async with running_server(tmp_path) as running:
+        caller = Caller()
+        await caller.call(running)
+        await caller.until(lambda: bool(caller.received.of_type("hello")))
+        await caller.vanish()
+        await caller.until(lambda: len(running.server.lobby) == 0, within_s=6)
+        assert (
+            'fada_sessions_closed_total{reason="peer_gone"} 1.0' in (await running.http.get("/metrics")).text
+        )
+        await caller.hang_up()
+
+
+async def test_goodbye_ends_the_session_at_once(tmp_path: Path) -> None:
+    async with running_server(tmp_path) as running:
+        caller = Caller()
+        await caller.call(running)
+        await caller.until(lambda: bool(caller.received.of_type("hello")))
+        say(caller, {"type": "bye"})
+        await caller.until(lambda: len(running.server.lobby) == 0, within_s=2)
+        await caller.hang_up()
+
+
+def say(caller: Caller, message: object) -> None:
+    assert isinstance(caller.channel, RTCDataChannel)
+    caller.channel.send(message if isinstance(message, str) else json.dumps(message))
+
+
+async def test_controls_and_avatars_can_change_during_the_call(tmp_path: Path) -> None:
+    seen: list[float | None] = []
+
+    def watch(requests: Sequence[StepRequest]) -> None:
+        seen.extend(request.controls.audio_scale for request in requests)
+
+    async with running_server(tmp_path, lambda: FakeEngine(fail=watch)) as running:
+        caller = Caller()
+        await caller.call(running, audio_scale=1.5)
+        await caller.until(lambda: 1.5 in seen)
+        await caller.until(lambda: bool(caller.received.of_type("hello")))
+        for hostile in ("", "{", "[1]", '{"type": 7}', "x" * 10_000, '{"type": "avatar", "id": {"a": 1}}'):
+            say(caller, hostile)
+        say(caller, {"type": "controls", "audio_scale": 99})
+        say(caller, {"type": "controls", "audio_scale": 2.5})
+        await caller.until(lambda: 2.5 in seen)
+        notices = [notice.get("error") for notice in caller.received.of_type("notice")]
+        assert notices == ["unknown_avatar", "bad_controls"]
+        say(caller, {"type": "avatar", "id": "bo"})
+        await caller.until(lambda: abs(float(caller.received.pictures[-1][2][:16].mean()) - 100) < 5)
+        await caller.hang_up()
+
+
+async def test_an_engine_failure_ends_its_session_with_a_sentence_and_the_server_goes_on(
+    tmp_path: Path,
+) -> None:
+    broken = True
+
+    def fail(requests: Sequence[StepRequest]) -> None:
+        if broken:
+            raise RuntimeError("out of tricks")
+
+    async with running_server(tmp_path, lambda: FakeEngine(fail=fail)) as running:
+        caller = Caller()
+        await caller.call(running)
+        await caller.until(lambda: bool(caller.received.of_type("error")))
+        error = caller.received.of_type("error")[0]
+        assert error["error"] == "engine_failed"
+        assert "out of tricks" in error["message"]
+        await caller.until(lambda: len(running.server.lobby) == 0)
+        await caller.hang_up()
+        broken = False
+        again = Caller()
+        await again.call(running)
+        await again.until(lambda: any(stats["drawing"] for stats in again.received.of_type("stats")))
+        await again.hang_up()
+
+
+async def test_an_overloaded_engine_costs_steps_and_pictures_but_never_the_voice(tmp_path: Path) -> None:
+    async with running_server(tmp_path, lambda: FakeEngine(cost_s=0.5)) as running:  # a hop is 0.16 s
+        caller = Caller(bursts)
+        await caller.call(running)
+        await caller.until(lambda: any(s["nfe"] == 1 for s in caller.received.of_type("stats")), within_s=20)
+        count = len(caller.received.voice)
+        start_s = caller.received.voice[-1][1]
+        await caller.until(lambda: len(caller.received.voice) >= count + 100, within_s=20)
+        moments = np.array([media_s for _, media_s, _ in caller.received.voice[count:]])
+        np.testing.assert_allclose(np.diff(moments), 0.02, atol=1e-6)
+        assert moments[0] - start_s == pytest.approx(0.02, abs=1e-6)
+        await caller.hang_up()
+
+
+async def test_an_offer_without_a_codec_in_common_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    async with running_server(tmp_path) as running:
+        caller = Caller()
+        offer = await caller.offer()
+        for codec in ("VP8", "H264"):
+            offer["sdp"] = offer["sdp"].replace(f" {codec}/90000", " XYZ/90000")
+        response = await running.http.post("/offer", json=offer)
+        assert response.status_code == 400
+        assert response.json()["error"] == "no_common_codec"
+        assert running.server.scheduler.seats.taken == 0
+        assert len(running.server.lobby) == 0
+        await caller.hang_up()
+
+
+async def test_h264_only_callers_are_served_too(tmp_path: Path) -> None:
+    async with running_server(tmp_path) as running:
+        caller = Caller()
+        offer = await caller.offer()
+        offer["sdp"] = offer["sdp"].replace(" VP8/90000", " XYZ/90000")
+        answer = (await running.http.post("/offer", json=offer)).json()
+        assert "H264/90000" in answer["sdp"]
+        await caller.connection.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
+        await caller.until(lambda: len(caller.received.pictures) > 5)
+        await caller.hang_up()
+
+
+async def test_a_caller_without_a_data_channel_is_served(tmp_path: Path) -> None:
+    async with running_server(tmp_path) as running:
+        caller = Caller(channel=False)
+        await caller.call(running)
+        await caller.until(lambda: len(caller.received.pictures) > 5)
+        await caller.hang_up()
+        await caller.until(lambda: len(running.server.lobby) == 0)
+
+
+async def test_stopping_the_server_ends_its_sessions(tmp_path: Path) -> None:
+    caller = Caller()
+    async with running_server(tmp_path) as running:
+        await caller.call(running)
+        await caller.until(lambda: bool(caller.received.pictures))
+    await asyncio.wait_for(caller.closed.wait(), 5)
+    await caller.hang_up()
+    assert not [thread.name for thread in threading.enumerate() if thread.name == "fada-engine"]
+
+
+def footprint() -> dict[str, int]:
+    """What a process holds: file descriptors, threads, tasks of this loop."""
+    gc.collect()
+    idle = ("asyncio_",)  # the default executor's threads: bounded, shared, kept by design
+    return {
+        "fds": len(os.listdir("/proc/self/fd")),
+        "threads": sum(not thread.name.startswith(idle) for thread in threading.enumerate()),
+        "tasks": len(asyncio.all_tasks()),
+    }
+
+
+async def cycle(running: Running, number: int) -> None:
+    """Connect and leave: politely, without a word, or before anything has come through."""
+    caller = Caller(bursts)
+    await caller.call(running)
+    if number % 3 != 2:
+        await caller.until(lambda: bool(caller.received.pictures))
+    if number % 3 == 1:
+        say_bye = caller.channel
+        assert say_bye is not None
+        await caller.until(lambda: bool(caller.received.of_type("hello")))
+        say(caller, {"type": "bye"})
+    await caller.hang_up()
+    await caller.until(lambda: len(running.server.lobby) == 0, within_s=20)
+
+
+async def test_twenty_cycles_leave_no_task_thread_or_descriptor_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.session.CONNECT_WITHIN_S", 1.0)  # for those who leave before they are here
+    async with running_server(tmp_path) as running:
+        for number in range(2):  # whatever is made once and kept is made here
+            await cycle(running, number)
+        await asyncio.sleep(0.2)
+        before = footprint()
+        for number in range(20):
+            await cycle(running, number)
+        await asyncio.sleep(0.2)
+        after = footprint()
+        assert after["threads"] <= before["threads"]
+        assert after["tasks"] <= before["tasks"]
+        assert after["fds"] <= before["fds"] + 1  # a keep-alive connection may have been reopened
+        assert running.server.scheduler.seats.taken == 0
+        assert running.server.scheduler._streams == []
