@@ -23,12 +23,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.parts import join_state, split_state
+from bench.parts import find_parts, join_state, split_state
 from bench.report import ROOT, make_report, write_report
 
-FILE_BYTES = 15_500_000
+FILE_BYTES = 16_000_000
 MOST_FILES = 8
-STATE_PARTS = 4  # report, log, weights and sheet take the other four
 MARGIN_S = 25.0
 """Kept for packing the state and for a step that ends late."""
 DRY_STEP_S = 150.0  # a dry run proves that the steps fit together, however slow the machine
@@ -168,7 +167,7 @@ def train_slice(args: argparse.Namespace, work: Path, left_s: float, log: Path) 
 
 
 def keep_checkpoint(run_folder: Path, folder: Path, stage: str) -> list[str]:
-    """Copy what a run left into the folder, as far as it fits; returns what did not."""
+    """Copy what a run left into the folder, as far as it fits; returns remarks on what was given up."""
     notes: list[str] = []
     for name in ("model.safetensors", "sheet.png"):
         source = run_folder / name
@@ -176,15 +175,16 @@ def keep_checkpoint(run_folder: Path, folder: Path, stage: str) -> list[str]:
             shutil.copyfile(source, folder / f"{stage}.{name}")
         elif source.is_file():
             notes.append(f"{name} of {source.stat().st_size / 1e6:.0f} MB is too large to keep")
-    if (run_folder / "state.pt").is_file():
-        try:
-            split_state(
-                run_folder / "state.pt", folder, f"{stage}.state", part_bytes=FILE_BYTES, most=STATE_PARTS
-            )
-        except ValueError as error:
-            notes.append(str(error))
-    else:
-        notes.append("no state was left")
+    if not (run_folder / "state.pt").is_file():
+        return [*notes, "no state was left"]
+    name = f"{stage}.state"
+    others = {"report.json", "log.txt"} | {path.name for path in folder.iterdir()}
+    others -= {path.name for path in find_parts(folder, name)}
+    try:
+        most = MOST_FILES - len(others)
+        notes.append(split_state(run_folder / "state.pt", folder, name, part_bytes=FILE_BYTES, most=most))
+    except ValueError as error:
+        notes.append(str(error))
     return notes
 
 

@@ -1,8 +1,8 @@
 """A training state in files of bounded size, so that it travels where large files do not.
 
-In flow a `state.pt` of `distill.loop`; out flow `NAME.00`, `NAME.01`, … and back. Optimiser moments and
-averaged weights are stored in bf16, which halves them; the weights themselves stay as they are. Restoring
-such a state is not bit-exact in those two, and training does not notice.
+In flow a `state.pt` of `distill.loop`; out flow `NAME.00`, `NAME.01`, … and back. As much is kept as fits, in
+this order of sacrifice: Adam's second moments and the averaged weights go to bf16, and so do its first moments;
+then the first moments go (they are back after ten steps); then the weights themselves go to bf16.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_NARROWED = ("ema", "optimizer")
+SACRIFICES = ("moments in bf16", "first moments left out", "weights in bf16")
 
 
-def split_state(state: Path, folder: Path, name: str, *, part_bytes: int, most: int) -> list[Path]:
+def split_state(state: Path, folder: Path, name: str, *, part_bytes: int, most: int) -> str:
     """Write a state's parts in place of those from before.
 
     Args:
@@ -28,32 +28,30 @@ def split_state(state: Path, folder: Path, name: str, *, part_bytes: int, most: 
         most: number of parts at most.
 
     Returns:
-        The parts written.
+        What was given up for it, the last of `SACRIFICES` that was needed.
 
     Raises:
         ValueError: the state needs more parts than that; the parts from before stay.
     """
     content = torch.load(state, map_location="cpu", weights_only=True)
-    narrowed = {key: _narrow(value) if key in _NARROWED else value for key, value in content.items()}
-    buffer = io.BytesIO()
-    torch.save(narrowed, buffer)
-    whole = buffer.getvalue()
-    needed = -(-len(whole) // part_bytes)
-    if needed > most:
+    level, whole = 0, _pack(content, 0)
+    while len(whole) > part_bytes * most and level + 1 < len(SACRIFICES):
+        level += 1
+        whole = _pack(content, level)
+    if len(whole) > part_bytes * most:
         raise ValueError(
-            f"expected a state of at most {most} parts of {part_bytes / 2**20:.0f} MiB, "
-            f"got {len(whole) / 2**20:.0f} MiB; only the weights are kept."
+            f"expected a state of at most {most} files of {part_bytes / 1e6:.0f} MB, "
+            f"got {len(whole) / 1e6:.0f} MB; only the model is kept."
         )
     for old in find_parts(folder, name):
         old.unlink()
-    parts = [folder / f"{name}.{index:02d}" for index in range(needed)]
-    for index, part in enumerate(parts):
-        part.write_bytes(whole[index * part_bytes : (index + 1) * part_bytes])
-    return parts
+    for index, start in enumerate(range(0, len(whole), part_bytes)):
+        (folder / f"{name}.{index:02d}").write_bytes(whole[start : start + part_bytes])
+    return SACRIFICES[level]
 
 
 def join_state(folder: Path, name: str, state: Path) -> bool:
-    """Put the parts together again.
+    """Put the parts together again, as `distill.loop` reads them.
 
     Returns:
         Whether there were any.
@@ -61,9 +59,26 @@ def join_state(folder: Path, name: str, state: Path) -> bool:
     parts = find_parts(folder, name)
     if not parts:
         return False
+    whole = io.BytesIO(b"".join(part.read_bytes() for part in parts))
+    content = torch.load(whole, map_location="cpu", weights_only=True)
+    for moments in content["optimizer"]["state"].values():
+        if moments["exp_avg"] is None:
+            moments["exp_avg"] = torch.zeros_like(moments["exp_avg_sq"])
     state.parent.mkdir(parents=True, exist_ok=True)
-    state.write_bytes(b"".join(part.read_bytes() for part in parts))
+    torch.save(content, state)
     return True
+
+
+def _pack(content: dict[str, Any], level: int) -> bytes:
+    packed = {**content, "ema": _narrow(content["ema"]), "optimizer": _narrow(content["optimizer"])}
+    if level >= 1:
+        for moments in packed["optimizer"]["state"].values():
+            moments["exp_avg"] = None
+    if level >= 2:
+        packed["module"] = _narrow(content["module"])
+    buffer = io.BytesIO()
+    torch.save(packed, buffer)
+    return buffer.getvalue()
 
 
 def find_parts(folder: Path, name: str) -> list[Path]:

@@ -145,18 +145,21 @@ def read_frames(probe: Probe, frames: UInt8) -> tuple[Floats, Floats]:
 def measure(clips: list[ClipFrames], probe: Probe, hop: int) -> dict[str, Any]:
     """Every figure over all clips."""
     rows = [_measure_clip(clip, probe, hop) for clip in clips]
+    spoken = [row for row in rows if row["true"].std() > 1e-6]  # a clip of breath or noise has no correlation
+    tracks = ("made", "seen", "true", "quiet")
     figures: dict[str, Any] = {
-        key: round(float(np.mean([row[key] for row in rows])), 4)
+        key: round(float(np.mean([row[key] for row in (spoken if key.startswith("r_") else rows)])), 4)
         for key in rows[0]
-        if key not in ("made", "seen", "true", "quiet")
+        if key not in tracks
     }
     made, seen, true, quiet = (
         np.concatenate([row[k] for row in rows]) for k in ("made", "seen", "true", "quiet")
     )
     spread = float(np.percentile(made, 97.5) - np.percentile(made, 2.5))
-    lag, r_at_lag = best_lag([row["made"] for row in rows], [row["true"] for row in rows])
+    lag, r_at_lag = best_lag([row["made"] for row in spoken], [row["true"] for row in spoken])
     figures |= {
         "clips": len(clips),
+        "spoken_clips": len(spoken),
         "frames": len(made),
         "pooled_r_opening": round(pearson(made, true), 4),
         "probe_r_on_truth": round(pearson(seen, true), 4),
@@ -167,7 +170,7 @@ def measure(clips: list[ClipFrames], probe: Probe, hop: int) -> dict[str, Any]:
         "opening_range_px": round(spread, 3),
         "silence_share_of_range": round(float(made[quiet].clip(0).mean()) / max(spread, 1e-6), 4),
         "amplitude_ratio": round(float(made.std() / max(true.std(), 1e-6)), 4),
-        "worst_clip_r": round(min(float(row["r_opening"]) for row in rows), 4),
+        "worst_clip_r": round(min(float(row["r_opening"]) for row in spoken), 4),
     }
     return figures
 

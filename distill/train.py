@@ -32,6 +32,7 @@ LEARNING_RATES = {
     "teacher": 1.2e-3,
     "student": 4e-4,
 }
+SHIPPED_FILE_BYTES = 18 * 2**20
 BATCHES = {"vae": 16, "audio": 16, "probe": 8, "decoder": 16, "teacher": 8, "student": 6}
 
 
@@ -178,7 +179,7 @@ def _ship(args: argparse.Namespace, chosen: Preset) -> int:
         load_strict(student.vae, tensors, refined)
         notes["decoder"] = config["notes"]
     folder = args.out or Path("weights") / chosen.name
-    save_model(folder / "student.safetensors", student, torch.bfloat16, **notes)
+    save_model(folder / "student.safetensors", student, torch.bfloat16, file_bytes=SHIPPED_FILE_BYTES, **notes)
     probe, config = read_tensors(args.runs / "probe" / "model.safetensors")
     save_tensors(folder / "probe.safetensors", probe, config)
     return 0

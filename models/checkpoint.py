@@ -79,11 +79,38 @@ def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], origin: object
     module.load_state_dict({k: v.to(wanted[k].dtype) for k, v in tensors.items()})
 
 
-def save_model(path: Path, model: AvatarModel, dtype: torch.dtype = torch.float32, **notes: Any) -> None:
-    """Write a model with its preset, role and notes (how it was made)."""
-    tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in model.state_dict().items()}
-    config = {"preset": model.preset.to_dict(), "role": model.role, "notes": notes}
-    save_tensors(path, tensors, config)
+def save_model(
+    path: Path,
+    model: AvatarModel,
+    dtype: torch.dtype = torch.float32,
+    file_bytes: int | None = None,
+    **notes: Any,
+) -> None:
+    """Write a model with its preset, role and notes (how it was made).
+
+    Args:
+        path: of the first file.
+        model: what to write.
+        dtype: of floating-point tensors in the file.
+        file_bytes: start another file (``NAME.2.safetensors``, …) when one would grow past this; None never does.
+        notes: kept in the configuration.
+    """
+    files: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for key, value in model.state_dict().items():
+        tensor = value.to(dtype) if value.is_floating_point() else value
+        if file_bytes is not None and files[-1] and size + tensor.nbytes > file_bytes:
+            files.append({})
+            size = 0
+        files[-1][key] = tensor
+        size += tensor.nbytes
+    config = {"preset": model.preset.to_dict(), "role": model.role, "files": len(files), "notes": notes}
+    for number, tensors in reversed(list(enumerate(files, start=1))):  # the first file last: it names the others
+        save_tensors(_part(path, number), tensors, config)
+
+
+def _part(path: Path, number: int) -> Path:
+    return path if number == 1 else path.with_suffix(f".{number}{path.suffix}")
 
 
 def load_model(path: Path, device: torch.device | str = "cpu") -> AvatarModel:
@@ -93,6 +120,8 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> AvatarModel:
         CheckpointError: see `read_tensors` and `load_strict`.
     """
     tensors, config = read_tensors(path)
+    for number in range(2, int(config.get("files", 1)) + 1):
+        tensors |= read_tensors(_part(path, number))[0]
     try:
         model = AvatarModel(Preset.from_dict(config["preset"]), cast(Role, config["role"]))
     except (KeyError, TypeError, ValueError) as error:

@@ -79,6 +79,8 @@ class UNetConfig:
     groups: int = 16
     motion_frames: int = 2
     max_frames: int = 32
+    guide_channels: int = 16
+    guide_size: tuple[int, int] = (20, 20)
     control_tokens: int = 4
     control_width: int = 64
 

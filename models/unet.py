@@ -20,6 +20,7 @@ from models.blocks import Bank, FrameContext, GroupNorm32, ResBlock, Transformer
 from models.presets import UNetConfig
 
 EMBEDDING_FACTOR = 2
+EXPRESSION_GAIN = 3.0  # brings gaze, brow and blink to unit spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,13 @@ class Denoiser(nn.Module):
         self.cfg = cfg
         base, emb = cfg.channels[0], cfg.channels[0] * EMBEDDING_FACTOR
         self.time = nn.Sequential(nn.Linear(base, emb), nn.SiLU(), nn.Linear(emb, emb))
+        self.audio_norm = nn.LayerNorm(cfg.audio_width)
+        rows, columns = cfg.guide_size
+        self.guide = nn.Sequential(
+            nn.Linear(cfg.audio_width + cfg.expression_dims, cfg.context_width),
+            nn.SiLU(),
+            nn.Linear(cfg.context_width, cfg.guide_channels * rows * columns),
+        )
         self.audio_emb = nn.Linear(cfg.audio_width, emb)
         self.expression_emb = nn.Sequential(
             nn.Linear(cfg.expression_dims, emb), nn.SiLU(), nn.Linear(emb, emb)
@@ -165,18 +173,25 @@ class Denoiser(nn.Module):
         self.audio_tokens = nn.Linear(cfg.audio_width, cfg.audio_tokens * cfg.context_width)
         self.expression_tokens = nn.Linear(emb, cfg.expression_tokens * cfg.context_width)
         self.null_audio = nn.Parameter(torch.zeros(cfg.audio_width))
-        self.trunk = _Trunk(cfg, 2 * cfg.latent_channels, "denoiser", control)
+        self.trunk = _Trunk(cfg, 2 * cfg.latent_channels + cfg.guide_channels, "denoiser", control)
         self.norm = GroupNorm32(cfg.groups, base)
         self.leave = nn.Conv2d(base, cfg.latent_channels, 3, padding=1)
         nn.init.zeros_(self.leave.get_parameter("weight"))
         nn.init.zeros_(self.leave.get_parameter("bias"))
 
-    def _context(self, t: Tensor, cond: Conditions, frames: int) -> FrameContext:
-        audio = cond.audio
+    def _context(self, t: Tensor, cond: Conditions, frames: int) -> tuple[FrameContext, Tensor]:
+        """What all blocks see, and the guide (B*T, G, h, w): sound and expression spread over the face.
+
+        The canvas is head-stabilised, so a place in it is a part of the face; the guide learns where the mouth
+        and the lids are, and the network has to learn only what they look like on this face.
+        """
+        audio = self.audio_norm(cond.audio)
         if cond.keep_audio is not None:
             audio = torch.where(cond.keep_audio.view(-1, 1, 1), audio, self.null_audio.to(audio.dtype))
         audio = audio.flatten(0, 1)
-        expression = self.expression_emb(cond.expression.to(audio.dtype).flatten(0, 1))
+        gesture = cond.expression.to(audio.dtype).flatten(0, 1) * EXPRESSION_GAIN
+        expression = self.expression_emb(gesture)
+        guide = self.guide(torch.cat((audio, gesture), dim=-1))
         time = self.time(time_embedding(t, self.cfg.channels[0]).to(audio.dtype))
         embedding = time.repeat_interleave(frames, 0) + self.audio_emb(audio) + expression
         tokens = torch.cat(
@@ -187,7 +202,8 @@ class Denoiser(nn.Module):
             dim=1,
         )
         control = None if cond.control is None else cond.control.flatten(1).repeat_interleave(frames, 0)
-        return FrameContext(embedding, tokens, control, cond.keep_reference, frames)
+        ctx = FrameContext(embedding, tokens, control, cond.keep_reference, frames)
+        return ctx, guide.unflatten(-1, (self.cfg.guide_channels, *self.cfg.guide_size))
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Conditions) -> Tensor:
         """x_t (B, T, C, h, w), t (B,) in [0, 1] -> x_0 of the same shape.
@@ -204,9 +220,10 @@ class Denoiser(nn.Module):
         reference = cond.reference
         if cond.keep_reference is not None:
             reference = reference * cond.keep_reference.view(-1, 1, 1, 1).to(reference.dtype)
-        ctx = self._context(t, cond, frames)
+        ctx, guide = self._context(t, cond, frames)
         spread = reference.unsqueeze(1).expand(-1, frames, -1, -1, -1)
         x = torch.cat((x_t, spread.to(x_t.dtype)), dim=2).flatten(0, 1)
+        x = torch.cat((x, guide.to(x.dtype)), dim=1)
         x = x.contiguous(memory_format=torch.channels_last)
         h, _ = self.trunk(x, cond.banks, ctx)
         out = self.leave(F.silu(self.norm(h))).unflatten(0, (-1, frames))

@@ -23,6 +23,7 @@ from stream.engine_protocol import Float32Array
 from stream.timeline import RATE_HZ, Int16Array, Timeline
 
 TICK_S = 0.02
+HELD_UP_TICKS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +105,13 @@ class InboundAudio:
     async def hear_clock(self) -> AsyncIterator[Heard]:
         """Silence wherever the microphone has stalled, for ever."""
         due_s = self._clock.now()
+        held_up = 0
         while True:
             due_s = max(due_s + TICK_S, self._clock.now())
             await self._clock.sleep_until(due_s)
             now_s = self._clock.now()
-            if now_s - due_s > TICK_S:  # this process was held up, not the microphone: read what waits first
+            held_up = held_up + 1 if now_s - due_s > TICK_S else 0
+            if 0 < held_up <= HELD_UP_TICKS:  # this process, not the microphone: read what waits first
                 continue
             pcm = self.timeline.fill(now_s)
             if pcm is not None:

@@ -104,7 +104,7 @@ class VoiceTrack(MediaStreamTrack):
         if self.readyState != "live":
             raise MediaStreamError
         position = self._sent_samples / self._pacer.slot_samples
-        await self._pacer.wait(position)
+        await self._pacer.wait_as_master(position)
         pcm = self._samples(self._sent_samples, PACKET_SAMPLES)
         frame = av.AudioFrame.from_ndarray(pcm.reshape(1, -1), format="s16", layout="mono")
         frame.sample_rate = RATE_HZ

@@ -26,6 +26,8 @@ from stream.pacing_stats import PacingStats, Picture
 from stream.timeline import RATE_HZ, Int16Array
 from stream.voice_buffer import VoiceBuffer, joined, loudness
 
+SETTLED_SLOTS = 32  # remembered, so that both tracks see the same decision
+
 
 @dataclass(frozen=True, slots=True)
 class PacerConfig:
@@ -35,6 +37,7 @@ class PacerConfig:
     quiet: loudness (0 … 1) below which a slot may be repeated or left out unheard.
     patience_windows: windows late in a row after which the delay grows even in speech.
     max_extra_slots: how far the delay may grow beyond the first one.
+    max_spare_slots: reserve that is given back at once, heard or not: after a standstill it is only delay.
     history_windows: arrivals over which the reserve is judged before shortening.
     stall_s: a track this late means that the process stood still; the clock is moved on.
     max_frames: frames kept; the oldest go first.
@@ -46,6 +49,7 @@ class PacerConfig:
     quiet: float = 0.006
     patience_windows: int = 3
     max_extra_slots: int = 25
+    max_spare_slots: int = 20
     history_windows: int = 20
     stall_s: float = 0.25
     max_frames: int = 50
@@ -98,7 +102,7 @@ class Pacer:
         self._muted = True  # the slot settled last was silence
         self._frames: dict[int, UInt8Array] = {}
         self._shown: tuple[int | None, UInt8Array] = (None, still)
-        self._slots: deque[Slot] = deque(maxlen=32)
+        self._slots: deque[Slot] = deque(maxlen=SETTLED_SLOTS)
         self._reserves: deque[float] = deque(maxlen=self._config.history_windows)
         self.stats = PacingStats(fps)
 
@@ -114,13 +118,21 @@ class Pacer:
         return self._t0_s + slot / self._fps
 
     async def wait(self, slot: float, lead_s: float = 0.0) -> None:
-        """Wait until `lead_s` before a slot is due; after a standstill of the process, move the clock on."""
+        """Wait until `lead_s` before a slot is due."""
+        await self._clock.sleep_until(self.due(slot) - lead_s)
+
+    async def wait_as_master(self, slot: float) -> None:
+        """Wait as the voice does: after a standstill of the process the clock moves on with it.
+
+        Nobody else may move the clock, or a slow picture would make the voice wait.
+        """
         late_s = self._clock.now() - self.due(slot)
         if late_s > self._config.stall_s:
             assert self._t0_s is not None
             self._t0_s += late_s
+            self._shift_reserves(late_s)
             self.stats.stalls += 1
-        await self._clock.sleep_until(self.due(slot) - lead_s)
+        await self.wait(slot)
 
     def latest_slot(self, slot: int) -> int:
         """The slot to show when it is `slot`'s turn: a later one when whole slots have already passed."""
@@ -205,23 +217,27 @@ class Pacer:
                 return slot
         if self._slots and index < self._slots[-1].index:  # long gone: nothing may be decided about it now
             return Slot(index, None, np.zeros(self.slot_samples, dtype=np.int16), repeated=True)
-        slot = self._settle(index)
-        self._slots.append(slot)
-        return slot
+        # One after the other, also those that the picture skips: the voice will ask for them.
+        first = self._slots[-1].index + 1 if self._slots else index
+        for following in range(max(first, index - SETTLED_SLOTS + 1), index + 1):
+            self._slots.append(self._settle(following))
+        return self._slots[-1]
 
     def _settle(self, index: int) -> Slot:
         if self._offset is None or index - self._offset < self._first_media:
             return Slot(index, None, np.zeros(self.slot_samples, dtype=np.int16), repeated=False)
         media = index - self._offset
-        upcoming = self._voice.read(media * self.slot_samples, self.slot_samples)
-        move = self._wanted_move(media, quiet=loudness(upcoming) < self._config.quiet)
+        move = self._wanted_move(media)
         if move:
             self._offset += move
-            moved = [reserve + move / self._fps for reserve in self._reserves]
-            self._reserves = deque(moved, maxlen=self._reserves.maxlen)
+            self._shift_reserves(move / self._fps)
             self.stats.moves += 1
             media = index - self._offset
         return self._with_voice(index, media)
+
+    def _shift_reserves(self, by_s: float) -> None:
+        moved = [reserve + by_s for reserve in self._reserves]
+        self._reserves = deque(moved, maxlen=self._reserves.maxlen)
 
     def _with_voice(self, index: int, media: int) -> Slot:
         """The slot's samples: the media's own, silence where they were sent before, no step at any joint."""
@@ -241,7 +257,7 @@ class Pacer:
         self._voice_sent = max(self._voice_sent, self._voice_next)
         return Slot(index, media, pcm, repeated)
 
-    def _wanted_move(self, media: int, quiet: bool) -> int:
+    def _wanted_move(self, media: int) -> int:
         """Slots by which the delay should grow (positive) or shrink (negative) at this slot."""
         config = self._config
         assert self._offset is not None
@@ -249,19 +265,27 @@ class Pacer:
         if not recent:
             return 0
         slot_s = 1 / self._fps
-        reserve = min(recent) if len(recent) < 4 else sorted(recent)[1]  # one straggler is forgiven
-        if reserve < 0:
-            impatient = len(recent) >= config.patience_windows and max(recent[-config.patience_windows :]) < 0
+        latest = recent[-config.patience_windows :]
+        reserve_s = min(recent) if len(recent) < 4 else sorted(recent)[1]  # one straggler is forgiven
+        if reserve_s < 0:
+            impatient = len(latest) == config.patience_windows and max(latest) < 0
             room = config.max_extra_slots - (self._offset - self._first_offset)
-            wanted = min(math.ceil(-reserve / slot_s), room)
-            return max(wanted, 0) if quiet or impatient else 0
-        spare = math.floor((reserve - config.guard_s) / slot_s)
+            wanted = max(0, min(math.ceil(-reserve_s / slot_s), room))
+            return wanted if wanted and (impatient or self._is_quiet(media, 1)) else 0
+        overflow = math.floor((min(latest) - config.guard_s) / slot_s)
+        if overflow > config.max_spare_slots:
+            return -overflow
+        spare = math.floor((reserve_s - config.guard_s) / slot_s)
         if len(recent) < config.history_windows or spare < 1:
             return 0
         skipped = (spare + 1) // 2  # half of it at a time: what is left may still be needed
-        passed = self._voice.read(media * self.slot_samples, (skipped + 1) * self.slot_samples)
-        heard = loudness(passed) >= config.quiet or media + skipped not in self._frames
-        return 0 if heard else -skipped
+        unheard = media + skipped in self._frames and self._is_quiet(media, skipped + 1)
+        return -skipped if unheard else 0
+
+    def _is_quiet(self, media: int, slots: int) -> bool:
+        """Whether nothing would be missed if these slots were repeated or left out."""
+        pcm = self._voice.read(media * self.slot_samples, slots * self.slot_samples)
+        return loudness(pcm) < self._config.quiet
 
     def _faded_in(self, index: int, image: UInt8Array) -> UInt8Array:
         """The first drawn frames melt out of the reference picture."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from stream.timeline import FADE_SAMPLES, RATE_HZ, Int16Array
@@ -57,5 +59,5 @@ def loudness(pcm: Int16Array) -> float:
     """Root mean square, 0 … 1."""
     if len(pcm) == 0:
         return 0.0
-    scaled = pcm.astype(np.float32) / 32768.0
-    return float(np.sqrt(np.mean(scaled * scaled)))
+    values = pcm.astype(np.float32)
+    return math.sqrt(float(values @ values) / len(values)) / 32768.0

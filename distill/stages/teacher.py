@@ -39,6 +39,11 @@ class DiffusionTrunk(nn.Module):
         self.tokens = model.tokens
 
 
+def draw_times(uniform: Tensor) -> Tensor:
+    """Training times (B,) from uniform draws: 30% pure noise, where a few-step sampler decides, the rest u^0.6."""
+    return torch.where(uniform < 0.3, 1.0, ((uniform - 0.3) / 0.7).clamp(0, 1) ** 0.6)
+
+
 def latent_weights(preset_rows: int, preset_columns: int, device: str) -> Tensor:
     """Loss weights over latent cells (h, w): mouth 1 + 6, eyes 1 + 3."""
     return weight_map(preset_rows, preset_columns, mouth=6.0, eyes=3.0).to(device)
@@ -81,7 +86,7 @@ class TeacherStage:
             [(self.data, 1.0)], self.batch, self.frames, unet.motion_frames, generator, self.device
         )
         draw = torch.rand(self.batch, 3, generator=generator).to(self.device)
-        t = draw[:, 0] ** 0.6
+        t = draw_times(draw[:, 0])
         x_t = add_noise(batch.x_0, draw_noise(batch.x_0, generator), t)
         keep_audio, keep_reference = draw[:, 1] >= AUDIO_DROPOUT, draw[:, 2] >= REFERENCE_DROPOUT
         cond = replace(conditions(self.model, batch), keep_audio=keep_audio, keep_reference=keep_reference)

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from bench import gpu
-from bench.parts import find_parts, join_state, split_state
+from bench.parts import SACRIFICES, find_parts, join_state, split_state
 
 
-def make_state(path: Path, numbers: int = 3000) -> dict[str, object]:
+def make_state(path: Path, numbers: int = 3000) -> dict[str, Any]:
     source = torch.Generator().manual_seed(0)
     weights = torch.randn(numbers, generator=source)
-    state = {
+    moments = {
+        "step": torch.tensor(7.0),
+        "exp_avg": torch.randn(numbers, generator=source),
+        "exp_avg_sq": torch.rand(numbers, generator=source),
+    }
+    state: dict[str, Any] = {
         "module": {"w": weights},
         "ema": [weights + 1e-3],
-        "optimizer": {
-            "state": {0: {"step": torch.tensor(7.0), "exp_avg": torch.randn(numbers, generator=source)}}
-        },
+        "optimizer": {"state": {0: moments}, "param_groups": [{"lr": 1e-3, "params": [0]}]},
         "step": 7,
         "seconds": 1.5,
         "rows": [{"step": 7, "loss": 0.5}],
@@ -30,17 +34,41 @@ def make_state(path: Path, numbers: int = 3000) -> dict[str, object]:
     return state
 
 
-def test_a_state_survives_being_split(tmp_path: Path) -> None:
-    state = make_state(tmp_path / "state.pt")
-    parts = split_state(tmp_path / "state.pt", tmp_path, "vae.state", part_bytes=8192, most=9)
-    assert len(parts) > 1
-    assert all(part.stat().st_size <= 8192 for part in parts)
+@pytest.mark.parametrize(("most", "sacrifice"), list(zip((6, 5, 4), SACRIFICES, strict=True)))
+def test_a_state_survives_being_split(most: int, sacrifice: str, tmp_path: Path) -> None:
+    state = make_state(tmp_path / "state.pt", 4000)  # 10, 8 and 6 bytes each, and 3 KB around them
+    given_up = split_state(tmp_path / "state.pt", tmp_path, "vae.state", part_bytes=7500, most=most)
+    assert given_up == sacrifice
+    assert 1 < len(find_parts(tmp_path, "vae.state")) <= most
+    assert all(part.stat().st_size <= 7500 for part in find_parts(tmp_path, "vae.state"))
     assert join_state(tmp_path, "vae.state", tmp_path / "again" / "state.pt")
     again = torch.load(tmp_path / "again" / "state.pt", weights_only=True)
-    assert torch.equal(again["module"]["w"], state["module"]["w"])  # type: ignore[index]
-    torch.testing.assert_close(again["ema"][0].float(), state["ema"][0], atol=0, rtol=2**-8)  # type: ignore[index]
-    assert again["optimizer"]["state"][0]["step"] == 7
+    narrow = {"atol": 0.0, "rtol": 2**-8}
+    torch.testing.assert_close(again["ema"][0].float(), state["ema"][0], **narrow)
+    moments, before = again["optimizer"]["state"][0], state["optimizer"]["state"][0]
+    torch.testing.assert_close(moments["exp_avg_sq"].float(), before["exp_avg_sq"], **narrow)
+    assert moments["exp_avg"].shape == before["exp_avg"].shape
+    assert bool(moments["exp_avg"].any()) == (sacrifice == SACRIFICES[0])
+    exact = 0.0 if sacrifice != SACRIFICES[2] else 2**-8
+    torch.testing.assert_close(again["module"]["w"].float(), state["module"]["w"], atol=0.0, rtol=exact)
+    assert moments["step"] == 7
+    assert again["optimizer"]["param_groups"] == state["optimizer"]["param_groups"]
     assert (again["step"], again["seconds"], again["rows"]) == (7, 1.5, [{"step": 7, "loss": 0.5}])
+
+
+def test_training_goes_on_from_a_joined_state(tmp_path: Path) -> None:
+    weight = torch.nn.Parameter(torch.randn(100))
+    optimizer = torch.optim.AdamW([weight])
+    weight.square().sum().backward()
+    optimizer.step()
+    whole = {"module": {"w": weight.detach()}, "ema": [weight.detach()], "optimizer": optimizer.state_dict()}
+    torch.save(whole, tmp_path / "state.pt")
+    split_state(tmp_path / "state.pt", tmp_path, "s", part_bytes=2000, most=20)
+    join_state(tmp_path, "s", tmp_path / "again.pt")
+    other = torch.optim.AdamW([weight])
+    other.load_state_dict(torch.load(tmp_path / "again.pt", weights_only=True)["optimizer"])
+    assert other.state[weight]["exp_avg_sq"].dtype == torch.float32
+    other.step()
 
 
 def test_fewer_parts_replace_more(tmp_path: Path) -> None:
@@ -54,11 +82,12 @@ def test_fewer_parts_replace_more(tmp_path: Path) -> None:
 
 def test_a_state_too_large_leaves_the_parts_from_before(tmp_path: Path) -> None:
     make_state(tmp_path / "small.pt", 500)
-    before = split_state(tmp_path / "small.pt", tmp_path, "s", part_bytes=8192, most=2)
+    split_state(tmp_path / "small.pt", tmp_path, "s", part_bytes=8192, most=2)
+    before = [part.read_bytes() for part in find_parts(tmp_path, "s")]
     make_state(tmp_path / "large.pt", 90_000)
-    with pytest.raises(ValueError, match="at most 2 parts"):
+    with pytest.raises(ValueError, match="at most 2 files"):
         split_state(tmp_path / "large.pt", tmp_path, "s", part_bytes=8192, most=2)
-    assert find_parts(tmp_path, "s") == before
+    assert [part.read_bytes() for part in find_parts(tmp_path, "s")] == before
 
 
 def test_no_parts_no_state(tmp_path: Path) -> None:
@@ -106,12 +135,12 @@ def test_what_is_kept_fits_the_limits(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(gpu, "FILE_BYTES", 8192)
     run_folder, folder = tmp_path / "run", tmp_path / "kept"
     folder.mkdir()
-    make_state(run_folder / "state.pt", 1500)
+    make_state(run_folder / "state.pt", 4000)
     (run_folder / "model.safetensors").write_bytes(b"\0" * 9000)
     (run_folder / "sheet.png").write_bytes(b"\0" * 100)
     notes = gpu.keep_checkpoint(run_folder, folder, "vae")
-    assert len(notes) == 1
     assert "model.safetensors" in notes[0]
+    assert notes[1] == SACRIFICES[1]  # five files are left for it
     assert all(path.stat().st_size <= 8192 for path in folder.iterdir())
     assert len(list(folder.iterdir())) <= gpu.MOST_FILES - 2  # the report and the log come beside
     assert (folder / "vae.sheet.png").exists()

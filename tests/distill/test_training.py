@@ -85,7 +85,7 @@ def test_vae_learns_and_its_decoder_can_learn_on(tmp_path: Path) -> None:
     pictures = PictureSet(tmp_path, "train", 2, frames=3)
     stage = VAEStage(tiny_preset(), pictures, pictures, 2, CPU)
     losses = _run(stage, 12)
-    assert losses[-1] < losses[0]
+    assert sum(losses[-2:]) < sum(losses[:2])
     tower = stage.vae.tower.enter.weight.detach().clone()
     later = VAEStage(tiny_preset(), pictures, pictures, 2, CPU, trained=stage.vae)
     _run(later, 3)
@@ -96,8 +96,8 @@ def test_teacher_then_student(clips: ClipSet) -> None:
     torch.manual_seed(1)
     teacher = AvatarModel(tiny_preset(), "teacher")
     teacher.vae.load_state_dict(clips.vae.state_dict())
-    losses = _run(TeacherStage(teacher, clips, 3, 4, CPU), 16)
-    assert losses[-1] < losses[0]
+    losses = _run(TeacherStage(teacher, clips, 3, 4, CPU), 30)
+    assert sum(losses[-2:]) < sum(losses[:2])  # two batches take turns
     student = student_from(teacher)
     stage = StudentStage(student, teacher, clips, None, 3, 4, CPU)
     losses = _run(stage, 8)

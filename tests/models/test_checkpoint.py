@@ -24,6 +24,18 @@ def test_round_trip(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.partial"))
 
 
+def test_a_model_may_lie_in_several_files(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    model = tiny_model()
+    save_model(path, model, file_bytes=100_000)
+    assert len(list(tmp_path.iterdir())) > 1
+    for key, value in model.state_dict().items():
+        torch.testing.assert_close(load_model(path).state_dict()[key], value)
+    (tmp_path / "a.2.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        load_model(path)
+
+
 def test_truncated_file(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     save_model(path, tiny_model())

@@ -233,11 +233,48 @@ def test_the_reference_picture_melts_into_the_first_drawn_frames() -> None:
 async def test_after_a_standstill_the_clock_moves_on_instead_of_hurrying() -> None:
     clock = FakeClock()
     pacer = Pacer(clock, FPS, STILL)
-    await pacer.wait(0)
+    await pacer.wait_as_master(0)
     clock.set(clock.now() + 5.0)
-    await pacer.wait(1)
+    await pacer.wait_as_master(1)
     assert pacer.due(1) == pytest.approx(clock.now())
     assert pacer.stats.stalls == 1
+
+
+async def test_a_slow_picture_never_makes_the_voice_wait() -> None:
+    clock = FakeClock()
+    pacer = Pacer(clock, FPS, STILL)
+    due_s = pacer.due(30)
+    clock.set(pacer.due(20))
+    await pacer.wait(3)  # the picture is 17 slots late
+    assert pacer.due(30) == due_s
+
+
+def test_slots_that_the_picture_skips_keep_their_voice() -> None:
+    stage = Stage()
+    stage.run(60)
+    clock, pacer = stage.clock, stage.pacer
+    pacer.push_voice(
+        np.concatenate([speech(frame) for frame in range(stage.heard, stage.heard + 40)]), clock.now()
+    )
+    clock.set(pacer.due(75))
+    pacer.picture(pacer.latest_slot(60))
+    voiced = [int(pacer.voice(slot)[-1]) for slot in range(60, 76)]
+    assert voiced == list(range(stage.slots[-1][1] + 1, stage.slots[-1][1] + 17))
+
+
+def test_delay_after_a_standstill_is_given_back_at_once() -> None:
+    stage = Stage()
+    stage.run(100)
+    before = stage.pacer.stats.report(stage.clock.now()).latency_ms
+    assert stage.pacer._t0_s is not None
+    stage.pacer._t0_s += 3.0  # the process stood still; the microphone did not
+    stage.pacer._shift_reserves(3.0)
+    stage.run(100)
+    after = stage.pacer.stats.report(stage.clock.now()).latency_ms
+    assert before is not None
+    assert after == pytest.approx(before, abs=90)
+    assert stage.shown[-1] == stage.slots[-1][2]
+    assert stage.slots[-1][1] == 5000 + (stage.shown[-1] or 0)
 
 
 def test_slots_whose_time_has_passed_are_skipped_by_the_picture() -> None:

@@ -227,12 +227,10 @@ async def test_a_picture_the_engine_refuses_is_an_error_of_that_session_only(
     def refuse(image: np.ndarray, seed: int) -> FakeState:
         raise ValueError("no face in it")
 
-    with (
-        monkeypatch.context() as patched,
-        pytest.raises(EngineError, match="could not start from this picture: no face"),
-    ):
+    with monkeypatch.context() as patched:
         patched.setattr(rig.engine, "open", refuse)
-        await rig.scheduler.open_state(IMAGE, 0)
+        with pytest.raises(EngineError, match="could not start from this picture: no face in it"):
+            await rig.scheduler.open_state(IMAGE, 0)
     await rig.stream()
 
 

@@ -46,7 +46,7 @@ def test_it_prints_its_address_answers_there_and_ends_cleanly_on_ctrl_c(tmp_path
         text=True,
     )
     with process:
-        watchdog = threading.Timer(30, process.kill)
+        watchdog = threading.Timer(60, process.kill)
         watchdog.start()
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -55,7 +55,7 @@ def test_it_prints_its_address_answers_there_and_ends_cleanly_on_ctrl_c(tmp_path
         with urllib.request.urlopen(f"{address}/readyz", timeout=5) as answer:
             assert answer.status == 200
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=40)
         watchdog.cancel()
     assert process.returncode == 0
     assert "Traceback" not in out + err

@@ -1,0 +1,80 @@
+"""The real engine with the shipped weights, behind the protocol that the server sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stream.engine import WEIGHTS, TorchEngine, load_engine
+from stream.engine_protocol import Controls, StepRequest
+from stream.errors import EngineError
+
+AVATARS = Path(__file__).resolve().parents[2] / "avatars"
+
+
+@pytest.fixture(scope="module")
+def engine() -> TorchEngine:
+    return load_engine("small", nfe=2, device="cpu", backend="torch-fp32")
+
+
+def _avatar() -> np.ndarray:
+    return np.asarray(Image.open(sorted(AVATARS.glob("[a-z]*[a-z].png"))[0]).convert("RGB"))
+
+
+def _request(engine: TorchEngine, seed: int, **controls: float) -> StepRequest:
+    rng = np.random.default_rng(seed)
+    audio = rng.normal(0, 0.1, engine.spec.window_samples).astype(np.float32)
+    return StepRequest(engine.open(_avatar(), seed), audio, Controls(**controls))
+
+
+def test_frames_and_new_state_come_back(engine: TorchEngine) -> None:
+    (result,) = engine.step([_request(engine, 1)])
+    spec = engine.spec
+    assert result.frames.shape == (spec.hop_frames, spec.height, spec.width, 3)
+    assert result.frames.dtype == np.uint8
+    assert result.state.frame == spec.hop_frames
+    assert set(result.timings_ms) >= {"audio", "denoise", "decode"}
+
+
+def test_mixed_controls_keep_their_order(engine: TorchEngine) -> None:
+    requests = [_request(engine, 1), _request(engine, 2, nfe=1), _request(engine, 3)]
+    together = engine.step(requests)
+    for request, result in zip(requests, together, strict=True):
+        (alone,) = engine.step([request])
+        assert np.abs(alone.frames.astype(int) - result.frames).max() <= 1
+
+
+def test_in_silence_the_face_stays_the_face(engine: TorchEngine) -> None:
+    picture = _avatar()
+    state: object = engine.open(picture, 0)
+    silence = np.zeros(engine.spec.window_samples, dtype=np.float32)
+    for _ in range(5):
+        (result,) = engine.step([StepRequest(state, silence)])
+        state = result.state
+    change = np.abs(result.frames[-1].astype(int) - picture).mean()
+    assert change < 12  # head sway moves edges a little; another face or noise would be far above
+
+
+def test_any_picture_size_opens_and_nonsense_does_not(engine: TorchEngine) -> None:
+    rng = np.random.default_rng(0)
+    for shape in ((40, 90, 3), (700, 500, 3)):
+        engine.open(rng.integers(0, 255, shape, dtype=np.uint8), 1)
+    with pytest.raises(ValueError, match="Expected a picture"):
+        engine.open(np.zeros((64, 64), dtype=np.uint8), 1)
+    with pytest.raises(ValueError, match="16x16"):
+        engine.open(np.zeros((8, 64, 3), dtype=np.uint8), 1)
+
+
+def test_broken_weights_are_one_sentence(tmp_path: Path) -> None:
+    whole = (WEIGHTS / "small" / "student.safetensors").read_bytes()
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(whole[: len(whole) // 3])
+    with pytest.raises(EngineError, match="cut off"):
+        load_engine("small", weights=cut)
+    with pytest.raises(EngineError, match="no checkpoint"):
+        load_engine("small", weights=tmp_path / "none.safetensors")
+    with pytest.raises(EngineError, match="no backend"):
+        load_engine("small", backend="abacus")
