@@ -15,8 +15,9 @@ from typing import Any
 from aiortc import RTCDataChannel
 from aiortc.exceptions import InvalidStateError
 
-from stream.engine_protocol import Controls
+from stream.engine_protocol import Controls, EngineSpec
 
+PROTOCOL = 1
 MAX_MESSAGE_CHARS = 4096
 MAX_UNSENT_BYTES = 64 * 1024  # beyond this the page is not reading: stats are left out
 
@@ -59,6 +60,19 @@ class Channel:
             known = isinstance(stamp, int | float) and not isinstance(stamp, bool) and math.isfinite(stamp)
             self.send("pong", {"t": stamp if known else None})
         self._on_message(kind, fields)
+
+
+def greeting(session_id: str, avatar_id: str, spec: EngineSpec) -> dict[str, object]:
+    """The fields of `hello`."""
+    return {
+        "protocol": PROTOCOL,
+        "session_id": session_id,
+        "avatar": avatar_id,
+        "fps": spec.fps,
+        "width": spec.width,
+        "height": spec.height,
+        "hop_ms": round(1000 * spec.hop_s),
+    }
 
 
 def read_controls(fields: Mapping[str, Any], now: Controls) -> Controls:

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 import av
 import numpy as np
 from aiortc import MediaStreamTrack, RTCRtpReceiver
-from aiortc.jitterbuffer import JitterBuffer
+from aiortc.jitterbuffer import MAX_MISORDER, JitterFrame
 from aiortc.mediastreams import MediaStreamError
+from aiortc.rtp import RtpPacket
+from aiortc.utils import uint16_add, uint16_gt
 
 from stream.clock import Clock
 from stream.engine_protocol import Float32Array
@@ -121,22 +123,37 @@ class InboundAudio:
         return Heard(arrived_s=now_s, voice=pcm, engine=self._resampler.push(pcm))
 
 
-def shorten_jitter_buffer(receiver: RTCRtpReceiver) -> None:
-    """Give an audio receiver a 20 ms jitter buffer.
+class PromptBuffer:
+    """Hands every audio packet on as it comes; stands in for aiortc's jitter buffer.
 
-    aiortc's own waits for 4 packets (80 ms), and after one loss its lag grows to 14 packets for good; with
-    capacity 4 and prefetch 1 a loss leaves a lag of 2, and the gap shows in the timestamps (aiortc #543).
+    That one waits for 4 packets (80 ms), and after one loss its lag grows to 14 for good (aiortc #543); at its
+    smallest it still waits for the next packet (20 ms). Order and gaps are the timeline's to settle, and the
+    pacer's reserve absorbs jitter, so nothing need be waited for here. A packet older than one already handed on
+    is dropped: at 20 ms a packet, waiting for it would cost every listener more than concealing it.
+    """
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+
+    def add(self, packet: RtpPacket) -> tuple[bool, JitterFrame | None]:
+        """See `aiortc.jitterbuffer.JitterBuffer.add`.
+
+        The first value asks for a key frame, which audio has not.
+        """
+        number = packet.sequence_number
+        if self._last is not None and not uint16_gt(number, self._last):
+            behind = uint16_add(self._last, -number)
+            if behind < MAX_MISORDER:
+                return False, None
+        self._last = number
+        return False, JitterFrame(data=packet._data, timestamp=packet.timestamp)  # type: ignore[attr-defined]
+
+
+def hear_promptly(receiver: RTCRtpReceiver) -> None:
+    """Give an audio receiver a `PromptBuffer`.
+
+    Another aiortc that keeps its buffer elsewhere is left as it is.
     """
     name = "_RTCRtpReceiver__jitter_buffer"
-    if not hasattr(receiver, name):  # another aiortc: work with its default rather than fail
-        return
-    setattr(receiver, name, JitterBuffer(capacity=4, prefetch=1))
-
-
-async def discard(track: MediaStreamTrack) -> None:
-    """Read a track nobody wants, so that it does not queue in memory."""
-    try:
-        while True:
-            await track.recv()
-    except MediaStreamError:
-        return
+    if hasattr(receiver, name):
+        setattr(receiver, name, PromptBuffer())

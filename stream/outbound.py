@@ -2,7 +2,8 @@
 
 In: the pacer's pictures and samples. Out: what aiortc's senders ask for with `recv()`, at the moment it is
 due, with pts from the slot's number: 90 kHz for video, 48 kHz in 20 ms frames for audio. Neither uses the
-wall clock of aiortc's own tracks. Encoding runs in the default executor; everything else on the event loop.
+wall clock of aiortc's own tracks. Everything runs on the event loop, but large pictures are encoded in the
+default executor.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
 from stream.clock import Clock
-from stream.encoder import VIDEO_RATE_HZ, VIDEO_TIME_BASE, VideoPacket, Vp8FrameEncoder
+from stream.encoder import VIDEO_RATE_HZ, VIDEO_TIME_BASE, VideoPacket, Vp8FrameEncoder, suitable_bit_rate
+from stream.engine_protocol import EngineSpec
 from stream.pacer import Pacer
 from stream.pacing_stats import Picture
 from stream.timeline import RATE_HZ, Int16Array
 
 PACKET_SAMPLES = 960  # 20 ms
 ENCODE_LEAD_S = 0.010  # a picture is chosen and encoded this long before it is due
+INLINE_PIXELS = 256 * 256  # up to here encoding takes 1 ms: less than two thread changes on a busy machine
 KEYFRAME_REST_S = 0.4  # at most this often, whatever the peer asks
 
 
@@ -82,9 +85,12 @@ class PictureTrack(MediaStreamTrack):
         if keyframe:
             self._keyframe_wanted = False
             self._keyframe_s = started_s
-        packet = await asyncio.get_running_loop().run_in_executor(
-            None, self._encoder.encode, picture.image, pts, keyframe
-        )
+        if picture.image.shape[0] * picture.image.shape[1] <= INLINE_PIXELS:
+            packet = self._encoder.encode(picture.image, pts, keyframe)
+        else:
+            packet = await asyncio.get_running_loop().run_in_executor(
+                None, self._encoder.encode, picture.image, pts, keyframe
+            )
         self._encode_ms.append(1000 * (self._clock.now() - started_s))
         return packet
 
@@ -121,3 +127,12 @@ class VoiceTrack(MediaStreamTrack):
             return voice[within : within + count]
         rest = within + count - len(voice)
         return np.concatenate([voice[within:], self._pacer.voice(slot + 1)[:rest]])
+
+
+def picture_track(pacer: Pacer, clock: Clock, spec: EngineSpec, codec: str) -> PictureTrack:
+    """The picture track for a negotiated codec (MIME type): VP8 from our own encoder, else aiortc's."""
+    encoder = None
+    if codec.lower() == "video/vp8":
+        bit_rate = suitable_bit_rate(spec.width, spec.height, spec.fps)
+        encoder = Vp8FrameEncoder(spec.width, spec.height, spec.fps, bit_rate)
+    return PictureTrack(pacer, clock, spec.fps, encoder)

@@ -187,7 +187,7 @@ class Pacer:
         """The picture of a slot; settles the slot if nobody has."""
         media = self._settled(slot).media_frame
         if media is None:
-            return Picture(slot, None, False, self._still)
+            return Picture(slot, self._shown[0], False, self._shown[1])
         ready = [index for index in self._frames if index <= media]
         newest = max(ready, default=None)
         for index in ready:

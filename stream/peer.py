@@ -20,7 +20,6 @@ from aiortc import (
     RTCDataChannel,
     RTCIceServer,
     RTCPeerConnection,
-    RTCRtpReceiver,
     RTCRtpSender,
     RTCSessionDescription,
 )
@@ -29,7 +28,7 @@ from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 
 from stream.errors import SignalingError
 from stream.ice import offer_addresses
-from stream.inbound import shorten_jitter_buffer
+from stream.inbound import hear_promptly
 from stream.outbound import PictureTrack, VoiceTrack
 
 logger = logging.getLogger(__name__)
@@ -112,7 +111,7 @@ class Peer:
             raise SignalingError(
                 "no_audio", "The offer sends no audio; add the microphone's track before the offer."
             )
-        shorten_jitter_buffer(audio.receiver)
+        hear_promptly(audio.receiver)
         self.video_codec = video._codecs[0].mimeType
         pictures = make_pictures(self.video_codec)
         audio.sender.replaceTrack(voice)
@@ -121,10 +120,6 @@ class Peer:
         offer_addresses(connection, self._ice.addresses)
         await connection.setLocalDescription(await connection.createAnswer())
         return connection.localDescription
-
-    @property
-    def receivers(self) -> list[RTCRtpReceiver]:
-        return self._connection.getReceivers()
 
     async def close(self) -> None:
         """End the connection and everything aiortc keeps for it."""

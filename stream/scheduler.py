@@ -240,7 +240,9 @@ class Scheduler:
         outcomes = step_each(self._engine, requests)
         finished_s = self._clock.now()
         with self._wake:
-            late = any(finished_s > job.deadline_s for _, job in batch)
+            # A little lateness is the pacer's to absorb; half a hop of it is a lack of speed.
+            limit_s = finished_s - self._engine.spec.hop_s / 2
+            late = any(job.deadline_s < limit_s for _, job in batch)
             self.effort.note_batch(finished_s, finished_s - started_s, late)
             for (stream, job), request, outcome in zip(batch, requests, outcomes, strict=True):
                 if not stream.is_current(job.epoch):

@@ -20,16 +20,15 @@ from typing import Any
 from aiortc import RTCDataChannel
 
 from stream.avatars_catalogue import Avatar, AvatarCatalogue
-from stream.channel import Channel, read_controls
+from stream.channel import Channel, greeting, read_controls
 from stream.clock import Clock
-from stream.encoder import Vp8FrameEncoder, suitable_bit_rate
 from stream.engine_protocol import Controls, EngineSpec, UInt8Array
 from stream.engine_stream import Drawn, EngineStream
 from stream.errors import EngineError, StreamError
 from stream.images import fit
 from stream.inbound import Heard, InboundAudio
 from stream.metrics import Metrics
-from stream.outbound import PictureTrack, VoiceTrack
+from stream.outbound import PictureTrack, VoiceTrack, picture_track
 from stream.pacer import Pacer
 from stream.peer import IceConfig, Peer
 from stream.scheduler import Scheduler
@@ -42,7 +41,6 @@ from stream.windower import Windower
 
 logger = logging.getLogger(__name__)
 
-PROTOCOL = 1
 CONNECT_WITHIN_S = 10.0
 PEER_GONE_S = 3.0
 CLOSE_WITHIN_S = 5.0
@@ -268,18 +266,7 @@ class Session:
     def _on_channel(self, channel: RTCDataChannel) -> None:
         self._last_message_s = self._clock.now()
         self._channel = Channel(channel, self._on_message)
-        self._tell(
-            "hello",
-            {
-                "protocol": PROTOCOL,
-                "session_id": self.id,
-                "avatar": self._avatar.id,
-                "fps": self._spec.fps,
-                "width": self._spec.width,
-                "height": self._spec.height,
-                "hop_ms": round(1000 * self._spec.hop_s),
-            },
-        )
+        self._tell("hello", greeting(self.id, self._avatar.id, self._spec))
 
     def _on_message(self, kind: str, fields: dict[str, Any]) -> None:
         self._last_message_s = self._clock.now()
@@ -304,12 +291,7 @@ class Session:
     # -- small things -------------------------------------------------------------------------------------
 
     def _make_pictures(self, codec: str) -> PictureTrack:
-        spec = self._spec
-        encoder = None
-        if codec.lower() == "video/vp8":
-            bit_rate = suitable_bit_rate(spec.width, spec.height, spec.fps)
-            encoder = Vp8FrameEncoder(spec.width, spec.height, spec.fps, bit_rate)
-        self._pictures = PictureTrack(self._pacer, self._clock, spec.fps, encoder)
+        self._pictures = picture_track(self._pacer, self._clock, self._spec, codec)
         return self._pictures
 
     def _tell(self, kind: str, fields: dict[str, Any]) -> None:

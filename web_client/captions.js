@@ -17,6 +17,14 @@ function inSeconds(wait_s) {
 }
 
 /**
+ * A live call with too few pictures.
+ * @returns {Caption}
+ */
+export function captionForSlow() {
+  return { headline: "You are live", detail: "Few pictures come through: the server or the network is busy.", tone: "warn" };
+}
+
+/**
  * @param {import("./call.js").StateChange} change
  * @param {string} name of the avatar
  * @returns {Caption}

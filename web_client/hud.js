@@ -74,6 +74,7 @@ export class Hud {
   /**
    * @param {import("./peer.js").Figures} figures
    * @param {number | null} shown pictures shown since the last call
+   * @returns {number | null} pictures per second
    */
   update({ server, link, rtt_ms }, shown) {
     const now_ms = performance.now();
@@ -87,6 +88,7 @@ export class Hud {
     this.#set("dropped", whole((asNumber(server.dropped) ?? 0) + link.framesDropped));
     this.#set("size", link.width && link.height ? `${link.width}×${link.height}` : UNKNOWN);
     this.#set("link", LINK_WORDS[link.state] ?? link.state);
+    return counted;
   }
 
   /**

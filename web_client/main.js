@@ -4,7 +4,7 @@
 
 import { AvatarPicker, loadAvatars } from "./avatars.js";
 import { Call } from "./call.js";
-import { captionFor } from "./captions.js";
+import { captionFor, captionForSlow } from "./captions.js";
 import { Hud } from "./hud.js";
 import { LevelMeter } from "./level.js";
 import { findObstacle, listMicrophones } from "./media.js";
@@ -13,6 +13,8 @@ import { recall, remember } from "./settings.js";
 import { Stage } from "./stage.js";
 import { setUpTheme } from "./theme.js";
 
+const SLOW_FPS = 12;
+const SLOW_SECONDS = 4; // in a row, before the page speaks of it
 const SILENT_READINGS = 90; // 6 s
 const NOTE_MIC_OFF = "Your voice is sent only while a call is on.";
 const NOTE_MIC_ON = "On. Your voice goes to this server and nowhere else.";
@@ -94,6 +96,16 @@ function sayLive() {
   say(captionFor({ state: "live", problem: null, attempt: 0, wait_s: 0 }, picker.chosen?.name ?? "the avatar"));
 }
 
+let slowSeconds = 0;
+
+/** @param {number | null} fps of the last second */
+function watchSpeed(fps) {
+  const wasSlow = slowSeconds >= SLOW_SECONDS;
+  slowSeconds = fps !== null && fps < SLOW_FPS ? slowSeconds + 1 : 0;
+  if (slowSeconds === SLOW_SECONDS) say(captionForSlow());
+  else if (wasSlow && slowSeconds === 0) sayLive();
+}
+
 /** @param {import("./call.js").StateChange} change */
 function showState(change) {
   const focused = document.activeElement === start || document.activeElement === stop;
@@ -103,6 +115,7 @@ function showState(change) {
   if (focused) (call.busy ? stop : start).focus({ preventScroll: true });
   hud.clear(call.busy ? "joining" : "off");
   stage.takeShown();
+  slowSeconds = 0;
   say(captionFor(change, picker.chosen?.name ?? "the avatar"));
 }
 
@@ -134,7 +147,8 @@ mute.addEventListener("change", () => {
 call.addEventListener("state", (event) => showState(/** @type {CustomEvent} */ (event).detail));
 call.addEventListener("media", (event) => stage.showMedia(/** @type {CustomEvent} */ (event).detail));
 call.addEventListener("figures", (event) => {
-  hud.update(/** @type {CustomEvent} */ (event).detail, stage.takeShown());
+  const fps = hud.update(/** @type {CustomEvent} */ (event).detail, stage.takeShown());
+  if (document.body.dataset.state === "live" && !document.hidden) watchSpeed(fps);
 });
 call.addEventListener("avatar", () => {
   if (document.body.dataset.state === "live") sayLive();

@@ -18,6 +18,7 @@
  * @property {boolean} retry whether the page tries again by itself
  */
 
+/* The page keeps two lines of a phone free for a sentence. Only the first may be longer: it never gives way. */
 /** @type {Readonly<Record<ProblemCode, ProblemText>>} */
 const TEXTS = Object.freeze({
   insecure_context: {
@@ -27,7 +28,7 @@ const TEXTS = Object.freeze({
   },
   unsupported: {
     headline: "This browser cannot make calls",
-    sentence: "It has no WebRTC. Open the page in a current Chrome, Edge, Firefox or Safari.",
+    sentence: "It has no WebRTC. Use a current Chrome, Edge, Firefox or Safari.",
     retry: false,
   },
   no_microphone: {
@@ -37,22 +38,22 @@ const TEXTS = Object.freeze({
   },
   permission_refused: {
     headline: "Microphone not allowed",
-    sentence: "The browser refused the microphone. Allow it beside the page's address, then press Start again.",
+    sentence: "Allow it beside the page's address, then press Start again.",
     retry: false,
   },
   microphone_busy: {
     headline: "The microphone is taken",
-    sentence: "Another program holds it, or it failed to open. Close that program or pick another one, then press Start.",
+    sentence: "Close the program that holds it or pick another, then press Start.",
     retry: false,
   },
   microphone_lost: {
     headline: "The microphone went away",
-    sentence: "It was unplugged or switched off. Pick another one, then press Start again.",
+    sentence: "Plug it in or pick another one, then press Start again.",
     retry: false,
   },
   server_full: {
     headline: "Every seat is taken",
-    sentence: "The server is full. Wait until someone leaves, then press Start again.",
+    sentence: "The server is full. Wait for a seat, then press Start again.",
     retry: false,
   },
   not_ready: {
@@ -62,7 +63,7 @@ const TEXTS = Object.freeze({
   },
   unknown_avatar: {
     headline: "That face is not here",
-    sentence: "The server does not know this avatar. Choose another one, then press Start.",
+    sentence: "The server does not know it. Choose another, then press Start.",
     retry: false,
   },
   unreachable: {
@@ -77,12 +78,12 @@ const TEXTS = Object.freeze({
   },
   no_video: {
     headline: "No picture arrives",
-    sentence: "The server answered, but its picture does not reach this page.",
+    sentence: "The network may hold it back.",
     retry: true,
   },
   blocked_network: {
     headline: "No way through the network",
-    sentence: "A firewall may block UDP between this page and the server.",
+    sentence: "A firewall may block UDP.",
     retry: true,
   },
   refused: {
@@ -97,7 +98,7 @@ const TEXTS = Object.freeze({
   },
   gave_up: {
     headline: "Still no connection",
-    sentence: "The page has stopped trying and has let go of the microphone. Check the server, then press Start.",
+    sentence: "The microphone is off. Check the server, then press Start.",
     retry: false,
   },
   autoplay_blocked: {

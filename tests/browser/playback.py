@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from playwright.sync_api import Page
 
-from models.face import CANVAS_PX, MOUTH_LINE_Y
+from models.face import CANVAS_PX, FPS, MOUTH_LINE_Y
 
 PROBE: Final = Path(__file__).with_name("probe.js")
-FREEZE_EXTRA_S: Final = 0.150
-"""A gap is a freeze when it exceeds max(3 mean gaps, mean gap + 150 ms).
-Source: W3C "Identifiers for WebRTC's Statistics API", freezeCount."""
+FREEZE_S: Final = max(3 / FPS, 1 / FPS + 0.150)
+"""A longer time without a new picture is a freeze. The rule is freezeCount's in W3C "Identifiers for WebRTC's
+Statistics API"; the frame time is the one wanted, since by the mean one met a slide show would never freeze."""
 STILL_CHANGE: Final = 0.02
 """Mean luma change below which two pictures count as the same one."""
 STILL_S: Final = 0.5
@@ -119,8 +119,7 @@ def playback_from_rows(rows: Float64Array, seconds: float) -> Playback:
     span_s = times_s[-1] - times_s[0]
     edges = np.concatenate([[0.0], times_s, [max(seconds, times_s[-1])]])
     gaps = np.diff(edges)
-    mean_s = span_s / presented
-    frozen = gaps > max(3 * mean_s, mean_s + FREEZE_EXTRA_S)
+    frozen = gaps > FREEZE_S
     # The gap before picture k shows picture k - 1; a run of equal pictures is frozen time all through.
     still = np.zeros_like(frozen)
     still[1:-1] = _long_runs(rows[1:, 2] < STILL_CHANGE, gaps[1:-1])

@@ -62,6 +62,35 @@ def test_the_page_fits_and_its_text_can_be_read(
         assert min(contrasts.values()) >= 4.5, (tone, contrasts)
 
 
+def test_every_sentence_fits_its_place_on_a_phone(fake_server: ServerProcess, open_page: OpenPage) -> None:
+    call = open_page(fake_server.url, phone=True)
+    grown = call.page.evaluate(
+        """async () => {
+            const { captionFor, captionForSlow } = await import("/captions.js");
+            const { Problem } = await import("/problems.js");
+            const codes = ["no_microphone", "permission_refused", "microphone_busy", "microphone_lost",
+              "server_full", "not_ready", "unknown_avatar", "unreachable", "lost", "no_video", "blocked_network",
+              "gave_up", "autoplay_blocked", "unsupported"];
+            const changes = codes.map((code) => new Problem(code)).map((problem) => ({
+                state: problem.retry ? "retrying" : "stopped", problem, attempt: 13, wait_s: 8,
+            }));
+            const quiet = ["idle", "requesting", "connecting", "live", "stopped"].map((state) => ({
+                state, problem: null, attempt: 0, wait_s: 0,
+            }));
+            const captions = [...quiet, ...changes].map((change) => captionFor(change, "Ernesto"));
+            const [status, headline, detail] = ["status", "headline", "detail"]
+                .map((id) => document.getElementById(id));
+            const reserved = status.getBoundingClientRect().height;
+            return [...captions, captionForSlow()].filter((caption) => {
+                headline.textContent = caption.headline;
+                detail.textContent = caption.detail;
+                return status.getBoundingClientRect().height > reserved;
+            }).map(({ headline, detail }) => `${headline}. ${detail}`);
+        }"""
+    )
+    assert grown == []
+
+
 @pytest.mark.parametrize("phone", [False, True])
 def test_nothing_jumps(fake_server: ServerProcess, open_page: OpenPage, phone: bool) -> None:
     call = open_page(fake_server.url, phone=phone, before=WATCH_SHIFTS)

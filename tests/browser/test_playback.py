@@ -39,6 +39,14 @@ def test_a_short_hiccup_is_none() -> None:
     assert playback_from_rows(rows, 10.08).freezes == 0
 
 
+def test_a_slide_show_is_frozen() -> None:
+    rows = steady(20)
+    rows[:, 0] *= 12.5
+    playback = playback_from_rows(rows, 10.0)
+    assert playback.fps == 2
+    assert playback.frozen_ratio == 1
+
+
 def test_pictures_that_stop_are_frozen_to_the_end() -> None:
     assert playback_from_rows(steady(125), 10.0).frozen_ratio == pytest.approx(0.5, abs=0.01)
 

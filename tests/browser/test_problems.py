@@ -148,6 +148,19 @@ def test_stopped_server_is_noticed_at_once(open_page: OpenPage, tmp_path: Path) 
         assert "Call ended" in call.status, "Stop ends the new tries too"
 
 
+def test_few_pictures_are_spoken_of(fake_server: ServerProcess, open_page: OpenPage) -> None:
+    slow_down = """
+    const ask = HTMLVideoElement.prototype.requestVideoFrameCallback;
+    HTMLVideoElement.prototype.requestVideoFrameCallback = function (seen) {
+      return ask.call(this, (...row) => setTimeout(() => seen(...row), 500));
+    };
+    """
+    call = open_page(fake_server.url, before=slow_down)
+    call.go_live()
+    call.wait_for_status("Few pictures come through")
+    assert call.state == "live"
+
+
 def test_avatars_that_come_late(fake_server: ServerProcess, open_page: OpenPage) -> None:
     call = open_page(fake_server.url)
     failures = iter(range(2))

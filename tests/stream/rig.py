@@ -79,7 +79,7 @@ async def running_server(
             await asyncio.sleep(0.005)
         if ready:
             await app.state.server.loaded.wait()
-        async with httpx.AsyncClient(base_url=url, timeout=10) as http:
+        async with httpx.AsyncClient(base_url=url, timeout=40) as http:
             yield Running(url, app.state.server, http)
     finally:
         server.should_exit = True
@@ -174,7 +174,7 @@ class Caller:
         await self.connection.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
         return answer
 
-    async def until(self, condition: Callable[[], bool], within_s: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], bool], within_s: float = 40.0) -> None:
         async with asyncio.timeout(within_s):
             while not condition():
                 await asyncio.sleep(0.01)

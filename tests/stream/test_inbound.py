@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from aiortc import MediaStreamTrack, RTCRtpReceiver
 from aiortc.mediastreams import MediaStreamError
+from aiortc.rtp import RtpPacket
 
-from stream.inbound import Heard, InboundAudio, discard, shorten_jitter_buffer
-from tests.fakes import FakeClock, settle
+from stream.inbound import Heard, InboundAudio, PromptBuffer, hear_promptly
+from tests.fakes import FakeClock
 
 
 class FixedTrack(MediaStreamTrack):
@@ -95,23 +96,42 @@ async def test_a_gap_in_the_timestamps_is_concealed() -> None:
     assert inbound.timeline.concealed_samples == 2 * 960
 
 
-async def test_unwanted_tracks_are_read_to_their_end() -> None:
-    clock = FakeClock(10.0)
-    track = FixedTrack(clock, [(10.0, frame(n, 48_000, "mono", 1)) for n in range(5)])
-    task = asyncio.create_task(discard(track))
-    await settle()
-    assert task.done()
-    assert track._frames == []
+def packet(number: int) -> RtpPacket:
+    made = RtpPacket(payload_type=111, sequence_number=number % 65_536, timestamp=960 * number)
+    made._data = str(number).encode()  # type: ignore[attr-defined]
+    return made
 
 
-def test_the_jitter_buffer_is_made_short_where_there_is_one() -> None:
+def handed_on(numbers: list[int]) -> list[str]:
+    buffer = PromptBuffer()
+    frames = [buffer.add(packet(number))[1] for number in numbers]
+    return [frame.data.decode() for frame in frames if frame is not None]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ([1, 2, 3], [1, 2, 3]),  # each at once, not with the next
+        ([1, 2, 5, 6], [1, 2, 5, 6]),  # a loss delays nothing
+        ([1, 3, 2, 4], [1, 3, 4]),  # what comes too late is dropped
+        ([1, 1, 2, 2], [1, 2]),
+        ([65_534, 65_535, 65_536, 65_537], [65_534, 65_535, 65_536, 65_537]),  # the numbers wrap
+        ([65_536, 65_535, 65_537], [65_536, 65_537]),
+        ([40_000, 3, 4], [40_000, 3, 4]),  # a new start far behind is followed
+    ],
+)
+def test_packets_are_handed_on_at_once_and_in_order(numbers: list[int], expected: list[int]) -> None:
+    assert handed_on(numbers) == [str(number) for number in expected]
+
+
+def test_the_receivers_jitter_buffer_is_replaced_where_there_is_one() -> None:
     class Receiver:
         def __init__(self) -> None:
-            self._RTCRtpReceiver__jitter_buffer = None
+            self._RTCRtpReceiver__jitter_buffer: object = None
 
     receiver = Receiver()
-    shorten_jitter_buffer(receiver)  # type: ignore[arg-type]
-    assert receiver._RTCRtpReceiver__jitter_buffer.capacity == 4  # type: ignore[attr-defined]
+    hear_promptly(receiver)  # type: ignore[arg-type]
+    assert isinstance(receiver._RTCRtpReceiver__jitter_buffer, PromptBuffer)
     bare = object.__new__(RTCRtpReceiver)
-    shorten_jitter_buffer(bare)  # another version of aiortc keeps it elsewhere: no harm done
+    hear_promptly(bare)  # another version of aiortc keeps it elsewhere: no harm done
     assert not hasattr(bare, "_RTCRtpReceiver__jitter_buffer")

@@ -20,7 +20,7 @@ from aiortc import RTCDataChannel, RTCSessionDescription
 
 from stream.engine_protocol import StepRequest
 from tests.fakes import FakeEngine, mouth_of
-from tests.stream.rig import Caller, Running, bursts, running_server, silence
+from tests.stream.rig import Caller, Received, Running, bursts, running_server, silence
 
 
 async def test_a_call_brings_pictures_at_once_and_then_a_face_that_follows_the_voice(tmp_path: Path) -> None:
@@ -29,34 +29,38 @@ async def test_a_call_brings_pictures_at_once_and_then_a_face_that_follows_the_v
         answer = await caller.call(running, avatar="bo", seed=3)
         assert len(answer["session_id"]) == 16
         await caller.until(lambda: bool(caller.received.pictures))
-        first_s = caller.received.pictures[0][0] - caller.answered_s
-        assert first_s < 1.5
-        await caller.until(lambda: len(caller.received.pictures) > 110, within_s=20)
-        pictures, voice = caller.received.pictures, caller.received.voice
-        background = float(pictures[0][2][:16].mean())
-        assert background == pytest.approx(100, abs=4)  # the second avatar's grey
-        mouth = np.array([mouth_of(image) for _, _, image in pictures])
-        assert mouth[:3].max() < 110  # the reference picture, grey all over
-        open_share = float(np.mean(mouth[40:] > 150))
-        assert 0.2 < open_share < 0.6  # the voice is on 40 % of the time
-        assert_follows(pictures, voice)
+        first = caller.received.pictures[0]
+        assert first[0] - caller.answered_s < 1.5
+        assert float(first[2][:16].mean()) == pytest.approx(100, abs=4)  # the second avatar's grey
+        assert mouth_of(first[2]) == pytest.approx(100, abs=4)  # the reference picture, grey all over
+        await caller.until(lambda: is_steady(caller.received), within_s=90)
+        pictures = caller.received.pictures[-75:]
+        open_share = float(np.mean([mouth_of(image) > 150 for _, _, image in pictures]))
+        assert 0.3 < open_share < 0.5  # the voice is on 40 % of the time
+        assert_follows(pictures, caller.received.voice)
         hello = caller.received.of_type("hello")[0]
         assert (hello["session_id"], hello["avatar"], hello["fps"]) == (answer["session_id"], "bo", 25)
         await caller.until(lambda: len(caller.received.of_type("stats")) >= 2)
         stats = caller.received.of_type("stats")[-1]
         assert stats["fps"] == pytest.approx(25, abs=2)
-        assert 250 < stats["latency_ms"] < 800
-        assert stats["skew_p95_ms"] < 60
+        assert 250 < stats["latency_ms"] < 1000
+        assert stats["skew_p95_ms"] < 45
         assert stats["stages"]["engine"]["p50"] < 100
         assert caller.received.of_type("pong")
         await caller.hang_up()
 
 
+def is_steady(received: Received) -> bool:
+    """Whether the last four seconds were free of hiccups, by the server's own account."""
+    recent = received.of_type("stats")[-5:]
+    lost = {stats["held"] + stats["dropped"] for stats in recent}
+    return len(recent) == 5 and len(lost) == 1 and all(stats["fps"] > 24 for stats in recent[1:])
+
+
 def assert_follows(pictures: Sequence[tuple], voice: Sequence[tuple]) -> None:
     """Mouth and returned voice go up and down together, by their media times."""
-    start_s = pictures[40][1]
-    times = np.array([media_s for _, media_s, _ in pictures if media_s >= start_s])
-    mouth = np.array([mouth_of(image) for _, media_s, image in pictures if media_s >= start_s])
+    times = np.array([media_s for _, media_s, _ in pictures])
+    mouth = np.array([mouth_of(image) for _, _, image in pictures])
     moments = np.array([media_s for _, media_s, _ in voice])
     levels = np.array([float(np.abs(pcm.astype(float)).mean()) for _, _, pcm in voice])
 
@@ -119,7 +123,7 @@ async def test_a_peer_that_vanishes_is_noticed_within_seconds(tmp_path: Path) ->
         await caller.call(running)
         await caller.until(lambda: bool(caller.received.of_type("hello")))
         await caller.vanish()
-        await caller.until(lambda: len(running.server.lobby) == 0, within_s=6)
+        await caller.until(lambda: len(running.server.lobby) == 0)
         assert (
             'fada_sessions_closed_total{reason="peer_gone"} 1.0' in (await running.http.get("/metrics")).text
         )
@@ -132,7 +136,7 @@ async def test_goodbye_ends_the_session_at_once(tmp_path: Path) -> None:
         await caller.call(running)
         await caller.until(lambda: bool(caller.received.of_type("hello")))
         say(caller, {"type": "bye"})
-        await caller.until(lambda: len(running.server.lobby) == 0, within_s=2)
+        await caller.until(lambda: len(running.server.lobby) == 0)
         await caller.hang_up()
 
 
@@ -193,10 +197,10 @@ async def test_an_overloaded_engine_costs_steps_and_pictures_but_never_the_voice
     async with running_server(tmp_path, lambda: FakeEngine(cost_s=0.5)) as running:  # a hop is 0.16 s
         caller = Caller(bursts)
         await caller.call(running)
-        await caller.until(lambda: any(s["nfe"] == 1 for s in caller.received.of_type("stats")), within_s=20)
+        await caller.until(lambda: any(stats["nfe"] < 4 for stats in caller.received.of_type("stats")))
         count = len(caller.received.voice)
         start_s = caller.received.voice[-1][1]
-        await caller.until(lambda: len(caller.received.voice) >= count + 100, within_s=20)
+        await caller.until(lambda: len(caller.received.voice) >= count + 100)
         moments = np.array([media_s for _, media_s, _ in caller.received.voice[count:]])
         np.testing.assert_allclose(np.diff(moments), 0.02, atol=1e-6)
         assert moments[0] - start_s == pytest.approx(0.02, abs=1e-6)
@@ -271,7 +275,7 @@ async def cycle(running: Running, number: int) -> None:
         await caller.until(lambda: bool(caller.received.of_type("hello")))
         say(caller, {"type": "bye"})
     await caller.hang_up()
-    await caller.until(lambda: len(running.server.lobby) == 0, within_s=20)
+    await caller.until(lambda: len(running.server.lobby) == 0)
 
 
 async def test_twenty_cycles_leave_no_task_thread_or_descriptor_behind(

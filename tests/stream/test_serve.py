@@ -67,7 +67,8 @@ def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path, capfd: pytest.Capt
         assert serve(arguments(tmp_path, "--port", str(port)), FakeEngine) == 1
     error = capfd.readouterr().err
     assert error == (
-        f"fada serve: Port {port} on 127.0.0.1 is taken by another program; stop it or choose another with --port.\n"
+        f"fada serve: Port {port} on 127.0.0.1 is taken by another program; "
+        "stop it or choose another with --port.\n"
     )
 
 

@@ -1,0 +1,14 @@
+"""The live server: one caller's voice in, a face that speaks with it out.
+
+Files in the order in which data flows; nothing flows back.
+
+    signalling  lobby  seats  session  peer  ice          an offer becomes a session
+    inbound  timeline  windower                            microphone -> gapless 16 kHz -> windows
+    engine_stream  scheduler  effort  stepping             whose windows run now, at how many evaluations
+    engine_protocol  engine                                windows -> frames (the only torch in this room)
+    voice_buffer  pacer  outbound  encoder                 frames and voice, due on one clock, sent
+    channel  telemetry  metrics  pacing_stats              what is told about it
+    app  serve  limits  avatars_catalogue  images          the HTTP side
+    render  sound_files  movie                             the same engine offline
+    clock  errors  session_state                           shared by all
+"""
