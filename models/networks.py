@@ -6,6 +6,7 @@ runtime (`models.onnx_networks`) answers the same protocol.
 
 from __future__ import annotations
 
+import copy
 from typing import Protocol
 
 import torch
@@ -65,9 +66,8 @@ class TorchNetworks:
         self.preset = model.preset
         self.device, self.dtype = device, dtype
         self.model = model.to(device).eval().requires_grad_(False)
-        self.logmel = self.model.audio.logmel.float()
+        self.logmel = copy.deepcopy(self.model.audio.logmel).float()  # the spectrum needs its precision
         channels_last(self.model).to(dtype)
-        self.logmel.float()  # the spectrum needs its precision; it costs next to nothing
 
     def _in(self, x: Tensor) -> Tensor:
         return x.to(self.device, self.dtype)

@@ -102,7 +102,7 @@ const TEXTS = Object.freeze({
     retry: false,
   },
   autoplay_blocked: {
-    headline: "The browser holds the picture back",
+    headline: "The picture is held back",
     sentence: "Press the button on the picture to show it.",
     retry: false,
   },

@@ -117,6 +117,14 @@ def test_wrong_shapes_and_scales_get_a_sentence(streamer: Streamer) -> None:
         HopControls(1.0, 1.0, 0)
 
 
+def test_the_spectrum_keeps_fp32_beside_bf16_networks() -> None:
+    exact, half = (
+        TorchNetworks(tiny_model(), torch.device("cpu"), dtype) for dtype in (torch.float32, torch.bfloat16)
+    )
+    torch.testing.assert_close(half.logmel.basis, exact.logmel.basis, atol=0, rtol=0)
+    torch.testing.assert_close(half.logmel.filters, exact.logmel.filters, atol=0, rtol=0)
+
+
 def test_a_teacher_is_refused() -> None:
     with pytest.raises(ValueError, match="teacher"):
         TorchNetworks(tiny_model("teacher"), torch.device("cpu"), torch.float32)
