@@ -179,7 +179,9 @@ def _ship(args: argparse.Namespace, chosen: Preset) -> int:
         load_strict(student.vae, tensors, refined)
         notes["decoder"] = config["notes"]
     folder = args.out or Path("weights") / chosen.name
-    save_model(folder / "student.safetensors", student, torch.bfloat16, file_bytes=SHIPPED_FILE_BYTES, **notes)
+    save_model(
+        folder / "student.safetensors", student, torch.bfloat16, file_bytes=SHIPPED_FILE_BYTES, **notes
+    )
     probe, config = read_tensors(args.runs / "probe" / "model.safetensors")
     save_tensors(folder / "probe.safetensors", probe, config)
     return 0

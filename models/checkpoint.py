@@ -105,7 +105,9 @@ def save_model(
         files[-1][key] = tensor
         size += tensor.nbytes
     config = {"preset": model.preset.to_dict(), "role": model.role, "files": len(files), "notes": notes}
-    for number, tensors in reversed(list(enumerate(files, start=1))):  # the first file last: it names the others
+    for number, tensors in reversed(
+        list(enumerate(files, start=1))
+    ):  # the first file last: it names the others
         save_tensors(_part(path, number), tensors, config)
 
 
