@@ -7,6 +7,7 @@ In: a stage, a preset, a data folder (a cache of the procedural corpus) and a ru
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -172,6 +173,8 @@ def _ship(args: argparse.Namespace, chosen: Preset) -> int:
     """Put the trained student, its refined decoder and the probe into ``weights/PRESET`` in bf16."""
     student_path = args.runs / "student" / "model.safetensors"
     student = load_model(student_path)
+    # how windows follow each other may have been tuned since the weights were trained
+    student.preset = dataclasses.replace(student.preset, stream=chosen.stream)
     notes = {"student": read_tensors(student_path)[1]["notes"]}
     refined = args.runs / "decoder" / "model.safetensors"
     if refined.is_file():

@@ -101,7 +101,7 @@ class StreamConfig:
 
     hop_frames: int = 4
     overlap_frames: int = 1
-    nfe: int = 4
+    nfe: int = 2
     audio_scale: float = 1.4
     reference_scale: float = 1.0
     max_batch: int = 4
