@@ -22,6 +22,7 @@ from tqdm import tqdm
 from distill.corpus import Character, sample_identities, true_opening
 from distill.measures import Floats, best_lag, border_ratio, pearson, quiet_frames, sharpness
 from distill.probe import Probe, load_probe
+from distill.showcase import avatar_sheet
 from distill.speech_set import SpeechItem, SpeechSet, audio_window
 from models.backends import choose_backend, load_networks
 from models.checkpoint import load_model
@@ -48,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--data", type=Path, default=Path("runs/data"), help="cache of the corpus")
     parser.add_argument("--sheet", type=Path, help="write a contact sheet of truth and student here (PNG)")
+    parser.add_argument("--avatar-sheet", type=Path, help="write 6 bundled avatars x 8 moments here (PNG)")
+    parser.add_argument("--avatars", type=Path, default=Path("avatars"), help="folder with index.json")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="write all figures here")
 
@@ -92,6 +95,10 @@ def run(args: argparse.Namespace) -> int:
     print(report(figures))
     if args.sheet:
         contact_sheet(args.sheet, clips)
+    if args.avatar_sheet:
+        moving = Streamer(streamer.networks, device)
+        spoken = next(clip.item for clip in clips if clip.opening_px.any())
+        avatar_sheet(args.avatar_sheet, moving, spoken, args.avatars, controls, people=6, moments=8)
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(figures, indent=2) + "\n")

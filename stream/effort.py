@@ -16,6 +16,7 @@ SPAN_S = 2.0  # over which busyness is measured
 BUSY_LIMIT = 0.92  # above this share of time nothing is left for a hiccup
 ROOM_LIMIT = 0.7  # predicted share below which the rung above is tried
 LATE_LIMIT = 2  # late windows within the span
+LATE_BUSY = 0.5  # with less to do than this, lateness has another cause, and less work would not help
 REST_S = 4.0  # at least this long on a rung before going up
 
 
@@ -76,7 +77,7 @@ class EffortLadder:
         if self._changed_s is None:
             self._changed_s = now_s
         since_s = now_s - self._changed_s
-        if len(self._late) >= LATE_LIMIT or share > BUSY_LIMIT:
+        if share > BUSY_LIMIT or (len(self._late) >= LATE_LIMIT and share > LATE_BUSY):
             if self._rung + 1 < len(self._rungs) and (self._rung == 0 or since_s > self._span_s / 2):
                 self._move(+1, now_s)
         elif self._rung > 0 and since_s > REST_S and not self._late:

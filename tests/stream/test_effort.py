@@ -45,18 +45,24 @@ def test_room_brings_the_evaluations_back() -> None:
     assert ladder.nfe == 4
 
 
-def test_late_windows_count_even_when_the_engine_has_time() -> None:
+def test_late_windows_count_when_the_engine_is_busy() -> None:
     ladder = EffortLadder(6, HOP_S)
-    now_s = draw(ladder, 0.0, 1.0, cost=0.2, late=True)
-    assert ladder.nfe == 3 or ladder.nfe == 2
-    draw(ladder, now_s, 60.0, cost=0.2, late=True)
-    assert ladder.nfe == 1
+    draw(ladder, 0.0, 3.0, cost=0.8, late=True)
+    assert ladder.nfe == 3
+
+
+def test_lateness_of_an_idle_engine_has_another_cause() -> None:
+    ladder = EffortLadder(6, HOP_S)
+    draw(ladder, 0.0, 60.0, cost=0.2, late=True)
+    assert ladder.nfe == 6
 
 
 def test_dropped_windows_count_as_late() -> None:
     ladder = EffortLadder(2, HOP_S)
-    ladder.note_drop(0.1)
-    ladder.note_drop(0.2)
+    now_s = draw(ladder, 0.0, 3.0, cost=0.8)
+    assert ladder.nfe == 2
+    ladder.note_drop(now_s)
+    ladder.note_drop(now_s)
     assert ladder.nfe == 1
 
 

@@ -283,9 +283,10 @@ async def test_stopping_closes_the_engine_and_refuses_what_still_waits(
     assert engine.closed
 
 
-async def test_when_windows_come_too_late_they_cost_fewer_evaluations(rig: Rig) -> None:
+async def test_an_engine_that_cannot_keep_up_is_asked_for_less(rig: Rig) -> None:
     stream, listener = await rig.stream()
-    for index in range(6):
+    rig.engine.cost_s = 0.3  # a hop is 0.16 s
+    for index in range(8):
         stream.submit(window(index), -1.0)  # every deadline has long passed
         await until(lambda wanted=index: len(listener.drawn) == wanted + 1)
     asked = [drawn.nfe for drawn in listener.drawn]
