@@ -18,7 +18,13 @@ from models.streaming import HopControls, Streamer
 
 
 def avatar_sheet(
-    path: Path, streamer: Streamer, item: SpeechItem, folder: Path, controls: HopControls, people: int, moments: int
+    path: Path,
+    streamer: Streamer,
+    item: SpeechItem,
+    folder: Path,
+    controls: HopControls,
+    people: int,
+    moments: int,
 ) -> None:
     """Let the first ``people`` avatars of ``folder`` speak one clip and show ``moments`` of each.
 

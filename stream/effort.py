@@ -14,10 +14,12 @@ from stream.engine_protocol import Controls
 
 SPAN_S = 2.0  # over which busyness is measured
 BUSY_LIMIT = 0.92  # above this share of time nothing is left for a hiccup
-ROOM_LIMIT = 0.7  # predicted share below which the rung above is tried
+ROOM_LIMIT = 0.8  # predicted share below which the rung above is tried
+FIXED_SHARE = 0.5  # of a window's cost that does not depend on its evaluations (hearing, decoding)
 LATE_LIMIT = 2  # late windows within the span
 LATE_BUSY = 0.5  # with less to do than this, lateness has another cause, and less work would not help
-REST_S = 4.0  # at least this long on a rung before going up
+REST_S = 4.0  # at least this long on a rung before going up; twice as long after each climb that failed
+MAX_REST_S = 64.0
 
 
 class EffortLadder:
@@ -35,6 +37,8 @@ class EffortLadder:
         self._busy: deque[tuple[float, float]] = deque()
         self._late: deque[float] = deque()
         self._changed_s: float | None = None
+        self._climbed = False  # the last move went up
+        self._rest_s = REST_S
 
     @property
     def nfe(self) -> int | None:
@@ -80,14 +84,17 @@ class EffortLadder:
         if share > BUSY_LIMIT or (len(self._late) >= LATE_LIMIT and share > LATE_BUSY):
             if self._rung + 1 < len(self._rungs) and (self._rung == 0 or since_s > self._span_s / 2):
                 self._move(+1, now_s)
-        elif self._rung > 0 and since_s > REST_S and not self._late:
+        elif self._rung > 0 and since_s > self._rest_s and not self._late:
             above, here = self._rungs[self._rung - 1], self._rungs[self._rung]
             assert above is not None
             assert here is not None
-            if share * above / here < ROOM_LIMIT:
+            if share * (FIXED_SHARE + (1 - FIXED_SHARE) * above / here) < ROOM_LIMIT:
                 self._move(-1, now_s)
 
     def _move(self, rungs: int, now_s: float) -> None:
+        if rungs > 0:
+            self._rest_s = min(2 * self._rest_s, MAX_REST_S) if self._climbed else REST_S
+        self._climbed = rungs < 0
         self._rung += rungs
         self._changed_s = now_s
         self._late.clear()

@@ -59,10 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve with the project's own engine."""
-    # The networks' threads sleep between their pieces of work instead of spinning: on a machine that also runs
-    # the page's browser, spinning took 2.4 times the processor time and made the slowest windows ten times
-    # slower. The OpenMP library reads this when torch is imported, which `load` does first.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # The networks' threads spin only shortly for each other. On two cores with one other busy program a window
+    # took 444 ms with the library's own waiting and 175 ms with this; on two idle cores 68 and 86 ms (small
+    # preset, 4 evaluations). The OpenMP library reads it when torch is imported, which `load` does first.
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
     def load() -> Engine:
         from stream.engine import load_engine  # torch is imported here, on the engine's own thread

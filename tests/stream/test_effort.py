@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from stream.effort import EffortLadder
@@ -43,6 +45,22 @@ def test_room_brings_the_evaluations_back() -> None:
     now_s = draw(ladder, 0.0, 10.0, cost=1.6)
     draw(ladder, now_s, 30.0, cost=0.4)
     assert ladder.nfe == 4
+
+
+def test_a_climb_that_fails_is_tried_again_less_and_less_often() -> None:
+    ladder = EffortLadder(2, HOP_S)
+    now_s, moments, before = 0.0, [], ladder.nfe
+    while now_s < 300:
+        now_s += HOP_S
+        cost = 1.1 if ladder.nfe == 2 else 0.45  # looks as if 2 would fit, and does not
+        ladder.note_batch(now_s, cost * HOP_S, False)
+        if before == 1 and ladder.nfe == 2:
+            moments.append(now_s)
+        before = ladder.nfe
+    rests = [after - first for first, after in pairwise(moments)]
+    assert len(moments) <= 8
+    assert all(after > first - 1 for first, after in pairwise(rests))
+    assert rests[-1] > 60
 
 
 def test_late_windows_count_when_the_engine_is_busy() -> None:
