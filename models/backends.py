@@ -1,8 +1,8 @@
 """Which runtime runs the networks, and how to get it.
 
 In: a model and a device. Out: `Networks`. "auto" takes torch bf16 on CUDA and on CPUs with bf16 units
-(AVX512-BF16, AMX, Arm BF16), and ONNX Runtime on all other CPUs: what was fastest where we measured
-(docs: ARCHITECTURE.md, bench/results).
+(AVX512-BF16, AMX, Arm BF16), and torch fp32 on all other CPUs: what was fastest where we measured
+(ARCHITECTURE.md has the figures). ONNX Runtime is there to be chosen.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def choose_backend(device: torch.device) -> str:
     """The default backend of a device."""
     if device.type == "cuda" or cpu_has_bf16():
         return "torch-bf16"
-    return "onnx"
+    return "torch-fp32"
 
 
 def load_networks(model: AvatarModel, device: torch.device, backend: str) -> Networks:

@@ -2,7 +2,7 @@
 
 In: batches of windows with their states, from the scheduler's thread. Out: frames and new states.
 `load_engine` chooses the fastest runtime that this machine has for the preset: torch bf16 on CUDA and on CPUs
-with bf16 units, ONNX Runtime on other CPUs.
+with bf16 units, torch fp32 on other CPUs.
 """
 
 from __future__ import annotations
