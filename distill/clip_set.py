@@ -82,11 +82,6 @@ class ClipSet:
     def __len__(self) -> int:
         return self.count
 
-    def cached(self) -> int:
-        """How many of the first items are on disk already, without a gap."""
-        present = {int(p.stem) for p in self.root.glob("[0-9]*.npz") if p.stem.isdigit()}
-        return next((i for i in range(self.count) if i not in present), self.count)
-
     def forget(self) -> None:
         """Drop what is kept in memory; the disk keeps it."""
         self._kept.clear()

@@ -15,8 +15,6 @@ from distill.clip_set import ClipSet
 from distill.sheets import save_grid
 from models.avatar_model import AvatarModel
 from models.samplers import sample_student, sample_teacher
-from models.schedules import time_grid
-from models.unet import Conditions
 
 
 @torch.no_grad()
@@ -37,7 +35,6 @@ def sample_sheet(
         control = model.control(scale * preset.stream.reference_scale, scale * preset.stream.audio_scale)
         x_0 = sample_student(model.denoiser, noise, replace(cond, control=control), steps)
     else:
-        assert isinstance(cond, Conditions) and len(time_grid(steps)) == steps
         stream = preset.stream
         x_0 = sample_teacher(model.denoiser, noise, cond, steps, stream.reference_scale, stream.audio_scale)
     strips = []
