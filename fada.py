@@ -42,8 +42,12 @@ class CommandModule(Protocol):
 COMMANDS: dict[str, Command] = {
     "serve": Command("stream.serve", "start the live server and its page"),
     "render": Command("stream.render", "turn a face image and a WAV into an MP4, offline"),
+    "prepare": Command("distill.prepare.command", "turn a folder of talking-head videos into a dataset"),
     "train": Command("distill.train", "train or distil a stage; resumes where it stopped"),
-    "eval": Command("distill.evaluate", "measure shipped or trained weights on held-out data"),
+    "distill": Command(
+        "distill.ladder.command", "make the ladder from teacher to one evaluation, as a table"
+    ),
+    "eval": Command("distill.evaluation.main", "measure shipped or trained weights on held-out data"),
     "bench": Command("bench.main", "measure this machine: kernels, engine, end to end"),
     "doctor": Command("bench.doctor", "say what this machine has and what would run on it"),
     "export": Command("models.export", "export the shipped networks to ONNX and check them"),

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench.report import ROOT, describe_commit, describe_machine, describe_versions, load_average
+from kernels.machine import ROOT, describe_commit, describe_machine, describe_versions, load_average
 
 SUMMARY = "Say what this machine has, which engine would run on it, and what is missing."
 

@@ -26,7 +26,8 @@ from tqdm import tqdm
 
 import bench.latency
 from bench.recording import Recording
-from bench.report import ROOT, make_report, summarise
+from bench.report import make_report, summarise
+from kernels.machine import ROOT
 
 READY_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 15.0

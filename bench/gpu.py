@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.parts import find_parts, join_state, split_state
-from bench.report import ROOT, make_report, write_report
+from bench.report import make_report, write_report
+from kernels.machine import ROOT
 
 FILE_BYTES = 16_000_000
 MOST_FILES = 8

@@ -1,19 +1,41 @@
 """Batches of talking clips for the diffusion stages.
 
-In: a `ClipSet`. Out: tensors of one training step: clean latents of a window, the motion frames before it,
+In: sets of clips. Out: tensors of one training step: clean latents of a window, the motion frames before it,
 the reference, sound and expression; and the noise at which the step trains.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from distill.clip_set import ClipSet
+from distill.clip_set import ClipItem
+from distill.draws import Generators, rand, randn
 from models.face import SAMPLES_PER_FRAME
+from models.presets import Preset
 from models.samplers import window_noise
+
+MOTION_DROPOUT = 0.15
+MOTION_NOISE = 0.15
+
+
+class Clips(Protocol):
+    """Talking clips of one quality: drawn ones (`ClipSet`) or prepared videos (`PreparedClips`)."""
+
+    preset: Preset
+    quality: str
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> ClipItem: ...
+
+    def forget(self) -> None:
+        """Drop what is kept in memory; the disk keeps it."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +52,23 @@ class ClipBatch:
 
 
 def draw_batch(
-    sets: list[tuple[ClipSet, float]],
-    rows: int,
+    sets: Sequence[tuple[Clips, float]],
     frames: int,
     motion: int,
-    generator: torch.Generator,
+    generators: Generators,
     device: str,
 ) -> ClipBatch:
-    """A batch drawn from sets with the given shares.
+    """A batch drawn from sets with the given shares, one row for each generator.
 
     Motion frames are dropped (replaced by the reference, as at a stream's start) in 15% of rows and carry
     noise of up to 0.15, so that a student's own slightly wrong frames do not throw it off.
     """
     shares = torch.tensor([share for _, share in sets])
     columns: list[list[Tensor]] = [[] for _ in range(6)]
-    picks = torch.multinomial(shares, rows, replacement=True, generator=generator).tolist()
-    for pick in picks:
+    picks: list[int] = []
+    for generator in generators:
+        pick = int(torch.multinomial(shares, 1, generator=generator))
+        picks.append(pick)
         data = sets[pick][0]
         item = data[int(torch.randint(len(data), (1,), generator=generator))]
         cfg = data.preset.audio
@@ -56,7 +79,7 @@ def draw_batch(
         draw = torch.rand(3, generator=generator)
         reference = item.references[0 if draw[0] < 0.75 else 1]
         before = item.latents[first - motion : first]
-        if draw[1] < 0.15:
+        if draw[1] < MOTION_DROPOUT:
             before = reference.expand_as(before)
         noise = torch.randn(before.shape, generator=generator)
         span = slice(
@@ -66,7 +89,7 @@ def draw_batch(
         window = slice(first, first + frames)
         row = (
             item.latents[window],
-            before + noise * 0.15 * draw[2],
+            before + noise * MOTION_NOISE * draw[2],
             reference,
             item.audio[span],
             item.mouth[window],
@@ -79,14 +102,13 @@ def draw_batch(
     return ClipBatch(x_0, before_it, reference, audio, mouth, expression, high)
 
 
-def draw_noise(x_0: Tensor, generator: torch.Generator) -> Tensor:
+def draw_noise(x_0: Tensor, generators: Generators) -> Tensor:
     """Unit noise like x_0 (B, T, ...); its frames share none, some or nearly all of it, by row."""
-    rows = x_0.shape[0]
-    draw = torch.rand(rows, 2, generator=generator)
+    draw = rand(generators, 2)
     shared = torch.where(
         draw[:, 0] < 0.3, 0.0, torch.where(draw[:, 0] < 0.6, draw[:, 1], 1 - 0.1 * draw[:, 1])
     )
-    base = torch.randn((rows, 1, *x_0.shape[2:]), generator=generator)
-    own = torch.randn(x_0.shape, generator=generator)
-    mixed = [window_noise(base[i : i + 1], own[i : i + 1], float(shared[i])) for i in range(rows)]
+    base = randn(generators, 1, *x_0.shape[2:])
+    own = randn(generators, *x_0.shape[1:])
+    mixed = [window_noise(base[i : i + 1], own[i : i + 1], float(shared[i])) for i in range(x_0.shape[0])]
     return torch.cat(mixed).to(x_0.device)

@@ -1,22 +1,31 @@
 """Talking clips as latents: what teacher and student train on, made on demand, kept on disk.
 
 In: a frozen VAE, a split and an index. Out: one identity speaking for ``frames`` frames: latents, reference
-latents, the sound around them and the true tracks. Item i depends on (VAE, split, quality, i) alone. Quality
-"moderate" degrades pictures and sound, as web video does.
+latents, the sound around them and the tracks that the pictures show. Item i depends on (VAE, split, quality, i)
+alone. Quality "moderate" spoils pictures and sound as web video does (`distill.corpus.degrade`), and says how.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from distill.corpus import Character, sample_identities
+from distill.corpus.degrade import (
+    DEFECTS,
+    VERSION,
+    Defects,
+    delayed,
+    draw_defects,
+    sound_delays,
+    spoil_pictures,
+)
 from distill.pictures import random_expressions, random_mouths
 from distill.speech_set import SpeechSet, audio_window
 from models.face import FACE_BOX
@@ -44,20 +53,6 @@ def busy_expression(frames: int, generator: torch.Generator) -> Tensor:
     return knots[index] * (1 - share) + knots[index + 1] * share
 
 
-def degrade(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """One clip's pictures (F, 3, H, W) in [0, 1] as poor video: blur, noise, darkness, coarse blocks."""
-    draw = torch.rand(5, generator=generator)
-    out = pictures
-    if draw[0] < 0.6:
-        size = 2 + int(draw[1] * 3)
-        small = F.interpolate(out, scale_factor=1 / size, mode="area")
-        out = F.interpolate(small, size=out.shape[-2:], mode="bilinear", align_corners=False)
-    if draw[2] < 0.6:
-        out = out * (0.35 + 0.5 * draw[3])
-    noise = torch.randn(out.shape, generator=generator)
-    return (out + noise * 0.08 * draw[4]).clamp(0, 1)
-
-
 class ClipSet:
     """``count`` clips of a split, encoded by ``vae``, cached under ``root`` by the VAE's fingerprint."""
 
@@ -71,11 +66,17 @@ class ClipSet:
         count: int,
         frames: int = 40,
         quality: str = "high",
+        allowed: tuple[str, ...] = DEFECTS,
     ) -> None:
+        """``allowed`` limits what may be wrong with moderate clips."""
         self.preset, self.vae, self.speech = preset, vae, speech
         self.split, self.count, self.frames, self.quality = split, count, frames, quality
+        self.allowed = allowed
         digest = hashlib.sha1(b"".join(v.numpy(force=True).tobytes() for v in vae.state_dict().values()))
-        self.root = root / f"clips-{split}-{quality}-{frames}-{digest.hexdigest()[:10]}"
+        kind = quality if quality == "high" else f"{quality}{VERSION}"
+        if allowed != DEFECTS:
+            kind += "-" + "+".join(allowed)
+        self.root = root / f"clips-{split}-{kind}-{frames}-{digest.hexdigest()[:10]}"
         self.root.mkdir(parents=True, exist_ok=True)
         self._kept: dict[int, ClipItem] = {}
 
@@ -85,6 +86,10 @@ class ClipSet:
     def forget(self) -> None:
         """Drop what is kept in memory; the disk keeps it."""
         self._kept.clear()
+
+    def defects(self, index: int) -> Defects | None:
+        """What is wrong with clip ``index``; None for a clip of high quality."""
+        return None if self.quality == "high" else draw_defects(index, self.allowed)
 
     def __getitem__(self, index: int) -> ClipItem:
         if index not in self._kept:
@@ -107,7 +112,7 @@ class ClipSet:
         spoken = self.speech[index % len(self.speech)]
         room = spoken.mouth.shape[0] - self.frames
         first = int(torch.randint(max(room, 1), (1,), generator=generator))
-        mouth = spoken.mouth[first : first + self.frames]
+        mouth = self._shown_mouth(index, spoken.mouth, first)
         busy = bool(torch.rand(1, generator=generator) < 0.5)
         expression = (
             busy_expression(self.frames, generator)
@@ -115,15 +120,16 @@ class ClipSet:
             else spoken.expression[first : first + self.frames]
         )
         pictures = self._draw(index, mouth, expression, generator)
-        if self.quality == "moderate":
-            pictures = degrade(pictures, generator)
+        wrong = self.defects(index)
+        if wrong is not None:
+            pictures = spoil_pictures(pictures, wrong)
         device = self.vae.mean.device
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
             encoded = torch.cat([self.vae.encode(part.to(device)) for part in pictures.split(16)])
         latents = encoded.half().cpu().numpy()
         cfg = self.preset.audio
         audio = audio_window(spoken.audio, first, self.frames, cfg.context_samples, cfg.lookahead_samples)
-        partial = path.with_suffix(".partial.npz")
+        partial = path.with_suffix(f".{os.getpid()}.partial.npz")  # another process may make the same
         np.savez(
             partial,
             latents=latents[2:],
@@ -133,6 +139,16 @@ class ClipSet:
             expression=expression.float().numpy(),
         )
         partial.replace(path)
+
+    def _shown_mouth(self, index: int, track: Tensor, first: int) -> Tensor:
+        """The mouth (F, 6) that the pictures show: the sound's, or a late, a drifting or another one's."""
+        wrong = self.defects(index)
+        if wrong is not None and wrong.has("wrong_lips"):
+            other = self.speech[(index + 1 + index % 7) % len(self.speech)].mouth
+            return other[: self.frames] if len(self.speech) > 1 else track.flip(0)[: self.frames]
+        if wrong is None:
+            return track[first : first + self.frames]
+        return delayed(track, sound_delays(self.frames, wrong), first)
 
     def _draw(self, index: int, mouth: Tensor, expression: Tensor, generator: torch.Generator) -> Tensor:
         """Reference pictures and the clip's frames, (2 + F, 3, H, W) in [0, 1]."""

@@ -6,6 +6,7 @@ mouth. Item i depends on (split, i) alone, whether or not it was cached, so a re
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +72,7 @@ class PictureSet:
         else:
             drawn = Character(identity, FACE_BOX).frames(mouth[None], expression[None])[0]
             frames = (drawn.clamp(0, 1) * 255).round().byte()
-            partial = path.with_suffix(".partial.npy")
+            partial = path.with_suffix(f".{os.getpid()}.partial.npy")  # another process may make the same
             np.save(partial, frames.numpy())
             partial.replace(path)
         return PictureItem(frames, mouth, expression, true_opening(identity.repeat(self.frames), mouth))

@@ -6,6 +6,7 @@ In: a split and an index. Out: a clip of sound with its mouth track at 25 fps. I
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +50,7 @@ class SpeechSet:
             from distill.corpus.clips import speech_clip
 
             clip = speech_clip(index, SPLITS.get(self.split, self.split), self.seconds, quality=self.quality)
-            partial = path.with_suffix(".partial.npz")
+            partial = path.with_suffix(f".{os.getpid()}.partial.npz")  # another process may make the same
             np.savez(
                 partial,
                 audio=(clip.audio * 32767).clip(-32768, 32767).astype(np.int16),

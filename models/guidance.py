@@ -41,15 +41,10 @@ class ControlTokens(nn.Module):
         return multi_cfg(base, ref, audio, s_ref, s_aud)
 
 
-def guided_x0(
-    denoiser: Denoiser, x_t: Tensor, t: Tensor, cond: Conditions, s_ref: Tensor, s_aud: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The teacher's guided prediction and its plain audio branch, from three branches in one batch.
+def branches(denoiser: Denoiser, x_t: Tensor, t: Tensor, cond: Conditions) -> tuple[Tensor, Tensor, Tensor]:
+    """The three branches' predictions (base, reference, audio) in one batch, each like x_t.
 
-    Motion frames stay on in all three branches; "base" drops reference and audio, "ref" drops audio.
-
-    Returns:
-        (guided x_0, audio-branch x_0), each like x_t.
+    Motion frames stay on in all of them; "base" drops reference and audio, "reference" drops audio.
     """
     rows = x_t.shape[0]
     keep_audio = torch.tensor([False, False, True], device=x_t.device).repeat_interleave(rows)
@@ -61,6 +56,18 @@ def guided_x0(
         replace(tripled, keep_audio=keep_audio, keep_reference=keep_reference),
     )
     base, ref, audio = x_0.chunk(3)
+    return base, ref, audio
+
+
+def guided_x0(
+    denoiser: Denoiser, x_t: Tensor, t: Tensor, cond: Conditions, s_ref: Tensor, s_aud: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The teacher's guided prediction and its plain audio branch.
+
+    Returns:
+        (guided x_0, audio-branch x_0), each like x_t.
+    """
+    base, ref, audio = branches(denoiser, x_t, t, cond)
     return multi_cfg(base, ref, audio, s_ref, s_aud), audio
 
 

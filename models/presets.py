@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from models.face import CANVAS_PX, FACE_BOX, FPS, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
+
+SCALE_LIMIT: Final = 4.0
+"""Guidance scales beyond this are refused everywhere: no student was ever shown them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,13 @@ class UNetConfig:
 
 @dataclass(frozen=True, slots=True)
 class StreamConfig:
-    """How windows follow each other, in video frames."""
+    """How windows follow each other, in video frames, and how they are guided.
+
+    Attributes:
+        audio_scale, reference_scale: guidance where nobody asks for another.
+        audio_scale_range, reference_scale_range: (low, high) that users may choose from: what the students
+            are trained on (distill/methods/sample.py). Checkpoints written before these fields have the defaults.
+    """
 
     hop_frames: int = 4
     overlap_frames: int = 1
@@ -105,10 +114,18 @@ class StreamConfig:
     audio_scale: float = 1.4
     reference_scale: float = 1.0
     max_batch: int = 4
+    audio_scale_range: tuple[float, float] = (0.0, 2.5)
+    reference_scale_range: tuple[float, float] = (0.5, 1.5)
 
     def __post_init__(self) -> None:
         if self.hop_frames < 1 or not 0 <= self.overlap_frames <= self.hop_frames:
             raise ValueError("StreamConfig: need hop_frames >= 1 and 0 <= overlap_frames <= hop_frames")
+        for name in ("audio_scale", "reference_scale"):
+            (low, high), own = getattr(self, f"{name}_range"), getattr(self, name)
+            if not 0.0 <= low <= own <= high <= SCALE_LIMIT:
+                raise ValueError(
+                    f"StreamConfig: need 0 <= low <= {name} <= high <= {SCALE_LIMIT:g}, got {low}, {own}, {high}"
+                )
 
     @property
     def window_frames(self) -> int:

@@ -19,6 +19,7 @@ from torch import Tensor
 from models.face import EXPRESSION_DIMS, POSE_DIMS, SAMPLES_PER_FRAME
 from models.motion import MotionState, advance_motion, init_motion, speech_level
 from models.networks import Networks
+from models.presets import SCALE_LIMIT
 from models.samplers import ddim
 from models.warp import HeadWarp
 
@@ -47,9 +48,10 @@ class HopControls:
     nfe: int
 
     def __post_init__(self) -> None:
-        if not (0.0 <= self.audio_scale <= 4.0 and 0.0 <= self.reference_scale <= 4.0):
+        if not (0.0 <= self.audio_scale <= SCALE_LIMIT and 0.0 <= self.reference_scale <= SCALE_LIMIT):
             raise ValueError(
-                f"Guidance scales must lie in 0..4, got audio {self.audio_scale}, reference {self.reference_scale}."
+                f"Guidance scales must lie in 0..{SCALE_LIMIT:g}, got audio {self.audio_scale}, "
+                f"reference {self.reference_scale}."
             )
         if not 1 <= self.nfe <= 50:
             raise ValueError(f"nfe must lie in 1..50, got {self.nfe}.")
@@ -58,6 +60,22 @@ class HopControls:
 def blend_weights(overlap: int) -> tuple[float, ...]:
     """Weight of the new window in each overlapped frame; the old one has the rest, so they sum to 1."""
     return tuple((i + 1) / (overlap + 1) for i in range(overlap))
+
+
+def _controls_of_rows(controls: HopControls | Sequence[HopControls], rows: int) -> Sequence[HopControls]:
+    """One `HopControls` for each of the batch's rows."""
+    if isinstance(controls, HopControls):
+        return [controls] * rows
+    if len(controls) != rows:
+        raise ValueError(
+            f"Expected one HopControls for all or {rows}, one for each state, got {len(controls)}."
+        )
+    if len({c.nfe for c in controls}) > 1:
+        raise ValueError(
+            f"Expected the same nfe for all sessions of a hop, got {sorted({c.nfe for c in controls})}; "
+            "run one hop for each."
+        )
+    return controls
 
 
 class Streamer:
@@ -95,28 +113,29 @@ class Streamer:
 
     @torch.inference_mode()
     def hop(
-        self, states: Sequence[StreamState], audio: np.ndarray, controls: HopControls
+        self, states: Sequence[StreamState], audio: np.ndarray, controls: HopControls | Sequence[HopControls]
     ) -> tuple[list[StreamState], np.ndarray, dict[str, float]]:
-        """Run one hop of B sessions that share their controls.
+        """Run one hop of B sessions; each may have its own scales.
 
         Args:
             states: B states.
             audio: (B, context + (hop + overlap) * 640 + look-ahead) float32 in [-1, 1].
-            controls: scales and number of evaluations.
+            controls: scales and number of evaluations: one for all sessions, or one each with the same nfe.
 
         Returns:
             (new states, frames (B, hop, H, W, 3) uint8, milliseconds per stage).
 
         Raises:
-            ValueError: the audio's shape does not fit.
+            ValueError: the audio's shape, the number of controls or their nfe do not fit.
         """
         self._check(states, audio)
+        each = _controls_of_rows(controls, len(states))
         clock = _StageClock(self.device)
         windows = torch.from_numpy(np.ascontiguousarray(audio, dtype=np.float32))
         features = self.networks.audio_features(windows)
         clock.mark("audio")
         expression, pose, gestures = self._gestures(states, audio)
-        latents = self._sample(states, features, expression, controls)
+        latents = self._sample(states, features, expression, each)
         clock.mark("denoise")
         latents = self._blend(states, latents)
         hop = self.preset.stream.hop_frames
@@ -152,20 +171,24 @@ class Streamer:
         return torch.from_numpy(np.stack(expressions)).float().to(self.device), pose_tensor, after
 
     def _sample(
-        self, states: Sequence[StreamState], features: Tensor, expression: Tensor, controls: HopControls
+        self,
+        states: Sequence[StreamState],
+        features: Tensor,
+        expression: Tensor,
+        controls: Sequence[HopControls],
     ) -> Tensor:
-        rows, frames = len(states), self.preset.stream.window_frames
+        frames = self.preset.stream.window_frames
         reference = torch.cat([s.latent for s in states])
         banks = tuple(torch.cat(parts) for parts in zip(*(s.banks for s in states), strict=True))
         moving = self.networks.motion_banks(torch.cat([s.motion for s in states]))
         noise = torch.cat([s.noise for s in states]).expand(-1, frames, -1, -1, -1)
-        pair = torch.tensor([controls.reference_scale, controls.audio_scale], device=self.device)
-        scales = pair.expand(rows, -1)
+        # (B, 2): the mix of the CFG tokens is each row's own, so different scales still share one batch.
+        scales = torch.tensor([[c.reference_scale, c.audio_scale] for c in controls], device=self.device)
 
         def predict(x_t: Tensor, t: Tensor) -> Tensor:
             return self.networks.denoise(x_t, t, features, expression, reference, banks, moving, scales)
 
-        return ddim(predict, noise, controls.nfe)
+        return ddim(predict, noise, controls[0].nfe)
 
     def _blend(self, states: Sequence[StreamState], latents: Tensor) -> Tensor:
         weights = blend_weights(self.preset.stream.overlap_frames)

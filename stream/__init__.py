@@ -7,8 +7,9 @@ Files in the order in which data flows; nothing flows back.
     engine_stream  scheduler  effort  stepping             whose windows run now, at how many evaluations
     engine_protocol  engine                                windows -> frames (the only torch in this room)
     voice_buffer  pacer  outbound  encoder                 frames and voice, due on one clock, sent
-    channel  telemetry  metrics  pacing_stats              what is told about it
+    channel  controls                                      what a caller may turn meanwhile
+    telemetry  metrics  pacing_stats                       what is told about it
     app  serve  limits  avatars_catalogue  images          the HTTP side
     render  sound_files  movie                             the same engine offline
-    clock  errors  session_state                           shared by all
+    clock  errors  session_state  session_parts            shared by all
 """

@@ -1,4 +1,4 @@
-"""The HTTP side: POST /offer, GET /healthz /readyz /metrics /avatars, and the page.
+"""The HTTP side: POST /offer, sessions' controls, GET /healthz /readyz /metrics /avatars, and the page.
 
 In: requests. Out: JSON, Prometheus text, static files; media flows beside it over WebRTC. `create_app` builds
 it around an engine loader; its lifespan loads the engine without keeping the port closed, and ends every
@@ -23,6 +23,7 @@ from starlette.exceptions import HTTPException
 
 from stream.avatars_catalogue import AvatarCatalogue
 from stream.clock import Clock, MonotonicClock
+from stream.controls import offered_scales
 from stream.engine_protocol import Engine
 from stream.errors import AdmissionError, EngineError, SignalingError, StreamError
 from stream.ice import local_addresses
@@ -31,8 +32,8 @@ from stream.lobby import Lobby
 from stream.metrics import Metrics
 from stream.peer import IceConfig
 from stream.scheduler import Scheduler, SchedulerConfig
-from stream.session import SessionParts
-from stream.signalling import MAX_BODY_BYTES, parse_offer
+from stream.session_parts import SessionParts
+from stream.signalling import MAX_BODY_BYTES, parse_offer, read_object
 
 logger = logging.getLogger(__name__)
 
@@ -128,6 +129,7 @@ def create_app(config: ServerConfig, load: Callable[[], Engine], clock: Clock | 
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
     app.add_middleware(SafeHeaders)
     _add_routes(app, server)
+    _add_control_routes(app, server)
     _add_error_answers(app)
     app.mount("/avatars", StaticFiles(directory=config.avatars), name="avatar pictures")
     app.mount("/", StaticFiles(directory=config.web_client, html=True, check_dir=False), name="page")
@@ -138,9 +140,7 @@ def _add_routes(app: FastAPI, server: Server) -> None:
     @app.post("/offer")
     async def offer(request: Request) -> JSONResponse:
         try:
-            if not _is_json(request):
-                raise SignalingError("bad_type", "Expected a body of type application/json.", 415)
-            checked = parse_offer(await request.body())
+            checked = parse_offer(await _json_body(request))
             server.check_ready()
             answer = await server.lobby.admit(checked)
         except StreamError as error:
@@ -172,6 +172,29 @@ def _add_routes(app: FastAPI, server: Server) -> None:
         return Response(server.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
+def _add_control_routes(app: FastAPI, server: Server) -> None:
+    """What callers may turn. A session's id is only known to who made its offer."""
+
+    @app.get("/controls")
+    async def offered() -> JSONResponse:
+        server.check_ready()
+        return JSONResponse(offered_scales(server.scheduler.spec))
+
+    @app.get("/sessions/{session_id}/controls")
+    async def read(session_id: str) -> JSONResponse:
+        return JSONResponse(server.lobby.find(session_id).scales)
+
+    @app.patch("/sessions/{session_id}/controls")
+    async def turn(session_id: str, request: Request) -> JSONResponse:
+        fields = read_object(await _json_body(request), '{"audio_scale": 1.8}')
+        session = server.lobby.find(session_id)
+        try:
+            session.turn(fields, by="http")
+        except ValueError as error:
+            raise SignalingError("invalid_request", str(error), 422) from error
+        return JSONResponse(session.scales)
+
+
 def _add_error_answers(app: FastAPI) -> None:
     @app.exception_handler(StreamError)
     async def on_stream_error(request: Request, error: StreamError) -> JSONResponse:
@@ -194,7 +217,15 @@ def _add_error_answers(app: FastAPI) -> None:
         return JSONResponse({"error": "internal", "message": sentence}, 500)
 
 
-def _is_json(request: Request) -> bool:
-    """A form or text body could be sent by any web page without asking; JSON cannot (CORS preflight)."""
+async def _json_body(request: Request) -> bytes:
+    """The body, if declared as JSON.
+
+    A form or text body could be sent by any web page without asking; JSON cannot (CORS preflight).
+
+    Raises:
+        SignalingError: it is declared as something else (415).
+    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return kind == "application/json"
+    if kind != "application/json":
+        raise SignalingError("bad_type", "Expected a body of type application/json.", 415)
+    return await request.body()

@@ -1,8 +1,8 @@
 """The data channel "fada": what page and server tell each other beside the media. Event loop only.
 
 In: messages from the page (`ping`, `controls`, `avatar`, `bye`). Out: messages to it (`hello`, `pong`,
-`stats`, `notice`, `error`). Everything is one JSON object with a `type`; see docs/protocol.md. Unknown types
-are ignored, so that either side may learn new ones first.
+`controls`, `stats`, `notice`, `error`). Everything is one JSON object with a `type`; see docs/protocol.md.
+Unknown types are ignored, so that either side may learn new ones first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from aiortc import RTCDataChannel
 from aiortc.exceptions import InvalidStateError
 
-from stream.engine_protocol import Controls, EngineSpec
+from stream.engine_protocol import EngineSpec
 
 PROTOCOL = 1
 MAX_MESSAGE_CHARS = 4096
@@ -62,8 +62,10 @@ class Channel:
         self._on_message(kind, fields)
 
 
-def greeting(session_id: str, avatar_id: str, spec: EngineSpec) -> dict[str, object]:
-    """The fields of `hello`."""
+def greeting(
+    session_id: str, avatar_id: str, spec: EngineSpec, scales: Mapping[str, float]
+) -> dict[str, object]:
+    """The fields of `hello`; `scales` are those in force."""
     return {
         "protocol": PROTOCOL,
         "session_id": session_id,
@@ -72,19 +74,5 @@ def greeting(session_id: str, avatar_id: str, spec: EngineSpec) -> dict[str, obj
         "width": spec.width,
         "height": spec.height,
         "hop_ms": round(1000 * spec.hop_s),
+        **scales,
     }
-
-
-def read_controls(fields: Mapping[str, Any], now: Controls) -> Controls:
-    """The settings a `controls` message asks for; fields that are absent stay, null means the preset's own.
-
-    Raises:
-        ValueError: a field is no number or out of range.
-    """
-    wanted: dict[str, float | None] = {}
-    for name in ("audio_scale", "reference_scale"):
-        value = fields.get(name, getattr(now, name))
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise ValueError(f"{name} must be a number or null")
-        wanted[name] = None if value is None else float(value)
-    return Controls(audio_scale=wanted["audio_scale"], reference_scale=wanted["reference_scale"], nfe=now.nfe)

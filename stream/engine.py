@@ -18,7 +18,7 @@ from models.backends import choose_backend, load_networks
 from models.checkpoint import CheckpointError, load_model
 from models.pictures import fit_canvas
 from models.streaming import HopControls, Streamer, StreamState
-from stream.engine_protocol import Controls, EngineSpec, StepRequest, StepResult, UInt8Array
+from stream.engine_protocol import Controls, EngineSpec, ScaleRange, StepRequest, StepResult, UInt8Array
 from stream.errors import EngineError
 
 WEIGHTS: Final = Path(__file__).resolve().parent.parent / "weights"
@@ -44,6 +44,8 @@ class TorchEngine:
             context_samples=preset.audio.context_samples,
             lookahead_samples=preset.audio.lookahead_samples,
             max_batch=preset.stream.max_batch,
+            audio_scale=ScaleRange(*preset.stream.audio_scale_range, preset.stream.audio_scale),
+            reference_scale=ScaleRange(*preset.stream.reference_scale_range, preset.stream.reference_scale),
             nfe=self._defaults.nfe,
         )
 
@@ -60,20 +62,21 @@ class TorchEngine:
         return self._streamer.open(fit_canvas(image, self.spec.width), seed)
 
     def step(self, requests: Sequence[StepRequest]) -> list[StepResult]:
-        """Run one hop for every request; those with equal controls share a batch.
+        """Run one hop for every request, as one batch where all have the same nfe; each keeps its own scales.
 
         Raises:
             EngineError: the networks failed; no state has changed.
         """
         results: list[StepResult | None] = [None] * len(requests)
-        groups: dict[HopControls, list[int]] = {}
-        for index, request in enumerate(requests):
-            groups.setdefault(self._controls(request.controls), []).append(index)
-        for controls, members in groups.items():
+        controls = [self._controls(request.controls) for request in requests]
+        groups: dict[int, list[int]] = {}
+        for index, asked in enumerate(controls):
+            groups.setdefault(asked.nfe, []).append(index)
+        for members in groups.values():
             states = [cast(StreamState, requests[i].state) for i in members]
             audio = np.stack([requests[i].audio for i in members])
             try:
-                after, frames, timings = self._streamer.hop(states, audio, controls)
+                after, frames, timings = self._streamer.hop(states, audio, [controls[i] for i in members])
             except (RuntimeError, MemoryError) as error:
                 raise EngineError(
                     "engine_failed", f"The engine failed on a batch of {len(members)}: {error}"

@@ -12,6 +12,7 @@ its end. Result k carries exactly the frames k*hop .. (k+1)*hop - 1, already ble
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -21,6 +22,21 @@ import numpy.typing as npt
 
 Float32Array = npt.NDArray[np.float32]
 UInt8Array = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleRange:
+    """A guidance scale as callers may turn it: from `low` to `high`, `default` where they do not."""
+
+    low: float
+    high: float
+    default: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.default <= self.high < math.inf:
+            raise ValueError(
+                f"ScaleRange needs 0 <= low <= default <= high, got {self.low}, {self.default}, {self.high}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +52,7 @@ class EngineSpec:
         context_samples: audio to the left of a window's first frame.
         lookahead_samples: audio to the right of a window's last frame.
         max_batch: windows of different sessions it takes in one step.
+        audio_scale, reference_scale: what callers may ask for; see `Controls`.
         nfe: network evaluations per window by default; None where the word has no meaning.
     """
 
@@ -48,6 +65,8 @@ class EngineSpec:
     context_samples: int
     lookahead_samples: int
     max_batch: int
+    audio_scale: ScaleRange
+    reference_scale: ScaleRange
     nfe: int | None = None
 
     def __post_init__(self) -> None:
@@ -88,7 +107,7 @@ class EngineSpec:
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """Per-window settings; None means the preset's own value.
+    """Per-window settings; None means the preset's own value. `stream.controls` holds them to an engine's ranges.
 
     Attributes:
         audio_scale: how strongly the face follows the voice (guidance, 1 = plain).
@@ -103,10 +122,10 @@ class Controls:
     def __post_init__(self) -> None:
         for name in ("audio_scale", "reference_scale"):
             value = getattr(self, name)
-            if value is not None and not 0.0 <= value <= 10.0:
-                raise ValueError(f"{name} must lie between 0 and 10, got {value}")
+            if value is not None and not 0.0 <= value < math.inf:
+                raise ValueError(f"Expected {name} to be a number of at least 0, got {value}.")
         if self.nfe is not None and not 1 <= self.nfe <= 1000:
-            raise ValueError(f"nfe must lie between 1 and 1000, got {self.nfe}")
+            raise ValueError(f"Expected nfe between 1 and 1000, got {self.nfe}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +163,7 @@ class Engine(Protocol):
         ...
 
     def step(self, requests: Sequence[StepRequest]) -> list[StepResult]:
-        """Draw one window for each request, as one batch, in order."""
+        """Draw one window for each request, as one batch where their nfe are equal, in order."""
         ...
 
     def close(self) -> None:

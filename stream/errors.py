@@ -1,7 +1,7 @@
 """What can go wrong on the live path, as one small tree.
 
     StreamError
-    ├── SignalingError   the offer cannot be answered (4xx)
+    ├── SignalingError   an offer or a request to a session cannot be answered (4xx)
     ├── AdmissionError   the server takes no further session now (503)
     ├── EngineError      the engine failed or is not loaded
     └── MediaError       a picture or a sound cannot be read or written
@@ -36,7 +36,7 @@ class StreamError(Exception):
 
 
 class SignalingError(StreamError):
-    """The offer is wrong; nothing was started."""
+    """The request is wrong; nothing was started or changed."""
 
     default_status = 400
 

@@ -6,9 +6,11 @@ import asyncio
 import logging
 
 from stream.avatars_catalogue import Avatar
+from stream.controls import check_scales
 from stream.engine_protocol import UInt8Array
-from stream.errors import StreamError
-from stream.session import Session, SessionParts
+from stream.errors import SignalingError, StreamError
+from stream.session import Session
+from stream.session_parts import SessionParts
 from stream.signalling import OfferRequest
 
 logger = logging.getLogger(__name__)
@@ -36,6 +38,10 @@ class Lobby:
         """
         parts = self._parts
         avatar = parts.catalogue.find(request.avatar)
+        try:
+            check_scales(request.controls, parts.scheduler.spec)
+        except ValueError as error:
+            raise SignalingError("invalid_request", str(error), 422) from error
         seat = parts.scheduler.take_seat()
         parts.metrics.seats.set(parts.scheduler.seats.taken)
         try:
@@ -56,6 +62,21 @@ class Lobby:
         self._sessions[session] = task
         task.add_done_callback(lambda done: self._forget(session, done))
         return answer
+
+    def find(self, session_id: str) -> Session:
+        """The running session of that id.
+
+        Raises:
+            SignalingError: there is none (404).
+        """
+        for session in self._sessions:
+            if session.id == session_id:
+                return session
+        raise SignalingError(
+            "unknown_session",
+            f"There is no session {session_id[:32]!r}; it may have ended. POST /offer starts one.",
+            404,
+        )
 
     async def close(self) -> None:
         """End every session and wait for it."""

@@ -8,6 +8,7 @@ samples and missed no window draws these frames.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import sys
@@ -19,6 +20,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from models.presets import StreamConfig
+from stream.controls import check_scales
 from stream.engine_protocol import Controls, Engine, StepRequest, UInt8Array
 from stream.errors import EngineError, MediaError, StreamError
 from stream.images import load_face_picture
@@ -56,15 +59,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--nfe", type=int, default=None, help="evaluations per window (default: the preset's)"
     )
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
-    parser.add_argument(
-        "--audio-scale", type=float, default=None, help="how strongly the voice moves the face"
+    usual = StreamConfig()
+    _add_scale(
+        parser, "audio", "how strongly the voice moves the face", usual.audio_scale_range, usual.audio_scale
     )
-    parser.add_argument(
-        "--reference-scale", type=float, default=None, help="how strongly the picture is kept"
+    _add_scale(
+        parser,
+        "reference",
+        "how strongly the picture is kept",
+        usual.reference_scale_range,
+        usual.reference_scale,
     )
     parser.add_argument("--device", default=None, help="cpu or cuda (default: cuda where there is one)")
     parser.add_argument("--backend", default="auto", help="auto, torch-bf16, torch-fp32 or onnx")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write figures there")
+
+
+def _add_scale(
+    parser: argparse.ArgumentParser, name: str, what: str, limits: tuple[float, float], own: float
+) -> None:
+    low, high = limits
+    parser.add_argument(
+        f"--{name}-scale",
+        type=float,
+        default=None,
+        help=f"{what}, {low:g} … {high:g} (default: the preset's, {own:g})",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -92,12 +112,11 @@ def render(args: argparse.Namespace, load: Callable[[], Engine]) -> int:
     except (MediaError, ValueError) as error:
         return _fail(str(error), 2)
     try:
-        engine = load()
-        try:
+        with contextlib.closing(load()) as engine:
+            if problem := _out_of_range(controls, engine):
+                return _fail(problem, 2)
             recording = read_recording(args.audio, engine.spec.sample_rate_hz)
             report = render_to(engine, image, recording, args.out, controls, args.seed)
-        finally:
-            engine.close()
         if args.json is not None:
             _write_json(args.json, report)
     except MediaError as error:
@@ -171,6 +190,15 @@ def _controls(args: argparse.Namespace) -> Controls:
     if not 0 <= args.seed < 2**63:
         raise ValueError(f"Expected --seed between 0 and 2^63 - 1, got {args.seed}.")
     return Controls(audio_scale=args.audio_scale, reference_scale=args.reference_scale, nfe=args.nfe)
+
+
+def _out_of_range(controls: Controls, engine: Engine) -> str:
+    """Why these scales are not for this engine; "" if they are."""
+    try:
+        check_scales(controls, engine.spec)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _check_output(path: Path, inputs: tuple[Path, ...]) -> None:

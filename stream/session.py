@@ -13,26 +13,24 @@ import contextlib
 import logging
 import math
 import secrets
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from aiortc import RTCDataChannel
 
-from stream.avatars_catalogue import Avatar, AvatarCatalogue
-from stream.channel import Channel, greeting, read_controls
-from stream.clock import Clock
-from stream.engine_protocol import Controls, EngineSpec, UInt8Array
+from stream.avatars_catalogue import Avatar
+from stream.channel import Channel, greeting
+from stream.controls import in_force, read_controls
+from stream.engine_protocol import EngineSpec, UInt8Array
 from stream.engine_stream import Drawn, EngineStream
 from stream.errors import EngineError, StreamError
 from stream.images import fit
 from stream.inbound import Heard, InboundAudio
-from stream.metrics import Metrics
 from stream.outbound import PictureTrack, VoiceTrack, picture_track
 from stream.pacer import Pacer
-from stream.peer import IceConfig, Peer
-from stream.scheduler import Scheduler
+from stream.peer import Peer
 from stream.seats import Seat
+from stream.session_parts import SessionParts
 from stream.session_state import SessionState, checked_transition
 from stream.signalling import OfferRequest
 from stream.telemetry import Telemetry
@@ -51,17 +49,6 @@ SPEAKING_LOUDNESS = 0.01
 
 class _Ended(Exception):
     """Raised inside the TaskGroup to end it."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionParts:
-    """What a session uses and does not own."""
-
-    scheduler: Scheduler
-    catalogue: AvatarCatalogue
-    clock: Clock
-    metrics: Metrics
-    ice: IceConfig
 
 
 class Session:
@@ -88,7 +75,7 @@ class Session:
         self._avatar = avatar
         self._picture = picture
         self._spec: EngineSpec = parts.scheduler.spec
-        self._controls = Controls(request.audio_scale, request.reference_scale)
+        self._controls = request.controls
         self._peer = Peer(parts.ice, self._on_peer_state, self._on_channel)
         still = fit(picture, self._spec.width, self._spec.height)
         self._pacer = Pacer(self._clock, self._spec.fps, still)
@@ -105,6 +92,11 @@ class Session:
         self._last_message_s = -math.inf
         self._spoke_s = -math.inf
         parts.metrics.sessions.labels(self.state.value).inc()
+
+    @property
+    def scales(self) -> dict[str, float]:
+        """The guidance scales in force."""
+        return in_force(self._controls, self._spec)
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -239,7 +231,7 @@ class Session:
                 stats_s = now_s
                 effort = self._parts.scheduler.effort
                 report = self._telemetry.report(now_s, self._pacer, self._pictures, effort, self._spoke_s)
-                self._tell("stats", {"state": self.state.value, **report})
+                self._tell("stats", {"state": self.state.value, **report, **self.scales})
 
     # -- what others tell it ------------------------------------------------------------------------------
 
@@ -266,7 +258,7 @@ class Session:
     def _on_channel(self, channel: RTCDataChannel) -> None:
         self._last_message_s = self._clock.now()
         self._channel = Channel(channel, self._on_message)
-        self._tell("hello", greeting(self.id, self._avatar.id, self._spec))
+        self._tell("hello", greeting(self.id, self._avatar.id, self._spec, self.scales))
 
     def _on_message(self, kind: str, fields: dict[str, Any]) -> None:
         self._last_message_s = self._clock.now()
@@ -274,12 +266,9 @@ class Session:
             self.end("bye")
         elif kind == "controls":
             try:
-                self._controls = read_controls(fields, self._controls)
+                self.turn(fields, by="page")
             except ValueError as error:
-                self._tell("notice", {"error": "bad_controls", "message": f"{error}."})
-                return
-            if self._stream is not None:
-                self._stream.controls = self._controls
+                self._tell("notice", {"error": "bad_controls", "message": str(error)})
         elif kind == "avatar":
             try:
                 self._wanted_avatar.put_nowait(self._parts.catalogue.find(str(fields.get("id"))))
@@ -287,6 +276,17 @@ class Session:
                 self._tell("notice", error.as_json())
             except asyncio.QueueFull:
                 self._tell("notice", {"error": "busy", "message": "A change of avatar is still under way."})
+
+    def turn(self, fields: Mapping[str, Any], by: str) -> None:
+        """Change the scales from the next window on, and tell the page, whoever (`by`) asked.
+
+        Raises:
+            ValueError: a scale is wrong; nothing has changed.
+        """
+        self._controls = read_controls(fields, self._controls, self._spec)
+        if self._stream is not None:
+            self._stream.controls = self._controls
+        self._tell("controls", {**self.scales, "by": by})
 
     # -- small things -------------------------------------------------------------------------------------
 

@@ -8,13 +8,14 @@ an offer that would open hundreds of sockets is refused before aiortc sees it.
 from __future__ import annotations
 
 import json
-import math
 import re
 from dataclasses import dataclass
 from typing import Any
 
 from aiortc.sdp import MediaDescription, SessionDescription
 
+from stream.controls import read_scale
+from stream.engine_protocol import Controls
 from stream.errors import SignalingError
 
 MAX_BODY_BYTES = 128 * 1024
@@ -25,13 +26,12 @@ MAX_SEED = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class OfferRequest:
-    """What a page asks for. `sdp` is cleaned: see `_without_mdns`."""
+    """What a page asks for. `sdp` is cleaned, see `_without_mdns`; `controls` meet the engine's ranges later."""
 
     sdp: str
     avatar: str | None
     seed: int
-    audio_scale: float | None
-    reference_scale: float | None
+    controls: Controls
 
 
 def parse_offer(body: bytes) -> OfferRequest:
@@ -44,14 +44,7 @@ def parse_offer(body: bytes) -> OfferRequest:
         raise SignalingError(
             "too_large", f"Expected an offer of at most {MAX_BODY_BYTES} bytes, got {len(body)}.", 413
         )
-    try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError):
-        raise SignalingError(
-            "bad_json", 'Expected a JSON object such as {"sdp": ..., "type": "offer"}.'
-        ) from None
-    if not isinstance(fields, dict):
-        raise SignalingError("invalid_request", f"Expected a JSON object, got {_kind(fields)}.", 422)
+    fields = read_object(body, '{"sdp": ..., "type": "offer"}')
     sdp = _text(fields, "sdp", required=True)
     kind = _text(fields, "type", required=True)
     assert sdp is not None
@@ -61,11 +54,25 @@ def parse_offer(body: bytes) -> OfferRequest:
         sdp=_without_mdns(sdp),
         avatar=_text(fields, "avatar", required=False),
         seed=_seed(fields),
-        audio_scale=_number(fields, "audio_scale"),
-        reference_scale=_number(fields, "reference_scale"),
+        controls=_controls(fields),
     )
     check_sdp(request.sdp)
     return request
+
+
+def read_object(body: bytes, example: str) -> dict[str, Any]:
+    """A request's body as a JSON object.
+
+    Raises:
+        SignalingError: 400 not JSON, 422 not an object.
+    """
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        raise SignalingError("bad_json", f"Expected a JSON object such as {example}.") from None
+    if not isinstance(fields, dict):
+        raise SignalingError("invalid_request", f"Expected a JSON object, got {_kind(fields)}.", 422)
+    return fields
 
 
 def check_sdp(sdp: str) -> None:
@@ -151,17 +158,11 @@ def _text(fields: dict[str, Any], name: str, *, required: bool) -> str | None:
     return value
 
 
-def _number(fields: dict[str, Any], name: str) -> float | None:
-    value = fields.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SignalingError(
-            "invalid_request", f'The field "{name}" must be a number, got {_kind(value)}.', 422
-        )
-    if not math.isfinite(value) or not 0 <= value <= 10:
-        raise SignalingError("invalid_request", f'The field "{name}" must lie between 0 and 10.', 422)
-    return float(value)
+def _controls(fields: dict[str, Any]) -> Controls:
+    try:
+        return Controls(read_scale(fields, "audio_scale"), read_scale(fields, "reference_scale"))
+    except ValueError as error:
+        raise SignalingError("invalid_request", str(error), 422) from error
 
 
 def _seed(fields: dict[str, Any]) -> int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stream.engine_protocol import EngineSpec, Float32Array, StepRequest, StepResult, UInt8Array
+from stream.engine_protocol import EngineSpec, Float32Array, ScaleRange, StepRequest, StepResult, UInt8Array
 from stream.images import fit
 
 
@@ -74,6 +74,8 @@ SMALL_SPEC = EngineSpec(
     context_samples=10_240,
     lookahead_samples=1_280,
     max_batch=4,
+    audio_scale=ScaleRange(0.0, 2.5, 1.4),
+    reference_scale=ScaleRange(0.5, 1.5, 1.0),
     nfe=4,
 )
 

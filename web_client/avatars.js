@@ -4,29 +4,9 @@
  * In: the server's list. Out: the chosen avatar, by `onChoice`; the choice is remembered.
  */
 
-import { pause, waitBefore } from "./backoff.js";
 import { recall, remember } from "./settings.js";
-import { fetchAvatars } from "./signalling.js";
-
 
 /** @typedef {import("./signalling.js").Avatar} Avatar */
-
-/**
- * Asks for the list until the server gives it.
- * @param {(error: unknown) => void} onTrouble called after every failed try
- * @returns {Promise<Avatar[]>}
- */
-export async function loadAvatars(onTrouble) {
-  const never = new AbortController().signal;
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await fetchAvatars();
-    } catch (error) {
-      onTrouble(error);
-      await pause(waitBefore(attempt), never);
-    }
-  }
-}
 
 /**
  * @param {Avatar} avatar

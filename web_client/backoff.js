@@ -40,3 +40,22 @@ export function pause(wait_s, signal) {
     else signal.addEventListener("abort", onAbort, { once: true });
   });
 }
+
+/**
+ * Asks until there is an answer, with growing waits.
+ * @template T
+ * @param {() => Promise<T>} ask
+ * @param {(error: unknown) => void} onTrouble called after every failed try
+ * @returns {Promise<T>}
+ */
+export async function askUntilAnswered(ask, onTrouble) {
+  const never = new AbortController().signal;
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await ask();
+    } catch (error) {
+      onTrouble(error);
+      await pause(waitBefore(attempt), never);
+    }
+  }
+}

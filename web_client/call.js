@@ -1,9 +1,10 @@
 /**
  * A call from Start to Stop: microphone, connection, first picture, and new tries when it is lost.
  *
- * In: `start`, `stop`, `changeAvatar`, `changeMicrophone`. Out: events "state" (detail: `StateChange`),
- * "microphone" (detail: MediaStream or null), "media" (detail: MediaStream or null), and the peer's "figures",
- * "speaking" and "avatar". The microphone stays open across new tries and is let go at the end, whatever the end is.
+ * In: `start`, `stop`, `changeAvatar`, `changeScales`, `changeMicrophone`. Out: events "state" (detail:
+ * `StateChange`), "microphone" (detail: MediaStream or null), "media" (detail: MediaStream or null), and the
+ * peer's "figures", "speaking", "avatar" and "scales". The microphone stays open across new tries and is let go
+ * at the end, whatever the end is.
  */
 
 import { MOST_TRIES, pause, waitBefore } from "./backoff.js";
@@ -18,6 +19,7 @@ const FIRST_FRAME_WITHIN_MS = 10_000;
 const SEAT_FREES_WITHIN_TRIES = 6; // after a loss our own old seat may still be counted
 
 /** @typedef {import("./state.js").CallState} CallState */
+/** @typedef {import("./scales.js").ScaleWish} ScaleWish */
 /**
  * @typedef {object} StateChange
  * @property {CallState} state
@@ -39,6 +41,8 @@ export class Call extends EventTarget {
   #microphone = null;
   /** @type {string | null} */
   #avatar = null;
+  /** @type {ScaleWish} */
+  #scales = { audio_scale: null, reference_scale: null };
   #wasLive = false;
 
   /** @param {() => Promise<void>} awaitFirstFrame resolves when the next picture is on the screen */
@@ -54,15 +58,17 @@ export class Call extends EventTarget {
 
   /**
    * @param {string | null} avatar id
+   * @param {ScaleWish} scales
    * @param {string} deviceId of the microphone, "" for the default
    */
-  async start(avatar, deviceId) {
+  async start(avatar, scales, deviceId) {
     if (this.#machine.busy) return;
     for (const step of STEPS) performance.clearMarks(step);
     performance.mark("fada:start");
     const running = new AbortController();
     this.#running = running;
     this.#avatar = avatar;
+    this.#scales = scales;
     this.#wasLive = false;
     /** @type {Problem | null} */
     let problem = null;
@@ -91,6 +97,12 @@ export class Call extends EventTarget {
   changeAvatar(avatar) {
     this.#avatar = avatar;
     this.#peer?.changeAvatar(avatar);
+  }
+
+  /** @param {ScaleWish} scales; in a call they count from the next window on */
+  changeScales(scales) {
+    this.#scales = scales;
+    this.#peer?.changeScales(scales);
   }
 
   /** @param {string} deviceId */
@@ -175,7 +187,11 @@ export class Call extends EventTarget {
     for (const type of ["figures", "speaking", "avatar"]) {
       peer.addEventListener(type, (event) => this.#emit(type, /** @type {CustomEvent} */ (event).detail));
     }
-    await peer.open(track, this.#avatar, signal);
+    peer.addEventListener("scales", (event) => {
+      this.#scales = /** @type {CustomEvent} */ (event).detail; // a new try begins where this one was
+      this.#emit("scales", this.#scales);
+    });
+    await peer.open(track, this.#avatar, this.#scales, signal);
     this.#emit("media", peer.media);
     let limit = 0;
     const late = new Promise((_, reject) => {

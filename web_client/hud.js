@@ -40,6 +40,11 @@ function signed(value) {
   return rounded > 0 ? `+${rounded}` : `−${-rounded}`;
 }
 
+/** @param {number | null} value */
+function scale(value) {
+  return value === null ? UNKNOWN : value.toFixed(2);
+}
+
 export class Hud {
   /** @type {Map<string, HTMLElement>} */
   #cells = new Map();
@@ -87,6 +92,8 @@ export class Hud {
     this.#set("skew", signed(asNumber(server.skew_ms)));
     this.#set("dropped", whole((asNumber(server.dropped) ?? 0) + link.framesDropped));
     this.#set("size", link.width && link.height ? `${link.width}×${link.height}` : UNKNOWN);
+    this.#set("expression", scale(asNumber(server.audio_scale)));
+    this.#set("likeness", scale(asNumber(server.reference_scale)));
     this.#set("link", LINK_WORDS[link.state] ?? link.state);
     return counted;
   }

@@ -2,14 +2,17 @@
  * The call page: joins the parts to the elements of index.html. All logic lives in the parts.
  */
 
-import { AvatarPicker, loadAvatars } from "./avatars.js";
+import { AvatarPicker } from "./avatars.js";
+import { askUntilAnswered } from "./backoff.js";
 import { Call } from "./call.js";
 import { captionFor, captionForSlow } from "./captions.js";
 import { Hud } from "./hud.js";
 import { LevelMeter } from "./level.js";
 import { findObstacle, listMicrophones } from "./media.js";
 import { asProblem, Problem } from "./problems.js";
+import { Scales } from "./scales.js";
 import { recall, remember } from "./settings.js";
+import { fetchAvatars, fetchScaleRanges } from "./signalling.js";
 import { Stage } from "./stage.js";
 import { setUpTheme } from "./theme.js";
 
@@ -59,6 +62,10 @@ const picker = new AvatarPicker(part("avatars", HTMLElement), part("avatar-about
   stage.showAvatar(avatar);
   call.changeAvatar(avatar.id);
 });
+
+const scales = new Scales(part("scales", HTMLElement), part("scales-reset", HTMLButtonElement), (wish) =>
+  call.changeScales(wish),
+);
 
 let silentReadings = 0;
 let micOn = false;
@@ -133,7 +140,7 @@ function showSound() {
   soundNote.dataset.tone = mute.checked ? "calm" : "warn";
 }
 
-start.addEventListener("click", () => void call.start(picker.chosen?.id ?? null, mic.value));
+start.addEventListener("click", () => void call.start(picker.chosen?.id ?? null, scales.wish, mic.value));
 stop.addEventListener("click", () => call.stop());
 addEventListener("pagehide", () => call.stop());
 mic.addEventListener("change", () => {
@@ -150,6 +157,7 @@ call.addEventListener("figures", (event) => {
   const fps = hud.update(/** @type {CustomEvent} */ (event).detail, stage.takeShown());
   if (document.body.dataset.state === "live" && !document.hidden) watchSpeed(fps);
 });
+call.addEventListener("scales", (event) => scales.adopt(/** @type {CustomEvent} */ (event).detail));
 call.addEventListener("avatar", () => {
   if (document.body.dataset.state === "live") sayLive();
 });
@@ -181,10 +189,11 @@ const idle = () => {
   else showState({ state: "idle", problem: null, attempt: 0, wait_s: 0 });
 };
 
-void loadAvatars((error) => {
+void askUntilAnswered(fetchAvatars, (error) => {
   const { headline: what, sentence } = asProblem(error);
   if (!call.busy) say({ headline: what, detail: `${sentence} Trying again by itself.`, tone: "warn" });
 }).then((avatars) => {
   picker.show(avatars);
   if (!call.busy) idle();
 });
+void askUntilAnswered(fetchScaleRanges, () => {}).then((ranges) => scales.show(ranges));

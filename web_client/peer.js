@@ -1,12 +1,14 @@
 /**
  * One WebRTC connection to the server: microphone out, picture and sound in, data channel "fada".
  *
- * In: the microphone's track, an avatar. Out: `media` (the stream to show), "figures" events once a second,
- * and `ended`, a promise that rejects with a `Problem` when the connection is lost. A peer is used once. It
- * gathers its addresses from the moment it is made, so that this may happen while the microphone opens.
+ * In: the microphone's track, an avatar, the scales. Out: `media` (the stream to show), "figures" events once a
+ * second, "scales" events when others are in force, and `ended`, a promise that rejects with a `Problem` when the
+ * connection is lost. A peer is used once. It gathers its addresses from the moment it is made, so that this may
+ * happen while the microphone opens.
  */
 
 import { Problem } from "./problems.js";
+import { ScaleLine } from "./scale-line.js";
 import { postOffer } from "./signalling.js";
 import { readStats } from "./stats.js";
 
@@ -54,6 +56,10 @@ export class Peer extends EventTarget {
   #end = () => {};
   #ticker = 0;
   #grace = 0;
+  #scales = new ScaleLine(
+    (wish) => this.#send("controls", wish),
+    (values) => this.dispatchEvent(new CustomEvent("scales", { detail: values })),
+  );
 
   constructor() {
     super();
@@ -78,9 +84,10 @@ export class Peer extends EventTarget {
    * Offers, and applies the server's answer. Pictures follow when the network path is up.
    * @param {MediaStreamTrack} track of the microphone
    * @param {string | null} avatar
+   * @param {import("./scales.js").ScaleWish} scales
    * @param {AbortSignal} signal
    */
-  async open(track, avatar, signal) {
+  async open(track, avatar, scales, signal) {
     await this.#sender.replaceTrack(track);
     await this.#gathered;
     signal.throwIfAborted();
@@ -88,7 +95,7 @@ export class Peer extends EventTarget {
     const offer = this.#pc.localDescription;
     if (!offer) throw new Problem("lost");
     performance.mark("fada:offer");
-    const answer = await postOffer(offer, avatar, signal);
+    const answer = await postOffer(offer, avatar, scales, signal);
     performance.mark("fada:answer");
     signal.throwIfAborted();
     await this.#pc.setRemoteDescription(answer);
@@ -113,6 +120,11 @@ export class Peer extends EventTarget {
     if (this.#shown !== null && this.#shown !== avatar) this.#send("avatar", { id: avatar });
   }
 
+  /** @param {import("./scales.js").ScaleWish} wish for the running call, from the next window on */
+  changeScales(wish) {
+    this.#scales.want(wish);
+  }
+
   /**
    * Ends the connection at the wish of this page; `ended` rejects with the reason.
    * @param {unknown} reason
@@ -122,6 +134,7 @@ export class Peer extends EventTarget {
     this.#closed = true;
     clearInterval(this.#ticker);
     clearTimeout(this.#grace);
+    this.#scales.close();
     this.#send("bye");
     this.#channel.close();
     this.#pc.close();
@@ -191,9 +204,16 @@ export class Peer extends EventTarget {
         this.#said = message;
         this.dispatchEvent(new CustomEvent("speaking", { detail: message.speaking === true }));
         break;
+      case "controls":
+        this.#scales.hear(message);
+        break;
       case "hello":
-      case "notice":
+        this.#scales.open();
         this.#readAvatar(message);
+        break;
+      case "notice":
+        if (message.error === "bad_controls") this.#scales.hear(this.#said);
+        else this.#readAvatar(message);
         break;
       case "error":
         this.close(new Problem("broke_off", { sentence: String(message.message ?? "") }));

@@ -6,7 +6,7 @@
  * The mute switch is not remembered on purpose: every visit starts silent, so nobody meets an echo.
  */
 
-/** @typedef {"theme" | "avatar" | "microphone" | "figures"} SettingName */
+/** @typedef {"theme" | "avatar" | "microphone" | "figures" | "audio-scale" | "reference-scale"} SettingName */
 
 /**
  * @param {SettingName} name
@@ -29,5 +29,14 @@ export function remember(name, value) {
     localStorage.setItem(`fada.${name}`, value);
   } catch {
     /* Not remembered: the page works all the same. */
+  }
+}
+
+/** @param {SettingName} name */
+export function forget(name) {
+  try {
+    localStorage.removeItem(`fada.${name}`);
+  } catch {
+    /* There was nothing to forget. */
   }
 }

@@ -1,8 +1,8 @@
 /**
  * The page's HTTP calls, all to its own origin.
  *
- * In: an SDP offer, the choice of avatar. Out: the SDP answer, the list of avatars; errors as `Problem`.
- * Routes: POST offer, GET avatars (docs/protocol.md).
+ * In: an SDP offer, the choice of avatar and scales. Out: the SDP answer, the list of avatars, the scales' ranges;
+ * errors as `Problem`. Routes: POST offer, GET avatars, GET controls (docs/protocol.md).
  */
 
 import { Problem } from "./problems.js";
@@ -56,11 +56,12 @@ async function readRefusal(response) {
 /**
  * @param {RTCSessionDescription} offer
  * @param {string | null} avatar id, or null for the server's default
+ * @param {import("./scales.js").ScaleWish} scales
  * @param {AbortSignal} signal
  * @returns {Promise<RTCSessionDescriptionInit>}
  */
-export async function postOffer(offer, avatar, signal) {
-  const body = { sdp: offer.sdp, type: offer.type, ...(avatar ? { avatar } : {}) };
+export async function postOffer(offer, avatar, scales, signal) {
+  const body = { sdp: offer.sdp, type: offer.type, ...(avatar ? { avatar } : {}), ...scales };
   const response = await ask("offer", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
@@ -99,4 +100,11 @@ export async function fetchAvatars() {
     thumbnail: ownAddress(row.thumbnail ?? row.image),
     about: String(row.about ?? ""),
   }));
+}
+
+/** @returns {Promise<import("./scales.js").ScaleRanges>} */
+export async function fetchScaleRanges() {
+  const response = await ask("controls");
+  if (!response.ok) throw await readRefusal(response);
+  return response.json();
 }

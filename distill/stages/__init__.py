@@ -1,1 +1,1 @@
-"""Training stages, one file each, in their order: vae (and decoder), probe, audio, teacher, student."""
+"""Training stages, one file each: vae (and decoder), probe, audio, teacher; `distill.methods` has the students."""

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from distill.draws import StepDraw, randint
 from distill.speech_set import SpeechSet, audio_window
 from models.audio import AudioEncoder
 from models.checkpoint import save_tensors
@@ -52,11 +53,12 @@ class AudioStage:
     def trainable(self) -> nn.Module:
         return self.encoder
 
-    def loss(self, generator: torch.Generator, step: int) -> tuple[Tensor, dict[str, float]]:
-        cfg, windows, tracks = self.preset.audio, [], []
-        for index in torch.randint(len(self.data), (self.batch,), generator=generator).tolist():
+    def loss(self, draw: StepDraw) -> tuple[Tensor, dict[str, float]]:
+        cfg, generators = self.preset.audio, draw.generators()
+        windows, tracks = [], []
+        for generator, index in zip(generators, randint(generators, len(self.data)), strict=True):
             item = self.data[index]
-            first = int(torch.randint(item.mouth.shape[0] - self.frames, (1,), generator=generator))
+            (first,) = randint([generator], item.mouth.shape[0] - self.frames)
             windows.append(
                 audio_window(item.audio, first, self.frames, cfg.context_samples, cfg.lookahead_samples)
             )

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from distill.batches import draw_batch
-from distill.clip_set import ClipSet
+from distill.batches import Clips, draw_batch
+from distill.draws import StepDraw, randn
 from distill.sheets import save_grid
 from models.avatar_model import AvatarModel
 from models.samplers import sample_student, sample_teacher
@@ -19,17 +19,17 @@ from models.samplers import sample_student, sample_teacher
 
 @torch.no_grad()
 def sample_sheet(
-    path: Path, model: AvatarModel, data: ClipSet, steps: int, rows: int = 4, frames: int = 8
+    path: Path, model: AvatarModel, data: Clips, steps: int, rows: int = 4, frames: int = 8
 ) -> None:
     """Decode ``rows`` windows: true latents, then the model's own from pure noise."""
     from distill.stages.teacher import conditions
 
-    generator = torch.Generator().manual_seed(5)
+    generators = StepDraw(seed=5, step=0, first=0, rows=rows, total=rows).generators()
     device = str(model.vae.mean.device)
     preset = model.preset
-    batch = draw_batch([(data, 1.0)], rows, frames, preset.unet.motion_frames, generator, device)
+    batch = draw_batch([(data, 1.0)], frames, preset.unet.motion_frames, generators, device)
     cond = conditions(model, batch)
-    noise = torch.randn((rows, 1, *batch.x_0.shape[2:]), generator=generator).to(device).expand_as(batch.x_0)
+    noise = randn(generators, 1, *batch.x_0.shape[2:]).to(device).expand_as(batch.x_0)
     if model.role == "student":
         scale = torch.ones(rows, device=device)
         control = model.control(scale * preset.stream.reference_scale, scale * preset.stream.audio_scale)

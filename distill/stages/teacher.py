@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distill.batches import ClipBatch, draw_batch, draw_noise
-from distill.clip_set import ClipSet
+from distill.batches import ClipBatch, Clips, draw_batch, draw_noise
+from distill.draws import StepDraw, rand
 from distill.regions import weight_map
 from models.avatar_model import AvatarModel
 from models.checkpoint import save_model
@@ -54,13 +54,17 @@ def weighted_error(predicted: Tensor, target: Tensor, weights: Tensor) -> Tensor
     return ((predicted.float() - target).square() * weights).mean(dim=(1, 2, 3, 4))
 
 
+@torch.no_grad()
+def audio_features(model: AvatarModel, audio: Tensor, frames: int) -> Tensor:
+    """Sound (B, N) -> (B, frames, W) by the frozen audio encoder; the spectrum in fp32."""
+    with torch.autocast(audio.device.type, enabled=False):
+        mel = model.audio.logmel(audio)
+    return model.audio.encode_mel(model.audio.slices(mel, frames)).unflatten(0, (-1, frames))
+
+
 def conditions(model: AvatarModel, batch: ClipBatch) -> Conditions:
     """Run audio encoder and ReferenceNet on a batch: conditions with all branches on."""
-    frames = batch.x_0.shape[1]
-    with torch.no_grad():
-        with torch.autocast(batch.audio.device.type, enabled=False):
-            mel = model.audio.logmel(batch.audio)
-        features = model.audio.encode_mel(model.audio.slices(mel, frames)).unflatten(0, (-1, frames))
+    features = audio_features(model, batch.audio, batch.x_0.shape[1])
     banks = model.reference_net(batch.reference, batch.motion)
     return Conditions(features, batch.expression, batch.reference, banks)
 
@@ -70,7 +74,7 @@ class TeacherStage:
 
     name = "teacher"
 
-    def __init__(self, model: AvatarModel, data: ClipSet, batch: int, frames: int, device: str) -> None:
+    def __init__(self, model: AvatarModel, data: Clips, batch: int, frames: int, device: str) -> None:
         self.model, self.data = model, data
         self.batch, self.frames, self.device = batch, frames, device
         self.trunk = DiffusionTrunk(model)
@@ -80,15 +84,14 @@ class TeacherStage:
     def trainable(self) -> nn.Module:
         return self.trunk
 
-    def loss(self, generator: torch.Generator, step: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, draw: StepDraw) -> tuple[Tensor, dict[str, float]]:
         unet = self.model.preset.unet
-        batch = draw_batch(
-            [(self.data, 1.0)], self.batch, self.frames, unet.motion_frames, generator, self.device
-        )
-        draw = torch.rand(self.batch, 3, generator=generator).to(self.device)
-        t = draw_times(draw[:, 0])
-        x_t = add_noise(batch.x_0, draw_noise(batch.x_0, generator), t)
-        keep_audio, keep_reference = draw[:, 1] >= AUDIO_DROPOUT, draw[:, 2] >= REFERENCE_DROPOUT
+        generators = draw.generators()
+        batch = draw_batch([(self.data, 1.0)], self.frames, unet.motion_frames, generators, self.device)
+        uniform = rand(generators, 3).to(self.device)
+        t = draw_times(uniform[:, 0])
+        x_t = add_noise(batch.x_0, draw_noise(batch.x_0, generators), t)
+        keep_audio, keep_reference = uniform[:, 1] >= AUDIO_DROPOUT, uniform[:, 2] >= REFERENCE_DROPOUT
         cond = replace(conditions(self.model, batch), keep_audio=keep_audio, keep_reference=keep_reference)
         x_0 = self.model.denoiser(x_t, t, cond)
         error = weighted_error(x_0, batch.x_0, self.weights)

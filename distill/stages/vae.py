@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from distill.draws import Generators, StepDraw, rand, randint, randn
 from distill.pictures import PictureSet
 from distill.regions import EYES_AT, MOUTH_AT, weight_map
 from distill.sheets import save_grid
@@ -65,9 +66,10 @@ class VAEStage:
         left, top = (int(min(max(v - CROP_PX / 2, 0.0), limit)) // 8 * 8 for v in (x, y))
         return left, top
 
-    def loss(self, generator: torch.Generator, step: int) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, draw: StepDraw) -> tuple[Tensor, dict[str, float]]:
+        generators, step = draw.generators(), draw.step
         targets, references, weights = [], [], []
-        for index in torch.randint(len(self.data), (self.batch,), generator=generator).tolist():
+        for generator, index in zip(generators, randint(generators, len(self.data)), strict=True):
             item = self.data[index]
             pick = torch.randperm(self.data.frames, generator=generator)
             source = 0 if torch.rand(1, generator=generator) < 0.7 else int(pick[1])
@@ -82,9 +84,9 @@ class VAEStage:
         # with the reference there from the start, the decoder never learns to read the latents: hide it first
         alone = self.name == "vae" and step < ALONE_STEPS
         if not alone:
-            hidden = torch.rand(self.batch, generator=generator) < 0.1
+            hidden = rand(generators) < 0.1
             reference[hidden.to(self.device)] = 0.5
-        return self._objective(target, None if alone else reference, weight, generator, self._settled(step))
+        return self._objective(target, None if alone else reference, weight, generators, self._settled(step))
 
     def _settled(self, step: int) -> float:
         """Share 0..1 of the KL term and of the extra noise: they come in slowly."""
@@ -95,14 +97,14 @@ class VAEStage:
         target: Tensor,
         reference: Tensor | None,
         weight: Tensor,
-        generator: torch.Generator,
+        generators: Generators,
         settled: float,
     ) -> tuple[Tensor, dict[str, float]]:
         last = {"memory_format": torch.channels_last}
         mean, logvar = self.vae.moments(target.contiguous(**last))
         mean, logvar = mean.float(), logvar.float()
-        noise = torch.randn(mean.shape, generator=generator).to(mean.device)
-        extra = 0.15 * settled * torch.rand(mean.shape[0], 1, 1, 1, generator=generator).to(mean.device)
+        noise = randn(generators, *mean.shape[1:]).to(mean.device)
+        extra = 0.15 * settled * rand(generators, 1, 1, 1).to(mean.device)
         z = mean + noise * ((0.5 * logvar).exp() + extra)
         seen = None if reference is None else self.vae.reference(reference.contiguous(**last))
         out = self.vae.decoder(z, seen).float()

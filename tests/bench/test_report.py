@@ -10,7 +10,8 @@ import pytest
 
 from bench import main
 from bench.pairs import compare, time_rounds
-from bench.report import describe_machine, describe_versions, make_report, summarise, write_report
+from bench.report import make_report, summarise, write_report
+from kernels.machine import describe_machine, describe_versions
 
 
 def test_percentiles_of_a_known_sample() -> None:

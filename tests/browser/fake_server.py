@@ -1,7 +1,8 @@
 """The real server on an engine without networks: `python -m tests.browser.fake_server --port N`.
 
 In: arguments. Out: the page and its media, until interrupted. Its faces breathe, so that a picture that
-stands still is a fault and not the engine's habit, and open their mouths with the voice.
+stands still is a fault and not the engine's habit, and open their mouths with the voice, the wider the larger
+the audio scale is.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import uvicorn
 
 from models.face import CANVAS_PX, MOUTH_LINE_Y
 from stream.app import ServerConfig, create_app
+from stream.controls import in_force
 from stream.engine_protocol import StepRequest, StepResult, UInt8Array
 from tests.browser.cast import write_cast
 from tests.fakes import SMALL_SPEC, FakeEngine, FakeState, mouth_brightness
@@ -39,8 +41,9 @@ class BreathingEngine(FakeEngine):
         state = request.state
         assert isinstance(state, FakeState)
         first = state.windows * SPEC.hop_frames
+        scale = in_force(request.controls, SPEC)["audio_scale"] / SPEC.audio_scale.default
         frames = [
-            _breathe(_open_mouth(state.still, brightness / 255), (first + index) / SPEC.fps)
+            _breathe(_open_mouth(state.still, min(1.0, scale * brightness / 255)), (first + index) / SPEC.fps)
             for index, brightness in enumerate(mouth_brightness(SPEC, request.audio))
         ]
         after = FakeState(state.still, state.seed, state.windows + 1)

@@ -31,7 +31,8 @@ CONTRASTS = """
   };
   const paper = getComputedStyle(document.body).backgroundColor;
   const found = {};
-  const texts = ["#headline", "#detail", "#start", ".note", ".hud dt", ".hud b", ".face span", ".tool"];
+  const texts = ["#headline", "#detail", "#start", ".note", ".hud dt", ".hud b", ".face span", ".tool",
+    ".scale label", ".scale output", ".reset"];
   for (const selector of texts) {
     const style = getComputedStyle(document.querySelector(selector));
     const ground = luminance(paper, style.backgroundColor);

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from distill.methods.sample import AUDIO_SCALES, REFERENCE_SCALES
 from models.avatar_model import AvatarModel
 from models.checkpoint import CheckpointError, load_model, load_strict, read_tensors, save_model, save_tensors
-from models.presets import Preset, preset
+from models.presets import Preset, StreamConfig, preset
 from tests.models.tiny import tiny_model, tiny_preset
 
 
@@ -22,6 +24,17 @@ def test_round_trip(tmp_path: Path) -> None:
     for key, value in model.state_dict().items():
         torch.testing.assert_close(back.state_dict()[key], value)
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_presets_written_before_the_ranges_come_back_with_those_of_training() -> None:
+    assert preset("small").stream.audio_scale_range == AUDIO_SCALES
+    assert preset("small").stream.reference_scale_range == REFERENCE_SCALES
+    old = tiny_preset().to_dict()
+    for name in ("audio_scale_range", "reference_scale_range"):
+        del old["stream"][name]
+    assert Preset.from_dict(json.loads(json.dumps(old))) == tiny_preset()
+    with pytest.raises(ValueError, match="low <= reference_scale <= high"):
+        StreamConfig(reference_scale_range=(1.2, 1.5))
 
 
 def test_a_model_may_lie_in_several_files(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -54,6 +55,32 @@ def test_a_batch_gives_what_each_session_gets_alone(streamer: Streamer) -> None:
         scale = alone.motion.abs().max()
         assert (alone.motion - after[row].motion).abs().max() <= STREAM_EQUALS_OFFLINE * 10 * scale
         assert np.abs(frames[0].astype(int) - together[row]).max() <= 1
+
+
+def test_sessions_with_different_scales_share_a_batch(streamer: Streamer) -> None:
+    windows = _windows(streamer, 3, seed=8)
+    states = [streamer.open(_picture(i), seed=i) for i in range(3)]
+    controls = [HopControls(0.0, 1.5, 2), HopControls(1.4, 1.0, 2), HopControls(2.5, 0.5, 2)]
+    after, together, _ = streamer.hop(states, windows, controls)
+    for row in range(3):
+        (alone,), frames, _ = streamer.hop([states[row]], windows[row : row + 1], controls[row])
+        (plain,), _, _ = streamer.hop([states[row]], windows[row : row + 1], CONTROLS)
+        difference = (alone.motion - after[row].motion).norm() / alone.motion.norm()
+        assert difference <= STREAM_EQUALS_OFFLINE
+        assert np.abs(frames[0].astype(int) - together[row]).max() <= 1
+        assert (plain.motion - alone.motion).norm() / alone.motion.norm() > 100 * STREAM_EQUALS_OFFLINE
+
+
+def test_each_scale_counts_and_only_from_the_next_hop(streamer: Streamer) -> None:
+    windows = _windows(streamer, 2, seed=9)
+    (state,), _, _ = streamer.hop([streamer.open(_picture(0), seed=1)], windows[:1], CONTROLS)
+    before = copy.deepcopy(state.motion)
+    latents = []
+    for controls in (CONTROLS, replace(CONTROLS, audio_scale=2.5), replace(CONTROLS, reference_scale=0.5)):
+        (after,), _, _ = streamer.hop([state], windows[1:], controls)
+        latents.append(after.motion)
+    assert not torch.allclose(latents[0], latents[1]) and not torch.allclose(latents[0], latents[2])
+    torch.testing.assert_close(state.motion, before, atol=0, rtol=0)
 
 
 def test_running_again_from_a_kept_state_gives_the_same(streamer: Streamer) -> None:
@@ -111,6 +138,11 @@ def test_wrong_shapes_and_scales_get_a_sentence(streamer: Streamer) -> None:
     state = streamer.open(_picture(0), 0)
     with pytest.raises(ValueError, match="Expected audio"):
         streamer.hop([state], np.zeros((1, 7), dtype=np.float32), CONTROLS)
+    window = _windows(streamer, 1, seed=1)
+    with pytest.raises(ValueError, match="one for each state, got 2"):
+        streamer.hop([state], window, [CONTROLS, CONTROLS])
+    with pytest.raises(ValueError, match=r"same nfe.*\[1, 2\]"):
+        streamer.hop([state] * 2, window.repeat(2, 0), [CONTROLS, replace(CONTROLS, nfe=1)])
     with pytest.raises(ValueError, match="scales"):
         HopControls(9.0, 1.0, 4)
     with pytest.raises(ValueError, match="nfe"):

@@ -34,6 +34,10 @@ async def test_the_open_doors(tmp_path: Path) -> None:
             "sessions": 0,
             "max_sessions": 2,
         }
+        assert (await running.http.get("/controls")).json() == {
+            "audio_scale": {"low": 0.0, "high": 2.5, "default": 1.4},
+            "reference_scale": {"low": 0.5, "high": 1.5, "default": 1.0},
+        }
         avatars = (await running.http.get("/avatars")).json()
         assert [avatar["id"] for avatar in avatars] == ["ada", "bo"]
         picture = await running.http.get(f"/{avatars[0]['thumbnail']}")
@@ -64,6 +68,9 @@ async def test_strangers_offers_get_a_sentence_and_a_code(tmp_path: Path) -> Non
         assert (status, answer["error"]) == (400, "bad_json")
         status, answer = await post(running, content=b"{}", headers={"content-type": "text/plain"})
         assert (status, answer["error"]) == (415, "bad_type")
+        status, answer = await post(running, {"sdp": GOOD, "type": "offer", "audio_scale": 2.6})
+        assert (status, answer["error"]) == (422, "invalid_request")
+        assert answer["message"] == "Expected audio_scale between 0 and 2.5, got 2.6."
         assert running.server.scheduler.seats.taken == 0
         assert len(running.server.lobby) == 0
         text = (await running.http.get("/metrics")).text
@@ -96,6 +103,9 @@ async def test_huge_bodies_are_cut_off_declared_or_not(tmp_path: Path) -> None:
         ("GET", "/avatars/..%2f..%2fpyproject.toml", 404, "not_found"),
         ("GET", "/%2e%2e/pyproject.toml", 404, "not_found"),
         ("DELETE", "/healthz", 405, "wrong_method"),
+        ("GET", "/sessions/0123456789abcdef/controls", 404, "unknown_session"),
+        ("PATCH", "/sessions/0123456789abcdef/controls", 415, "bad_type"),
+        ("POST", "/sessions/0123456789abcdef/controls", 405, "wrong_method"),
     ],
 )
 async def test_wrong_doors(method: str, path: str, status: int, code: str, tmp_path: Path) -> None:
@@ -116,6 +126,7 @@ async def test_while_loading_the_process_is_up_and_not_ready(tmp_path: Path) -> 
         response = await running.http.get("/readyz")
         assert (response.status_code, response.json()["error"]) == (503, "not_ready")
         assert response.headers["retry-after"] == "2"
+        assert (await running.http.get("/controls")).json()["error"] == "not_ready"
         status, answer = await post(running, {"sdp": GOOD, "type": "offer"})
         assert (status, answer["error"]) == (503, "not_ready")
         gate.set()

@@ -11,6 +11,7 @@ from PIL import Image
 from stream.engine import WEIGHTS, TorchEngine, load_engine
 from stream.engine_protocol import Controls, StepRequest
 from stream.errors import EngineError
+from tests.tolerances import STREAM_EQUALS_OFFLINE
 
 AVATARS = Path(__file__).resolve().parents[2] / "avatars"
 
@@ -45,6 +46,22 @@ def test_mixed_controls_keep_their_order(engine: TorchEngine) -> None:
     for request, result in zip(requests, together, strict=True):
         (alone,) = engine.step([request])
         assert np.abs(alone.frames.astype(int) - result.frames).max() <= 1
+
+
+def test_a_batch_keeps_each_rows_scales(engine: TorchEngine) -> None:
+    scales = ((0.0, 1.0), (1.4, 1.5), (2.5, 0.5))
+    requests = [_request(engine, 5, audio_scale=a, reference_scale=r) for a, r in scales]
+    together = engine.step(requests)
+    for request, result in zip(requests, together, strict=True):
+        (alone,) = engine.step([request])
+        difference = (alone.state.motion - result.state.motion).norm() / alone.state.motion.norm()
+        assert difference <= STREAM_EQUALS_OFFLINE
+    assert not np.array_equal(together[0].frames, together[2].frames)
+
+
+def test_the_preset_says_what_callers_may_ask_for(engine: TorchEngine) -> None:
+    assert (engine.spec.audio_scale.low, engine.spec.audio_scale.high) == (0.0, 2.5)
+    assert (engine.spec.reference_scale.low, engine.spec.reference_scale.high) == (0.5, 1.5)
 
 
 def test_in_silence_the_face_stays_the_face(engine: TorchEngine) -> None:

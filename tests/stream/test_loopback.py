@@ -161,11 +161,57 @@ async def test_controls_and_avatars_can_change_during_the_call(tmp_path: Path) -
         say(caller, {"type": "controls", "audio_scale": 99})
         say(caller, {"type": "controls", "audio_scale": 2.5})
         await caller.until(lambda: 2.5 in seen)
-        notices = [notice.get("error") for notice in caller.received.of_type("notice")]
-        assert notices == ["unknown_avatar", "bad_controls"]
+        notices = caller.received.of_type("notice")
+        assert [notice.get("error") for notice in notices] == ["unknown_avatar", "bad_controls"]
+        assert notices[1]["message"] == "Expected audio_scale between 0 and 2.5, got 99."
         say(caller, {"type": "avatar", "id": "bo"})
         await caller.until(lambda: abs(float(caller.received.pictures[-1][2][:16].mean()) - 100) < 5)
         await caller.hang_up()
+
+
+async def test_scales_turn_over_both_ways_and_every_answer_tells_what_is_in_force(tmp_path: Path) -> None:
+    seen: list[tuple[float | None, float | None]] = []
+
+    def watch(requests: Sequence[StepRequest]) -> None:
+        seen.extend((request.controls.audio_scale, request.controls.reference_scale) for request in requests)
+
+    engine = FakeEngine(fail=watch)
+    async with running_server(tmp_path, lambda: engine) as running:
+        caller = Caller()
+        answer = await caller.call(running, reference_scale=0.5)
+        address = f"/sessions/{answer['session_id']}/controls"
+        await caller.until(lambda: bool(caller.received.of_type("hello")))
+        hello = caller.received.of_type("hello")[0]
+        assert (hello["audio_scale"], hello["reference_scale"]) == (1.4, 0.5)
+        say(caller, {"type": "controls", "audio_scale": 1.8})
+        await caller.until(lambda: (1.8, 0.5) in seen)
+        response = await running.http.patch(address, json={"reference_scale": 1.5})
+        assert (response.status_code, response.json()) == (200, {"audio_scale": 1.8, "reference_scale": 1.5})
+        await caller.until(lambda: (1.8, 1.5) in seen)
+        for wrong in ({"reference_scale": 2.1}, {"reference_scale": "2"}, {"audio_scale": 10**400}):
+            response = await running.http.patch(address, json={"audio_scale": 0.1, **wrong})
+            assert (response.status_code, response.json()["error"]) == (422, "invalid_request")
+        response = await running.http.patch(
+            address, content=b"[", headers={"content-type": "application/json"}
+        )
+        assert (response.status_code, response.json()["error"]) == (400, "bad_json")
+        assert (await running.http.get(address)).json() == {"audio_scale": 1.8, "reference_scale": 1.5}
+        assert (await running.http.patch(address, json={"audio_scale": None})).json()["audio_scale"] == 1.4
+        told = [message | {"type": ""} for message in caller.received.of_type("controls")]
+        assert told[:2] == [
+            {"type": "", "audio_scale": 1.8, "reference_scale": 0.5, "by": "page"},
+            {"type": "", "audio_scale": 1.8, "reference_scale": 1.5, "by": "http"},
+        ]
+        await caller.until(
+            lambda: caller.received.of_type("stats")[-1:] != [] and in_stats(caller) == (1.4, 1.5)
+        )
+        assert engine.opened == 1  # no restart: the stream of the start went on
+        await caller.hang_up()
+
+
+def in_stats(caller: Caller) -> tuple[float, float]:
+    last = caller.received.of_type("stats")[-1]
+    return last["audio_scale"], last["reference_scale"]
 
 
 async def test_an_engine_failure_ends_its_session_with_a_sentence_and_the_server_goes_on(

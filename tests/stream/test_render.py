@@ -14,14 +14,19 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from models.networks import TorchNetworks
+from models.streaming import Streamer
+from stream.engine import TorchEngine
 from stream.engine_protocol import Controls, Engine, StepRequest
 from stream.errors import EngineError
 from stream.render import add_arguments, draw, render
 from stream.sound_files import Recording, read_recording
 from stream.windower import Windower
 from tests.fakes import SMALL_SPEC, FakeEngine, mouth_brightness, mouth_of
+from tests.models.tiny import tiny_model
 
 
 def write_wav(path: Path, samples: np.ndarray, rate_hz: int = 16_000, channels: int = 1) -> Path:
@@ -218,8 +223,32 @@ def test_outputs_that_cannot_be(out: str, files: Files, capfd: pytest.CaptureFix
     assert (files.image.read_bytes(), files.audio.read_bytes()) == before
 
 
+def test_scales_change_the_film_with_the_same_seed(files: Files) -> None:
+    cpu = torch.device("cpu")
+    engine = TorchEngine(Streamer(TorchNetworks(tiny_model(), cpu, torch.float32), cpu), nfe=1)
+    write_wav(files.audio, tone(0.3))
+    films = []
+    for options in ((), ("--audio-scale", "2.5"), ("--reference-scale", "0.5"), ("--audio-scale", "1.4")):
+        assert files.run(*options, engine=engine) == 0
+        with av.open(str(files.out)) as movie:
+            films.append(np.stack([frame.to_ndarray(format="rgb24") for frame in movie.decode(video=0)]))
+    plain, loud, loose, own = films
+    np.testing.assert_array_equal(plain, own)  # 1.4 is the preset's own
+    assert np.abs(loud.astype(int) - plain).mean() > 0.1
+    assert np.abs(loose.astype(int) - plain).mean() > 0.1
+
+
 @pytest.mark.parametrize(
-    "options", [("--seed", "-1"), ("--audio-scale", "99"), ("--reference-scale", "nan"), ("--nfe", "0")]
+    "options",
+    [
+        ("--seed", "-1"),
+        ("--audio-scale", "2.6"),
+        ("--audio-scale", "-1"),
+        ("--reference-scale", "0.4"),
+        ("--reference-scale", "1.6"),
+        ("--reference-scale", "nan"),
+        ("--nfe", "0"),
+    ],
 )
 def test_options_that_make_no_sense(
     options: tuple[str, str], files: Files, capfd: pytest.CaptureFixture[str]

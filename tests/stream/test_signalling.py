@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from stream.engine_protocol import Controls
 from stream.errors import SignalingError
 from stream.signalling import MAX_BODY_BYTES, parse_offer
 
@@ -39,9 +40,9 @@ def refused(raw: bytes) -> SignalingError:
 
 def test_a_good_offer_passes() -> None:
     offer = parse_offer(body(avatar="ada", seed=7, audio_scale=1.5, reference_scale=0, unknown=[1]))
-    assert (offer.avatar, offer.seed, offer.audio_scale, offer.reference_scale) == ("ada", 7, 1.5, 0.0)
+    assert (offer.avatar, offer.seed, offer.controls) == ("ada", 7, Controls(1.5, 0.0))
     bare = parse_offer(body())
-    assert (bare.avatar, bare.seed, bare.audio_scale, bare.reference_scale) == (None, 0, None, None)
+    assert (bare.avatar, bare.seed, bare.controls) == (None, 0, Controls())
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"sdp": NaN'])
@@ -71,7 +72,7 @@ def test_json_that_is_no_object(raw: bytes) -> None:
         {"seed": 1.5},
         {"audio_scale": "2"},
         {"audio_scale": float("nan")},
-        {"audio_scale": 11},
+        {"audio_scale": 10**400},
         {"reference_scale": -0.1},
         {"reference_scale": False},
     ],
@@ -79,7 +80,7 @@ def test_json_that_is_no_object(raw: bytes) -> None:
 def test_fields_of_the_wrong_kind(fields: dict[str, Any]) -> None:
     error = refused(body(**fields))
     assert (error.code, error.status) == ("invalid_request", 422)
-    assert f'"{next(iter(fields))}"' in error.message
+    assert next(iter(fields)) in error.message
 
 
 def test_an_answer_is_no_offer() -> None:

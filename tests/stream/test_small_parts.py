@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream.channel import Channel, read_controls
+from stream.channel import Channel
 from stream.clock import MonotonicClock
-from stream.engine_protocol import Controls, EngineSpec
+from stream.engine_protocol import EngineSpec
 from stream.ice import is_loopback, local_addresses
 from stream.inbound import EngineResampler
 from stream.session_state import IllegalTransition, SessionState, checked_transition
@@ -126,16 +126,6 @@ def test_a_page_that_does_not_read_gets_no_more() -> None:
     wire.bufferedAmount, wire.readyState = 0, "closing"
     assert not channel.send("stats", {})
     assert wire.sent == []
-
-
-def test_controls_change_what_they_name() -> None:
-    now = Controls(audio_scale=1.5, reference_scale=2.0)
-    assert read_controls({"audio_scale": 3}, now) == Controls(3.0, 2.0)
-    assert read_controls({"reference_scale": None}, now) == Controls(1.5, None)
-    assert read_controls({}, now) == now
-    for wrong in ("3", True, [1], 11, -1, float("nan")):
-        with pytest.raises(ValueError, match="audio_scale"):
-            read_controls({"audio_scale": wrong}, now)
 
 
 def test_loopback_is_offered_when_the_server_listens_there() -> None:

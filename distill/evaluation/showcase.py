@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from distill.evaluation.streams import stream_whole
 from distill.sheets import save_grid
 from distill.speech_set import SpeechItem
 from models.streaming import HopControls, Streamer
@@ -30,8 +31,6 @@ def avatar_sheet(
 
     The moments are spread evenly over the sorted true openings, so that rest and wide mouths are both there.
     """
-    from distill.evaluate import stream_whole
-
     order = np.argsort(item.mouth[:, 0].numpy(), kind="stable")
     picks = np.sort(order[np.linspace(0, len(order) - 1, moments).astype(int)])
     rows = []

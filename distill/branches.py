@@ -1,0 +1,62 @@
+"""A model that answers with one branch or three, behind the protocol that the streaming step asks.
+
+In: an `AvatarModel` of either role. Out: `Networks`, so that teachers, three-branch students and one-branch
+students without tokens stream hop by hop through the very code that the server runs.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from models.avatar_model import AvatarModel, channels_last
+from models.blocks import Bank
+from models.guidance import guided_x0
+from models.networks import TorchNetworks
+from models.unet import Conditions
+
+
+class BranchNetworks(TorchNetworks):
+    """`TorchNetworks` for a model without CFG tokens: three guided branches, or the audio branch alone."""
+
+    def __init__(self, model: AvatarModel, branches: int, device: torch.device, dtype: torch.dtype) -> None:
+        """``branches`` 3 mixes the model's outputs by the scales; 1 has no use for scales.
+
+        Raises:
+            ValueError: another number of branches, or a student (whose tokens need `TorchNetworks`).
+        """
+        if branches not in (1, 3):
+            raise ValueError(f"A model answers with 1 or 3 branches, got {branches}.")
+        if model.role != "teacher":
+            raise ValueError("BranchNetworks is for models without CFG tokens; stream a student as it is.")
+        self.preset, self.branches = model.preset, branches
+        self.device, self.dtype = device, dtype
+        self.model = model.to(device).eval().requires_grad_(False)
+        self.logmel = copy.deepcopy(self.model.audio.logmel).float()
+        channels_last(self.model).to(dtype)
+
+    def denoise(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        audio: Tensor,
+        expression: Tensor,
+        reference: Tensor,
+        reference_banks: tuple[Tensor, ...],
+        motion_banks: tuple[Tensor, ...],
+        scales: Tensor,
+    ) -> Tensor:
+        banks = tuple(Bank(r, m) for r, m in zip(reference_banks, motion_banks, strict=True))
+        cond = Conditions(self._in(audio), self._in(expression), self._in(reference), banks)
+        x_t, t = self._in(x_t), t.to(self.device)
+        if self.branches == 1:
+            return self.model.denoiser(x_t, t, cond).float()
+        scales = scales.to(self.device).float()
+        return guided_x0(self.model.denoiser, x_t, t, cond, scales[:, 0], scales[:, 1])[0].float()
+
+
+def evaluations(model: AvatarModel, branches: int, steps: int) -> int:
+    """NFE of one window: network evaluations, branches counted."""
+    return steps * (1 if model.role == "student" else branches)

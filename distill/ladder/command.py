@@ -1,0 +1,173 @@
+"""Command ``fada distill``: train every row of the ladder, measure all alike, print the table.
+
+In: a teacher (made first where there is none), the corpus. Out: students, figures, one JSON, one Markdown table.
+Resumable: what is done is not done again. ``--table`` alone prints the table that the repository holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from distill.ladder.jobs import Plan, all_jobs, run_jobs, training_jobs, write_json
+from distill.ladder.rows import ROWS, STEP_METHODS, TEACHER, Row, chosen_rows
+from distill.ladder.table import collect, into_document, markdown, plot, short_table
+from kernels.machine import describe_commit, describe_machine, describe_versions
+
+SUMMARY = "train and measure the ladder from teacher to one evaluation; print the table"
+SUITES = ("held-out", "open-set", "degraded")
+RESULTS = Path("docs/results/ladder.json")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("--out", type=Path, default=Path("runs/ladder"))
+    parser.add_argument("--teacher", type=Path, default=Path("runs/teacher/model.safetensors"))
+    parser.add_argument("--teacher-steps", type=int, default=2000, help="if the teacher must be trained")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        help="autoencoder and audio encoder of a new teacher (default: the shipped ones)",
+    )
+    parser.add_argument("--shipped", type=Path, help="student of the last rows (default: the shipped one)")
+    parser.add_argument("--probe", type=Path, help="measuring probe (default: the shipped one)")
+    parser.add_argument("--preset", default="small")
+    parser.add_argument("--data", type=Path, default=Path("runs/data"), help="cache of the corpus")
+    parser.add_argument("--rows", default="all", help="comma-separated rows, or all")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--once",
+        default="balanced,fast-no-tokens,dmd,adversarial",
+        help="comma-separated models with one seed, to save time",
+    )
+    parser.add_argument("--steps", type=int, default=150, help="training steps of every student")
+    parser.add_argument("--batch", type=int, default=6)
+    parser.add_argument("--frames", type=int, default=5)
+    parser.add_argument("--lr", type=float, default=1.5e-4)
+    parser.add_argument("--clips", type=int, default=1500, help="training clips of high quality")
+    parser.add_argument("--eval-clips", type=int, default=6, help="clips of each suite")
+    parser.add_argument("--eval-seconds", type=float, default=4.0)
+    parser.add_argument("--drift-seconds", type=float, default=30.0)
+    parser.add_argument("--suites", default=",".join(SUITES))
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="threads of one worker")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--document", type=Path, help="put the table into this Markdown file")
+    parser.add_argument("--plot", type=Path, help="write plots here (PNG)")
+    parser.add_argument("--json", type=Path, help="write all figures here")
+    parser.add_argument("--table", action="store_true", help=f"print the table of {RESULTS}; train nothing")
+    parser.add_argument("--train-only", action="store_true", help="leave the measuring for later")
+    parser.add_argument("--job", help=argparse.SUPPRESS)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the ladder, or one of its jobs; returns the exit code."""
+    if args.table:
+        return _print_table(args)
+    suites = tuple(name.strip() for name in args.suites.split(","))
+    strange = [name for name in suites if name not in SUITES]
+    if strange:
+        raise ValueError(f"Unknown suites {strange}; expected some of {', '.join(SUITES)}.")
+    plan = Plan(
+        args.out,
+        args.teacher,
+        chosen_rows(args.rows),
+        args.seeds,
+        suites,
+        args.shipped or Path("weights") / args.preset / "student.safetensors",
+        tuple(args.once.split(",")),
+    )
+    if args.job:
+        return _run_job(args, plan)
+    jobs = training_jobs(plan) if args.train_only else all_jobs(plan)
+    failed = run_jobs(jobs, _command(args), args.workers, args.threads)
+    if failed:
+        raise RuntimeError(f"These jobs failed: {', '.join(failed)}. Their logs are in {args.out}.")
+    if not args.train_only:
+        _publish(args, collect(plan, _about(args)), plan.rows)
+    return 0
+
+
+def _print_table(args: argparse.Namespace) -> int:
+    if not RESULTS.is_file():
+        raise ValueError(f"There is no {RESULTS} yet; run `fada distill` to make it.")
+    _publish(args, json.loads(RESULTS.read_text()), ROWS)
+    return 0
+
+
+def _publish(args: argparse.Namespace, ladder: dict[str, Any], rows: tuple[Row, ...]) -> None:
+    print(short_table(ladder, rows))
+    if args.json:
+        write_json(args.json, ladder)
+    if args.document:
+        into_document(args.document, markdown(ladder))
+    if args.plot:
+        plot(args.plot, ladder)
+
+
+def _command(args: argparse.Namespace) -> list[str]:
+    """This command line again, for a job."""
+    kept = (
+        "out",
+        "teacher",
+        "teacher_steps",
+        "weights",
+        "shipped",
+        "probe",
+        "preset",
+        "data",
+        "rows",
+        "seeds",
+        "once",
+        "steps",
+        "batch",
+        "frames",
+        "lr",
+        "clips",
+        "eval_clips",
+        "eval_seconds",
+        "drift_seconds",
+        "suites",
+        "workers",
+        "device",
+    )
+    pairs = ((f"--{name.replace('_', '-')}", getattr(args, name)) for name in kept)
+    return ["fada.py", "distill", *(str(part) for pair in pairs if pair[1] is not None for part in pair)]
+
+
+def _about(args: argparse.Namespace) -> dict[str, Any]:
+    keys = ("steps", "batch", "frames", "lr", "seeds", "clips", "eval_clips", "eval_seconds", "drift_seconds")
+    about = {key: getattr(args, key) for key in keys}
+    about |= {"clips": args.eval_clips, "training_clips": args.clips, "seconds": args.eval_seconds}
+    machine = describe_machine()
+    hardware = ", ".join([f"{machine['cores']} cores of {machine['cpu']}", *machine["gpus"]])
+    return {**about, "commit": describe_commit(), "hardware": hardware, "versions": describe_versions()}
+
+
+def _run_job(args: argparse.Namespace, plan: Plan) -> int:
+    torch.set_num_threads(args.threads)
+    kind, *rest = args.job.split(":")
+    if kind == TEACHER:
+        from distill.ladder.training import train_teacher
+
+        return train_teacher(args)
+    if kind == "train":
+        from distill.ladder.training import train_row
+
+        train_row(args, plan, rest[0], int(rest[1]), step_stage=rest[0] in STEP_METHODS)
+    elif kind == "measure":
+        from distill.ladder.measuring import measure_row
+
+        row = next(row for row in plan.rows if row.name == rest[0])
+        measure_row(args, plan, row, int(rest[1]))
+    elif kind == "time":
+        from distill.ladder.measuring import time_rows
+
+        time_rows(args, plan)
+    else:
+        raise ValueError(f"Unknown job '{args.job}'.")
+    return 0

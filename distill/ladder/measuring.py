@@ -1,0 +1,70 @@
+"""Measuring one row of the ladder: every suite, a long stream, and the time of all rows in one run.
+
+In: the command's options and a row. Out: JSON files of figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from distill.branches import BranchNetworks
+from distill.evaluation.long_run import long_run
+from distill.evaluation.run import evaluate
+from distill.evaluation.streams import paired_time
+from distill.evaluation.suites import SUITES
+from distill.ladder.jobs import Plan, write_json
+from distill.ladder.rows import Row
+from distill.probe import Probe, load_probe
+from models.backends import choose_backend
+from models.checkpoint import load_model
+from models.networks import TorchNetworks
+from models.streaming import HopControls, Streamer
+
+DRIFT_ROWS = ("naive", "tokens", "fast", "steps-2", "shipped-2")
+"""Rows that also stream for long, with and without roll-out; of the teacher that would outlast all else."""
+
+
+def open_row(plan: Plan, row: Row, seed: int, device: str) -> tuple[Streamer, HopControls]:
+    """The row's model behind the live server's streaming step, at the preset's scales."""
+    model = load_model(plan.model(row.model, seed), device)
+    target = torch.device(device)
+    dtype = torch.bfloat16 if choose_backend(target) == "torch-bf16" else torch.float32
+    networks = (
+        TorchNetworks(model, target, dtype)
+        if model.role == "student"
+        else BranchNetworks(model, row.branches, target, dtype)
+    )
+    stream = model.preset.stream
+    controls = HopControls(stream.audio_scale, stream.reference_scale, row.steps)
+    return Streamer(networks, target, move_head=False), controls
+
+
+def measure_row(args: argparse.Namespace, plan: Plan, row: Row, seed: int) -> None:
+    """All figures of a row with one seed, suite by suite."""
+    streamer, controls = open_row(plan, row, seed, args.device)
+    probe = the_probe(args)
+    figures = {}
+    for name in plan.suites:
+        suite = replace(SUITES[name], clips=args.eval_clips, seconds=args.eval_seconds)
+        figures[name] = evaluate(streamer, probe, suite, controls, args.data)
+        figures[name].pop("ms_per_frame", None)  # other workers run beside this one: the job "time" says
+    if seed == 0 and row.name in DRIFT_ROWS and args.drift_seconds:
+        drift = long_run(streamer, probe, args.drift_seconds / 60, controls, args.data, people=1)
+        figures[plan.suites[0]]["drift_ratio"] = drift["identity_ratio"]
+    write_json(plan.figures(row, seed), figures)
+
+
+def the_probe(args: argparse.Namespace) -> Probe:
+    """The measuring probe, the shipped one unless another is asked for."""
+    return load_probe(args.probe or Path("weights") / args.preset / "probe.safetensors")
+
+
+def time_rows(args: argparse.Namespace, plan: Plan) -> None:
+    """Time per frame of every row, interleaved, with the machine to itself."""
+    rows = {row.name: open_row(plan, row, 0, args.device) for row in plan.rows}
+    about = f"one identity, {args.threads} threads, {args.device}"
+    write_json(plan.times, {"ms_per_frame": paired_time(rows), "about": about})

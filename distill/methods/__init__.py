@@ -1,0 +1,1 @@
+"""Distillation, one file per method: naive, mixed-supervised, CFG tokens, balanced, roll-out; then fewer steps."""

@@ -1,0 +1,95 @@
+"""The options of `fada train`: what they build, what they refuse."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+import torch
+
+from distill.clip_set import ClipSet
+from distill.stage_maker import check_options, make_stage, start_trunk
+from distill.stages.teacher import TeacherStage
+from distill.train import add_arguments, run
+from models.checkpoint import CheckpointError, load_model, save_model
+from models.presets import preset
+from tests.models.tiny import tiny_model
+
+SHIPPED = Path(__file__).resolve().parents[2] / "weights" / "small" / "student.safetensors"
+
+
+def options(*line: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args([*line, "--device", "cpu"])
+
+
+def test_a_teacher_starts_from_shipped_parts_in_one_command(tmp_path: Path) -> None:
+    line = [
+        "--stage",
+        "teacher",
+        "--from-weights",
+        str(SHIPPED),
+        "--init",
+        str(SHIPPED),
+        "--data",
+        str(tmp_path),
+    ]
+    stage = make_stage(options(*line), preset("small"), 2)
+    assert isinstance(stage, TeacherStage) and isinstance(stage.data, ClipSet)
+    shipped = load_model(SHIPPED)
+    for mine, theirs in ((stage.model.vae, shipped.vae), (stage.model.audio, shipped.audio)):
+        found = theirs.state_dict()
+        assert all(torch.equal(value, found[key]) for key, value in mine.state_dict().items())
+    trunk = shipped.denoiser.state_dict()
+    assert all(torch.equal(value, trunk[key]) for key, value in stage.model.denoiser.state_dict().items())
+    assert not any(p.requires_grad for p in stage.model.vae.parameters())
+    trained = {id(p) for p in stage.trainable().parameters()}
+    assert not any(id(p) in trained for p in stage.model.audio.parameters())
+
+
+def test_a_student_starts_from_a_teachers_trunk_and_keeps_its_control_layers(tmp_path: Path) -> None:
+    path = tmp_path / "teacher.safetensors"
+    teacher, student = tiny_model("teacher", seed=1), tiny_model("student", seed=2)
+    save_model(path, teacher)
+    before = {key: value.clone() for key, value in student.denoiser.state_dict().items()}
+    start_trunk(student, path)
+    found = teacher.denoiser.state_dict()
+    for key, value in student.denoiser.state_dict().items():
+        assert torch.equal(value, found[key] if key in found else before[key]), key
+    assert any("control" in key for key in before)
+
+
+def test_a_trunk_of_another_shape_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.safetensors"
+    save_model(path, tiny_model("teacher"))
+    with pytest.raises(CheckpointError, match="does not fit"):
+        start_trunk(load_model(SHIPPED), path)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (("--stage", "vae", "--from-weights", "x"), "--from-weights is for"),
+        (("--stage", "audio", "--init", "x"), "--init is for"),
+        (("--stage", "teacher", "--method", "fast"), "--method is for"),
+    ],
+)
+def test_options_that_a_stage_would_ignore_are_refused(line: tuple[str, ...], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        check_options(options(*line))
+
+
+def test_prepared_videos_are_for_the_diffusion_stages(tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds prepared videos"):
+        check_options(options("--stage", "vae", "--data", str(tmp_path)))
+    check_options(options("--stage", "teacher", "--data", str(tmp_path)))
+
+
+def test_unknown_presets_and_missing_runs_say_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="There is no preset 'huge'"):
+        run(options("--stage", "teacher", "--preset", "huge"))
+    with pytest.raises(CheckpointError, match="no checkpoint at"):
+        run(options("--stage", "teacher", "--runs", str(tmp_path), "--data", str(tmp_path)))

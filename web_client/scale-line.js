@@ -1,0 +1,67 @@
+/**
+ * One connection's talk about the scales: what this page wants, and what the server says is in force.
+ *
+ * In: wishes as fast as a slider makes them; the server's messages. Out: at most ten messages a second, the last
+ * wish never lost; `onSettled` with the values in force, when no wish of ours is still on its way (an older answer
+ * must not pull the slider back under the finger).
+ */
+
+const EVERY_MS = 100;
+
+/** @typedef {import("./scales.js").ScaleWish} ScaleWish */
+
+export class ScaleLine {
+  #open = false;
+  #timer = 0;
+  #unanswered = 0;
+  /** @type {ScaleWish | null} not sent yet */
+  #next = null;
+
+  /**
+   * @param {(wish: ScaleWish) => void} send
+   * @param {(values: {audio_scale: number, reference_scale: number}) => void} onSettled
+   */
+  constructor(send, onSettled) {
+    this.send = send;
+    this.onSettled = onSettled;
+  }
+
+  /** @param {ScaleWish} wish */
+  want(wish) {
+    this.#next = wish;
+    if (this.#open && !this.#timer) this.#flush();
+  }
+
+  /** The channel is open: what was wanted since the offer goes now. */
+  open() {
+    this.#open = true;
+    if (this.#next) this.#flush();
+  }
+
+  /** The connection is over. */
+  close() {
+    this.#open = false;
+    clearTimeout(this.#timer);
+  }
+
+  /** @param {Record<string, unknown>} message "controls", or the notice that a wish was refused */
+  hear({ audio_scale, reference_scale, by }) {
+    if (by !== "http") this.#unanswered = Math.max(0, this.#unanswered - 1);
+    if (this.#unanswered > 0 || this.#next) return;
+    if (typeof audio_scale === "number" && typeof reference_scale === "number") {
+      this.onSettled({ audio_scale, reference_scale });
+    }
+  }
+
+  #flush() {
+    const wish = this.#next;
+    this.#next = null;
+    if (!wish) return;
+    this.#unanswered += 1;
+    this.send(wish);
+    this.#timer = setTimeout(() => {
+      this.#timer = 0;
+      this.#flush();
+    }, EVERY_MS);
+  }
+}
