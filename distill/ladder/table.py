@@ -83,7 +83,7 @@ def _preface(ladder: dict[str, Any]) -> str:
     return (
         f"Commit {ladder['commit']}, {ladder['hardware']}; {ladder['clips']} clips of {ladder['seconds']:g} s a "
         f"suite, students trained for {ladder['steps']} steps of {ladder['batch']} windows each, {ladder['seeds']} "
-        f"seeds (± sample standard deviation; rows without ± were trained once). Time ratios: "
+        f"seed(s) (± sample standard deviation; rows without ± were trained once). Time ratios: "
         f"interleaved in one run, {ladder['timing']}.\n"
     )
 
@@ -132,7 +132,7 @@ def plot(path: Path, ladder: dict[str, Any]) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     panels = (
         ("r_opening", "sync r (opening)"),
@@ -153,12 +153,15 @@ def plot(path: Path, ladder: dict[str, Any]) -> None:
                 label=suite,
                 capsize=2,
             )
-            if colour == 0:
+            if colour == 0 and axis is axes[0]:
                 for x, y, row in found:
                     axis.annotate(
                         row["name"], (x, y["mean"]), fontsize=7, xytext=(3, 4), textcoords="offset points"
                     )
         axis.set_xscale("log")
+        axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+        axis.xaxis.set_minor_formatter(ticker.NullFormatter())
         axis.set_xlabel("ms per frame, one run")
         axis.set_ylabel(label)
         axis.grid(alpha=0.3)
