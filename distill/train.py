@@ -161,7 +161,12 @@ def _make_corpus(args: argparse.Namespace, chosen: Preset) -> int:
 
 def _ship(args: argparse.Namespace, chosen: Preset) -> int:
     """Put the trained student, its refined decoder and the probe into ``weights/PRESET`` in bf16."""
-    student_path = args.runs / "student" / "model.safetensors"
+    runs = [args.runs / name / "model.safetensors" for name in ("student", "steps")]
+    # whichever was trained last; load_model says what is missing where there is neither
+    student_path = max(
+        (path for path in runs if path.is_file()), key=lambda path: path.stat().st_mtime, default=runs[0]
+    )
+    print(f"shipping {student_path}")
     student = load_model(student_path)
     # how windows follow each other may have been tuned since the weights were trained
     student.preset = dataclasses.replace(student.preset, stream=chosen.stream)

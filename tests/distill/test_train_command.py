@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
+import fada
 from distill.clip_set import ClipSet
+from distill.probe import Probe
 from distill.stage_maker import check_options, make_stage, start_trunk
 from distill.stages.teacher import TeacherStage
 from distill.train import add_arguments, run
-from models.checkpoint import CheckpointError, load_model, save_model
+from models.checkpoint import CheckpointError, load_model, save_model, save_tensors
 from models.presets import preset
 from tests.models.tiny import tiny_model
 
@@ -93,3 +96,18 @@ def test_unknown_presets_and_missing_runs_say_what_to_do(tmp_path: Path) -> None
         run(options("--stage", "teacher", "--preset", "huge"))
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         run(options("--stage", "teacher", "--runs", str(tmp_path), "--data", str(tmp_path)))
+
+
+def test_the_student_that_was_trained_last_is_shipped(tmp_path: Path) -> None:
+    for seed, name in enumerate(("steps", "student", "steps")):
+        (tmp_path / name).mkdir(exist_ok=True)
+        save_model(tmp_path / name / "model.safetensors", tiny_model("student", seed))
+        os.utime(tmp_path / name / "model.safetensors", (seed, seed))
+    (tmp_path / "probe").mkdir()
+    save_tensors(tmp_path / "probe" / "model.safetensors", Probe().state_dict(), {})
+    line = ["train", "--stage", "ship", "--runs", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert fada.main(line) == 0
+    shipped, wanted = load_model(tmp_path / "out" / "student.safetensors"), tiny_model("student", 2)
+    torch.testing.assert_close(
+        shipped.denoiser.leave.weight, wanted.denoiser.leave.weight.bfloat16().float(), rtol=0, atol=0
+    )
