@@ -7,6 +7,7 @@ One process or several under ``torchrun`` (`distill.parallel`); the main process
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import time
@@ -53,10 +54,14 @@ class LoopConfig:
     bf16: bool = True
     resume: bool = True
     parallel: str = "auto"
+    rates: tuple[tuple[str, float], ...] = ()
+    """(part of a parameter's name, factor on its learning rate): new layers beside ready ones, say."""
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.lr <= 0 or not 0 <= self.ema < 1:
             raise ValueError("LoopConfig: need steps >= 1, lr > 0 and 0 <= ema < 1")
+        if any(factor <= 0 for _, factor in self.rates):
+            raise ValueError("LoopConfig: need factors > 0 in rates")
         if self.checkpoint_s < 0 or self.log_steps < 1:
             raise ValueError("LoopConfig: need checkpoint_s >= 0 and log_steps >= 1")
 
@@ -101,6 +106,16 @@ def learning_rate(step: int, cfg: LoopConfig) -> float:
     return cfg.lr * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share)))
 
 
+def _groups(module: nn.Module, rates: tuple[tuple[str, float], ...]) -> dict[float, list[nn.Parameter]]:
+    """Trained parameters by the factor on their rate: that of the first part found in their name, else 1."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            factor = next((factor for part, factor in rates if part in name), 1.0)
+            groups.setdefault(factor, []).append(parameter)
+    return groups
+
+
 class Loop:
     """Runs a stage. Every random draw of step n comes from generators seeded by (seed, n, row), so a run that was
     killed and resumed, or that more processes share, sees the same batches as one that was not."""
@@ -114,9 +129,15 @@ class Loop:
         self.sharded = self.way == "fsdp"
         self.twin = twin(stage) if self.sharded and self.rank == 0 else None
         self.ask = wrapped_loss(stage, self.way)
-        self.parameters = [p for p in self.module.parameters() if p.requires_grad]
+        groups = _groups(self.module, cfg.rates)
+        self.factors = tuple(groups)
+        self.parameters = [p for group in groups.values() for p in group]
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=cfg.lr, betas=(0.9, 0.99), weight_decay=cfg.weight_decay, foreach=True
+            [{"params": group} for group in groups.values()],
+            lr=cfg.lr,
+            betas=(0.9, 0.99),
+            weight_decay=cfg.weight_decay,
+            foreach=True,
         )
         self.ema = [p.detach().clone() for p in self.parameters]
         self.progress = _Progress()
@@ -154,7 +175,17 @@ class Loop:
         if state.step > began_at:
             self._save()
         self.folder.close_board()
+        self.close()
         return dict(state.averages)
+
+    def close(self) -> None:
+        """Let go of what hooks the stage up to the other processes; no step can follow.
+
+        DDP's reducer holds the process group. Freed after `leave_world` it would take the group with it, and that
+        destructor waits, with the interpreter locked, for a thread that may be waiting for the interpreter.
+        """
+        del self.ask
+        gc.collect()  # DDP refers to itself
 
     def _note(self, figures: Row) -> None:
         """Average the figures and add a row to the log where one is due."""
@@ -169,8 +200,8 @@ class Loop:
     def _step(self) -> Row:
         """One step; returns this process's figures."""
         cfg, step = self.cfg, self.progress.step
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(step, cfg)
+        for group, factor in zip(self.optimizer.param_groups, self.factors, strict=True):
+            group["lr"] = learning_rate(step, cfg) * factor
         draw = StepDraw(cfg.seed, step, self.first, self.batch_rows, self.stage.batch)
         kind = torch.device(cfg.device).type
         with torch.autocast(kind, torch.bfloat16, enabled=cfg.bf16):

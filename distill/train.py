@@ -16,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from distill.loop import Loop, LoopConfig
+from distill.methods.tokens import RATES
 from distill.parallel import WAYS, join_world, leave_world, own_device, world
 from distill.stage_maker import check_options, make_clips, make_stage, trained_vae
 from models.avatar_model import channels_last
@@ -138,6 +139,7 @@ def _train(args: argparse.Namespace, chosen: Preset) -> dict[str, float]:
         bf16=args.precision != "fp32",
         resume=not args.no_resume,
         parallel=args.parallel,
+        rates=RATES if args.stage == "student" else (),
     )
     return Loop(make_stage(args, chosen, args.batch or BATCHES[args.stage]), config).run()
 

@@ -64,7 +64,11 @@ def the_probe(args: argparse.Namespace) -> Probe:
 
 
 def time_rows(args: argparse.Namespace, plan: Plan) -> None:
-    """Time per frame of every row, interleaved, with the machine to itself."""
+    """Time per frame of every row, interleaved, with the machine to itself: with one thread and with all."""
     rows = {row.name: open_row(plan, row, 0, args.device) for row in plan.rows}
-    about = f"one identity, {args.threads} threads, {args.device}"
-    write_json(plan.times, {"ms_per_frame": paired_time(rows), "about": about})
+    found = {}
+    for threads in sorted({1, args.threads}) if args.device == "cpu" else (1,):
+        torch.set_num_threads(threads)
+        name = "GPU" if args.device != "cpu" else f"{threads} thread{'s' if threads > 1 else ''}"
+        found[name] = paired_time(rows)
+    write_json(plan.times, {"ms_per_frame": found, "about": f"one identity, {args.device}"})

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from distill.ladder.claims import claims, claims_table
 from distill.ladder.jobs import Plan
 from distill.ladder.rows import Row
 
@@ -52,8 +53,12 @@ def collect(plan: Plan, about: dict[str, Any]) -> dict[str, Any]:
         seeds = [json.loads(plan.figures(row, seed).read_text()) for seed in plan.row_seeds(row)]
         suites = {suite: summary([figures[suite] for figures in seeds]) for suite in plan.suites}
         rows.append({**asdict(row), "nfe": row.nfe, "seeds": len(seeds), "suites": suites})
-        rows[-1]["ms_per_frame"] = times["ms_per_frame"][row.name]
-        rows[-1]["times_faster"] = times["ms_per_frame"][plan.rows[0].name] / rows[-1]["ms_per_frame"]
+        by_threads = {threads: ms[row.name] for threads, ms in times["ms_per_frame"].items()}
+        rows[-1]["ms_per_frame_by_threads"] = by_threads
+        rows[-1]["times_faster_by_threads"] = {
+            threads: times["ms_per_frame"][threads][plan.rows[0].name] / ms
+            for threads, ms in by_threads.items()
+        }
     return {**about, "timing": times["about"], "rows": rows}
 
 
@@ -69,7 +74,7 @@ def summary(seeds: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
 
 def markdown(ladder: dict[str, Any]) -> str:
     """The tables: one per suite, rows as they stand, mean ± spread where there are several seeds."""
-    parts = [_preface(ladder)]
+    parts = [_preface(ladder), claims_table(ladder)]
     for suite in ladder["rows"][0]["suites"]:
         for extra in (False, True):
             rows = [row for row in ladder["rows"] if row["extra"] is extra]
@@ -90,10 +95,17 @@ def _preface(ladder: dict[str, Any]) -> str:
 
 def _suite_table(rows: Sequence[dict[str, Any]], suite: str) -> str:
     columns = [c for c in COLUMNS if any(c[0] in row["suites"][suite] for row in rows)]
-    head = ["row", "NFE", "× faster", "ms/frame", *(heading for _, heading, _ in columns)]
+    times = [
+        f"{what}, {threads}"
+        for threads in rows[0]["ms_per_frame_by_threads"]
+        for what in ("× faster", "ms/frame")
+    ]
+    head = ["row", "NFE", *times, *(heading for _, heading, _ in columns)]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
-        cells = [row["title"], str(row["nfe"]), f"{row['times_faster']:.1f}", f"{row['ms_per_frame']:.1f}"]
+        cells = [row["title"], str(row["nfe"])]
+        for threads, ms in row["ms_per_frame_by_threads"].items():
+            cells += [f"{row['times_faster_by_threads'][threads]:.1f}", f"{ms:.1f}"]
         cells += [_cell(_scaled(key, row["suites"][suite].get(key)), digits) for key, _, digits in columns]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -143,7 +155,7 @@ def plot(path: Path, ladder: dict[str, Any]) -> None:
     rows = [row for row in ladder["rows"] if not row["extra"]]
     for axis, (key, label) in zip(axes, panels, strict=True):
         for colour, suite in enumerate(ladder["rows"][0]["suites"]):
-            found = [(row["ms_per_frame"], row["suites"][suite][key], row) for row in rows]
+            found = [(_ms(row), row["suites"][suite][key], row) for row in rows]
             axis.errorbar(
                 [x for x, _, _ in found],
                 [y["mean"] for _, y, _ in found],
@@ -171,6 +183,11 @@ def plot(path: Path, ladder: dict[str, Any]) -> None:
     pyplot.close(figure)
 
 
+def _ms(row: dict[str, Any]) -> float:
+    """Milliseconds per frame with the most threads that were timed."""
+    return float(list(row["ms_per_frame_by_threads"].values())[-1])
+
+
 def short_table(ladder: dict[str, Any], rows: Sequence[Row]) -> str:
     """What the terminal shows: the figures that decide, suite by suite."""
     lines = []
@@ -184,8 +201,10 @@ def short_table(ladder: dict[str, Any], rows: Sequence[Row]) -> str:
                 figures = row["suites"][suite]
                 who = _scaled("identity_distance", figures["identity_distance"])
                 cells = (_cell(figures["r_opening"], 3), _cell(who, 3))
+                faster = list(row["times_faster_by_threads"].values())[-1]
                 lines.append(
-                    f"{row['title']:34.34s} {row['nfe']:4d} {row['times_faster']:6.1f}x {cells[0]:>14s} "
+                    f"{row['title']:34.34s} {row['nfe']:4d} {faster:6.1f}x {cells[0]:>14s} "
                     f"{cells[1]:>16s} {_cell(figures['frechet'], 3):>16s}"
                 )
+    lines += ["", *(f"{claim.text}: {claim.figure} - {claim.verdict}" for claim in claims(ladder))]
     return "\n".join(lines)

@@ -18,6 +18,7 @@ from distill.methods.consistency import ConsistencyStage, StepStage
 from distill.methods.dmd import DMDStage
 from distill.methods.recipes import recipe
 from distill.methods.stage import StudentStage, start_student
+from distill.methods.tokens import RATES
 from distill.speech_set import SpeechSet
 from models.avatar_model import AvatarModel, channels_last
 from models.checkpoint import load_model
@@ -77,6 +78,7 @@ def _loop(args: argparse.Namespace, stage: Stage, out: Path, seed: int) -> None:
         warmup=min(WARMUP_STEPS, args.steps),
         ema=0.97,
         seed=seed,
+        rates=RATES,
         device=args.device,
     )
     figures = Loop(stage, config).run()

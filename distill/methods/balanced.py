@@ -32,10 +32,9 @@ def branch(
     sample: Sample,
     keep_audio: Tensor,
     keep_reference: Tensor,
-    motion: Tensor | None = None,
 ) -> Tensor:
     """The x_0 of each row's own branch."""
-    cond = replace(tell(model, sample, motion), keep_audio=keep_audio, keep_reference=keep_reference)
+    cond = replace(tell(model, sample), keep_audio=keep_audio, keep_reference=keep_reference)
     x_0: Tensor = model.denoiser(sample.x_t, sample.t, cond)
     return x_0
 

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from distill.batches import Clips
 from distill.draws import StepDraw
-from distill.methods.mixed import MODERATE_SHARE, Mixer, mixed_loss
-from distill.methods.rollout import own_motion, rolled_rows
+from distill.methods.mixed import MODERATE_SHARE, Mixer, guided_truth, mixed_loss
+from distill.methods.rollout import rolled, rolled_rows
 from distill.methods.sample import Drawing, Sample, draw_sample, tell
 from distill.stages.teacher import DiffusionTrunk, latent_weights, weighted_error
 from models.avatar_model import AvatarModel
@@ -34,6 +34,8 @@ GRIDS = (1, 2, 4)
 SMALL_STEP = 1 / 6
 TARGET_DECAY = 0.95
 TRUTH_SHARE = 0.3
+HEARS = 0.5
+"""Audio scales below this are too small to divide by."""
 
 
 class StepTrunk(DiffusionTrunk):
@@ -82,21 +84,21 @@ class StepStage:
         return self.trunk
 
     def draw(self, draw: StepDraw) -> tuple[Sample, Conditions, Conditions]:
-        """A sample, what the student is told (its own motion frames in half of the rows) and what phi is told."""
+        """A sample, own motion frames in a quarter of its rows; what the student is told and what phi is told."""
         sample, long = draw_sample(self.model, self.drawing, draw, self.lead)
-        motion = own_motion(self.model, sample, long, self.lead, rolled_rows(draw.first, draw.rows))
-        return sample, self.told(self.model, sample, motion), self.told(self.fast, sample)
+        sample = rolled(self.model, sample, long, self.lead, rolled_rows(draw.first, draw.rows))
+        return sample, self.told(self.model, sample), self.told(self.fast, sample)
 
-    def told(self, model: AvatarModel, sample: Sample, motion: Tensor | None = None) -> Conditions:
+    def told(self, model: AvatarModel, sample: Sample) -> Conditions:
         """Conditions with the tokens of the sample's scales."""
-        return replace(tell(model, sample, motion), control=model.control(sample.s_ref, sample.s_aud))
+        return replace(tell(model, sample), control=model.control(sample.s_ref, sample.s_aud))
 
     @torch.no_grad()
     def unheard(self, sample: Sample) -> Tensor:
-        """Error (B,) of phi with the audio scale at 0: what it would show without hearing."""
+        """What phi would show without hearing: its x_0 (B, T, C, h, w) with the audio scale at 0."""
         silent = replace(sample, s_aud=torch.zeros_like(sample.s_aud))
-        x_0 = self.fast.denoiser(sample.x_t, sample.t, self.told(self.fast, silent)).float()
-        return weighted_error(x_0, sample.batch.x_0, self.weights)
+        x_0: Tensor = self.fast.denoiser(sample.x_t, sample.t, self.told(self.fast, silent)).float()
+        return x_0
 
     def loss(self, draw: StepDraw) -> tuple[Tensor, dict[str, float]]:
         """Plain regression to phi and the truth; the methods put more in its place."""
@@ -107,13 +109,20 @@ class StepStage:
         return loss.mean(), {"truth": float(true.detach().mean())}
 
     def anchored(self, sample: Sample, x_0: Tensor, target: Tensor, by_fast: Tensor) -> tuple[Tensor, Tensor]:
-        """(loss (B,), error against the truth (B,)): the target, and the truth by the mixer and a fixed share."""
-        true = weighted_error(x_0, sample.batch.x_0, self.weights)
-        error = weighted_error(by_fast, sample.batch.x_0, self.weights)
-        deaf = self.unheard(sample)
-        mixer = self.trunk.mixer
-        share = mixer(error, deaf, sample.t, sample.batch.high_quality)  # type: ignore[operator]
-        share = torch.where(error < deaf, share * (1 - TRUTH_SHARE), torch.ones_like(share))
+        """(loss (B,), error against the truth (B,)): the target, and the truth by the mixer and a fixed share.
+
+        The truth carries phi's guidance (see `distill.methods.mixed`): tokens mix linearly, so what hearing adds
+        at scale s is s times what it adds at 1. Rows that hardly hear have no truth.
+        """
+        silent = self.unheard(sample)
+        error, deaf = (weighted_error(x, sample.batch.x_0, self.weights) for x in (by_fast, silent))
+        share: Tensor = self.trunk.mixer(error, deaf, sample.t, sample.batch.high_quality)  # type: ignore[operator]
+        hears = (error < deaf) & (sample.s_aud >= HEARS)
+        share = torch.where(hears, share * (1 - TRUTH_SHARE), torch.ones_like(share))
+        part = (1 / sample.s_aud.clamp_min(HEARS)).view(-1, 1, 1, 1, 1)
+        plain = silent + (by_fast - silent) * part
+        truth = guided_truth(sample.batch.x_0, by_fast, plain)
+        true = weighted_error(x_0, truth, self.weights)
         return mixed_loss(weighted_error(x_0, target, self.weights), true, share), true
 
     def save(self, path: Path, notes: dict[str, Any]) -> None:

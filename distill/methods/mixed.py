@@ -3,12 +3,15 @@
 Per sample, with e_T = ||x_teacher,audio - x_0||^2 the teacher's own unguided error at this noise level, r its
 running mean over high-quality data, and e_R the error of its reference branch, which hears nothing:
 
-    lambda = clip(r / e_T, 0, 1) where e_T < e_R, else 1,     L = lambda L_distill + (1 - lambda) L_GT
+    lambda = clip(r / e_T, 0, 1) where e_T < e_R, else 1
+    L      = lambda ||x_student - x_T(s)||^2 + (1 - lambda) ||x_student - (x_0 + x_T(s) - x_teacher,audio)||^2
 
+The truth corrects the plain prediction; what guidance adds to it, x_T(s) - x_teacher,audio, is the teacher's
+to say: a picture knows no scale. Held against the picture alone, students lost half of it (docs/training.md).
 Where hearing the sound takes the teacher away from the picture (e_T >= e_R), the lips belong to another sound or
 come late: there the teacher is right and the "truth" is not. Without this clause the mixer learnt from wrong lips.
 Source: FADA's method figure (two losses, an adaptive mixer, moderate data for the student alone); the rule for
-lambda is our own.
+lambda and the guided truth are our own.
 """
 
 from __future__ import annotations
@@ -56,6 +59,11 @@ class Mixer(nn.Module):
         mean = self.teacher_error[bins]
         share = (mean / error.clamp_min(1e-8)).clamp(0, 1)
         return torch.where((mean > 0) & (error < deaf), share, torch.ones_like(share))
+
+
+def guided_truth(x_0: Tensor, target: Tensor, plain: Tensor) -> Tensor:
+    """The picture's latents with what guidance adds to the teacher's plain prediction; all (B, T, C, h, w)."""
+    return x_0 + (target - plain)
 
 
 def mixed_loss(distilled: Tensor, true: Tensor, share: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ def guided_target(teacher: AvatarModel, sample: Sample) -> tuple[Tensor, Tensor,
     return multi_cfg(base, ref, audio, sample.s_ref, sample.s_aud), audio, ref
 
 
-def one_branch(student: AvatarModel, sample: Sample, motion: Tensor | None = None) -> Tensor:
+def one_branch(student: AvatarModel, sample: Sample) -> Tensor:
     """The student's own x_0, one evaluation, without tokens."""
-    x_0: Tensor = student.denoiser(sample.x_t, sample.t, tell(student, sample, motion))
+    x_0: Tensor = student.denoiser(sample.x_t, sample.t, tell(student, sample))
     return x_0

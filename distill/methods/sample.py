@@ -115,7 +115,7 @@ def later_window(
     )
 
 
-def tell(model: AvatarModel, sample: Sample, motion: Tensor | None = None) -> Conditions:
+def tell(model: AvatarModel, sample: Sample) -> Conditions:
     """Conditions of one network for a sample: its own reading of reference and motion frames, no tokens yet."""
-    banks = model.reference_net(sample.batch.reference, sample.batch.motion if motion is None else motion)
+    banks = model.reference_net(sample.batch.reference, sample.batch.motion)
     return Conditions(sample.audio, sample.batch.expression, sample.batch.reference, banks)

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from distill.batches import Clips
 from distill.draws import StepDraw
 from distill.methods.balanced import branch, draw_branches, same_branch
-from distill.methods.mixed import MODERATE_SHARE, Mixer, mixed_loss
+from distill.methods.mixed import MODERATE_SHARE, Mixer, guided_truth, mixed_loss
 from distill.methods.naive import guided_target, one_branch, teacher_branches
 from distill.methods.recipes import Recipe
-from distill.methods.rollout import own_motion, rolled_rows
+from distill.methods.rollout import rolled, rolled_rows
 from distill.methods.sample import Drawing, Sample, draw_sample
 from distill.methods.tokens import controlled, student_from
 from distill.stages.teacher import DiffusionTrunk, latent_weights, weighted_error
@@ -81,27 +81,24 @@ class StudentStage:
 
     def loss(self, draw: StepDraw) -> tuple[Tensor, dict[str, float]]:
         sample, long = draw_sample(self.model, self.drawing, draw, self.lead)
-        motion = None
         if self.lead:
-            rows = rolled_rows(draw.first, draw.rows)
-            motion = own_motion(self.model, sample, long, self.lead, rows)
+            sample = rolled(self.model, sample, long, self.lead, rolled_rows(draw.first, draw.rows))
         if self.recipe.branches == 3:
-            return self._branch_loss(draw, sample, motion)
+            return self._branch_loss(draw, sample)
         target, plain, deaf = guided_target(self.teacher, sample)
-        x_0 = (controlled if self.recipe.tokens else one_branch)(self.model, sample, motion)
+        x_0 = (controlled if self.recipe.tokens else one_branch)(self.model, sample)
         share = self._share(sample, plain, self._error(sample, deaf))
-        return self._compare(sample, x_0, target, share)
+        return self._compare(sample, x_0, target, plain, share)
 
-    def _branch_loss(
-        self, draw: StepDraw, sample: Sample, motion: Tensor | None
-    ) -> tuple[Tensor, dict[str, float]]:
+    def _branch_loss(self, draw: StepDraw, sample: Sample) -> tuple[Tensor, dict[str, float]]:
         keep_audio, keep_reference = draw_branches(draw.generators(), self.device)
         answers = teacher_branches(self.teacher, sample)
         target = same_branch(answers, keep_audio, keep_reference)
-        x_0 = branch(self.model, sample, keep_audio, keep_reference, motion)
+        x_0 = branch(self.model, sample, keep_audio, keep_reference)
         share = self._share(sample, answers[2], self._error(sample, answers[1]))
         share = torch.where(keep_audio, share, torch.ones_like(share))  # the truth answers the audio branch
-        return self._compare(sample, x_0, target, share)
+        # a branch is unguided: its own answer is the plain one
+        return self._compare(sample, x_0, target, target, share)
 
     def _error(self, sample: Sample, x_0: Tensor) -> Tensor:
         return weighted_error(x_0, sample.batch.x_0, self.weights)
@@ -116,10 +113,10 @@ class StudentStage:
         return share
 
     def _compare(
-        self, sample: Sample, x_0: Tensor, target: Tensor, share: Tensor
+        self, sample: Sample, x_0: Tensor, target: Tensor, plain: Tensor, share: Tensor
     ) -> tuple[Tensor, dict[str, float]]:
         distilled = weighted_error(x_0, target, self.weights)
-        true = weighted_error(x_0, sample.batch.x_0, self.weights)
+        true = weighted_error(x_0, guided_truth(sample.batch.x_0, target, plain), self.weights)
         loss = (mixed_loss(distilled, true, share) * loss_weight(sample.t)).mean()
         figures = {
             "distill": float(distilled.detach().mean()),

@@ -13,11 +13,16 @@ Source: FADA's method figure.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from torch import Tensor
 
 from distill.methods.sample import Sample, tell
 from models.avatar_model import AvatarModel
+
+RATES: Final = (("tokens.", 10.0), (".control.", 10.0))
+"""Tokens and control layers are new beside weights that start as the teacher's: they learn ten times as fast.
+At the teacher's pace a short run ends before the guidance has moved in."""
 
 
 def student_from(teacher: AvatarModel) -> AvatarModel:
@@ -32,10 +37,8 @@ def student_from(teacher: AvatarModel) -> AvatarModel:
     return student
 
 
-def controlled(student: AvatarModel, sample: Sample, motion: Tensor | None = None) -> Tensor:
+def controlled(student: AvatarModel, sample: Sample) -> Tensor:
     """The student's x_0 under the mixed tokens of the sample's scales: one evaluation."""
     control = student.control(sample.s_ref, sample.s_aud)
-    x_0: Tensor = student.denoiser(
-        sample.x_t, sample.t, replace(tell(student, sample, motion), control=control)
-    )
+    x_0: Tensor = student.denoiser(sample.x_t, sample.t, replace(tell(student, sample), control=control))
     return x_0

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from distill.ladder import table
+from distill.ladder.claims import claims, claims_table
 from distill.ladder.jobs import Job, Plan, all_jobs, run_jobs, training_jobs, write_json
 from distill.ladder.rows import ROWS, Row, chosen_rows
 from distill.ladder.table import collect, into_document, markdown, plot, short_table, summary
@@ -89,7 +90,8 @@ def ladder(tmp_path: Path) -> dict[str, object]:
             figures = {"r_opening": 0.8 + 0.02 * seed, "identity_distance": 0.1, "frechet": 1.0 / row.nfe}
             write_json(plan.figures(row, seed), {"held-out": figures})
     times = {row.name: float(row.nfe) for row in plan.rows}
-    write_json(plan.times, {"ms_per_frame": times, "about": "a test"})
+    alone = {name: 2 * ms + 1 for name, ms in times.items()}
+    write_json(plan.times, {"ms_per_frame": {"1 thread": alone, "2 threads": times}, "about": "a test"})
     about = {
         "commit": "abc",
         "hardware": "2 cores",
@@ -104,8 +106,8 @@ def ladder(tmp_path: Path) -> dict[str, object]:
 
 def test_the_table_holds_mean_spread_and_time_ratio(ladder: dict[str, object], tmp_path: Path) -> None:
     text = markdown(ladder)  # type: ignore[arg-type]
-    assert "| Teacher, 25 steps × 3 branches | 75 | 1.0 | 75.0 | 0.800 |" in text
-    assert "| Naive distillation, 6 × 1 | 6 | 12.5 | 6.0 | 0.810 ± 0.014 |" in text
+    assert "| Teacher, 25 steps × 3 branches | 75 | 1.0 | 151.0 | 1.0 | 75.0 | 0.800 |" in text
+    assert "| Naive distillation, 6 × 1 | 6 | 11.6 | 13.0 | 12.5 | 6.0 | 0.810 ± 0.014 |" in text
     assert text.index("FADA-Fast") < text.index("parts left out") < text.index("Fast at 2 steps")
     assert "12.5x" in short_table(ladder, ROWS)  # type: ignore[arg-type]
     document = tmp_path / "training.md"
@@ -113,13 +115,54 @@ def test_the_table_holds_mean_spread_and_time_ratio(ladder: dict[str, object], t
     into_document(document, text)
     into_document(document, text)
     written = document.read_text()
-    assert written.count("Naive distillation") == 1 and "old" not in written
+    assert written.count("| Naive distillation, 6 × 1 | 6 |") == 1 and "old" not in written
     assert written.startswith("before") and written.endswith("after\n")
     document.write_text("no marks")
     with pytest.raises(ValueError, match="no place for the table"):
         into_document(document, text)
     plot(tmp_path / "plots" / "ladder.png", ladder)  # type: ignore[arg-type]
     assert (tmp_path / "plots" / "ladder.png").stat().st_size > 10_000
+
+
+def test_claims_say_what_holds_and_what_the_seeds_cannot_tell() -> None:
+    def row(
+        name: str, nfe: int, r: float, spread: float, identity: float, faster: float
+    ) -> dict[str, object]:
+        def figure(mean: float) -> dict[str, float]:
+            return {"mean": mean, "spread": spread * mean, "n": 3}
+
+        suite = {"r_opening": figure(r), "identity_distance": figure(identity), "frechet": figure(identity)}
+        speeds = {"1 thread": faster, "2 threads": faster + 1}
+        return {
+            "name": name,
+            "title": name,
+            "nfe": nfe,
+            "branches": 1,
+            "extra": False,
+            "suites": {"held-out": suite},
+            "times_faster_by_threads": speeds,
+        }
+
+    rows = [row("teacher-75", 75, 0.8, 0.0, 1.0, 1), row("naive", 6, 0.7, 0.01, 1.2, 10)]
+    rows += [row("fast", 6, 0.78, 0.01, 1.05, 9.5), row("tokens", 6, 0.77, 0.02, 1.0, 10)]
+    rows += [row("shipped-6", 6, 0.7, 0.01, 1.2, 10)]
+    told = {claim.text: claim for claim in claims({"rows": rows})}
+    assert told["fast: sync r at least 97% of the teacher's"].verdict == "held"
+    assert told["fast: sync r at least 97% of the teacher's"].figure == "0.780 / 0.800 = 97.5%"
+    assert told["shipped-6: sync r at least 97% of the teacher's"].verdict == "missed"
+    assert told["shipped-6: identity distance within 10% of the teacher's"].verdict == "missed"
+    assert not any(text.startswith("naive:") for text in told), "the aims are FADA's"
+    assert told["fast: at least 10 times faster"].verdict == "held in part"
+    better = told["FADA-Fast against naive distillation, held-out"]
+    assert better.verdict == "sync r: better; identity distance: better; Fréchet distance: better"
+    assert "+11.4% (spread 1.5%)" in better.figure
+    part = told["roll-out, left out of Fast, held-out"]
+    assert part.verdict == "sync r: undecided; identity distance: worse; Fréchet distance: worse"
+    assert not any("mixed" in text for text in told), "rows that were not measured are not spoken of"
+    assert claims_table({"rows": rows[:1]}) == ""
+    rows[1]["suites"]["held-out"]["r_opening"]["n"] = 1  # type: ignore[index]
+    once = {claim.text: claim for claim in claims({"rows": rows})}
+    assert "sync r: undecided" in once["FADA-Fast against naive distillation, held-out"].verdict
 
 
 def test_summary_is_mean_and_sample_deviation() -> None:

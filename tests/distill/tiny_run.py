@@ -98,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         while loop.progress.step < args.stop:
             loop._note(mean_figures(gather_objects(loop._step())))
         loop._save()
+        loop.close()
     else:
         loop.run()
     if loop.rank == 0:
