@@ -1,11 +1,11 @@
 """Training on the model's own roll-out: motion frames that it generated itself.
 
-A quarter of the rows first samples the window before, as the stream does (from pure noise, in few steps); its last
-frames become the motion frames of the window that trains, for student and teacher alike; where they mislead the
-teacher, the mixer hands the row to the truth. (True frames for the teacher alone gave the same sync, r 0.750 against
-0.749 on three clips, with an answer that holds what the student cannot know.) Without roll-out, errors feed on
-themselves in long streams. Source: Huang et al. 2506.08009 (Self Forcing), here one window deep and without gradient
-through it.
+A quarter of the rows first samples the window before, as the stream does (from pure noise, in few steps); its
+last frames become the motion frames of the window that trains, for student and teacher alike; where they mislead
+the teacher, the mixer hands the row to the truth. (True frames for the teacher alone gave the same sync, r 0.750
+against 0.749 on three clips, with an answer that holds what the student cannot know.) Without roll-out, errors feed
+on themselves in long streams. Source: Huang et al. 2506.08009 (Self Forcing), here one window deep and without
+gradient through it.
 """
 
 from __future__ import annotations
