@@ -38,6 +38,8 @@ def check_options(args: argparse.Namespace) -> None:
         raise ValueError(f"--init is for the stages {', '.join(FROM_INIT)}, not for {stage}.")
     if args.method and stage not in ("student", "steps"):
         raise ValueError(f"--method is for the stages student and steps, not for {stage}.")
+    if args.grids and stage != "student":
+        raise ValueError(f"--grids is for the stage student, not for {stage}.")
     if stage not in (*ON_PREPARED, "ship") and _prepared(args.data):
         raise ValueError(
             f"The stage {stage} learns from the procedural corpus and {args.data} holds prepared videos; use them "
@@ -90,7 +92,7 @@ def _teacher_stage(args: argparse.Namespace, chosen: Preset, batch: int) -> Stag
 
 def _student_stage(args: argparse.Namespace, chosen: Preset, batch: int) -> Stage:
     from distill.methods.recipes import recipe
-    from distill.methods.stage import StudentStage, start_student
+    from distill.methods.stage import GRIDS, StudentStage, start_student
 
     parts = recipe(args.method or "fast")
     teacher = channels_last(load_model(args.runs / "teacher" / "model.safetensors", args.device))
@@ -98,7 +100,8 @@ def _student_stage(args: argparse.Namespace, chosen: Preset, batch: int) -> Stag
     _start(student, args)
     student.vae.requires_grad_(False)
     high, moderate = _both_qualities(args, chosen, teacher.vae)
-    return StudentStage(student, teacher, high, moderate, batch, args.frames, args.device, parts)
+    grids = args.grids or GRIDS
+    return StudentStage(student, teacher, high, moderate, batch, args.frames, args.device, parts, grids)
 
 
 def _step_stage(args: argparse.Namespace, chosen: Preset, batch: int) -> Stage:

@@ -84,7 +84,25 @@ def _add_starts(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--init", type=Path, metavar="FILE", help="start the UNets from those of this model")
     group.add_argument("--method", help="student: a recipe (default fast); steps: a method (consistency)")
+    group.add_argument(
+        "--grids",
+        type=step_counts,
+        metavar="N,…",
+        help="student: step counts that it shall be good at (default 6)",
+    )
     group.add_argument("--no-resume", action="store_true", help="begin anew even if the run can go on")
+
+
+def step_counts(text: str) -> tuple[int, ...]:
+    """Step counts of an option, "1,2,6" -> (1, 2, 6).
+
+    Raises:
+        ArgumentTypeError: not whole numbers of 1..50.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and 1 <= int(part) <= 50 for part in parts):
+        raise argparse.ArgumentTypeError(f"expected step counts of 1 to 50 such as 1,2,6, got '{text}'")
+    return tuple(int(part) for part in parts)
 
 
 def _add_pace(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ import torch
 
 import fada
 from distill.clip_set import ClipSet
+from distill.methods.stage import StudentStage
 from distill.probe import Probe
 from distill.stage_maker import check_options, make_stage, start_trunk
 from distill.stages.teacher import TeacherStage
@@ -77,6 +78,7 @@ def test_a_trunk_of_another_shape_is_refused(tmp_path: Path) -> None:
         (("--stage", "vae", "--from-weights", "x"), "--from-weights is for"),
         (("--stage", "audio", "--init", "x"), "--init is for"),
         (("--stage", "teacher", "--method", "fast"), "--method is for"),
+        (("--stage", "steps", "--grids", "1"), "--grids is for"),
     ],
 )
 def test_options_that_a_stage_would_ignore_are_refused(line: tuple[str, ...], sentence: str) -> None:
@@ -111,3 +113,19 @@ def test_the_student_that_was_trained_last_is_shipped(tmp_path: Path) -> None:
     torch.testing.assert_close(
         shipped.denoiser.leave.weight, wanted.denoiser.leave.weight.bfloat16().float(), rtol=0, atol=0
     )
+
+
+def test_a_student_visits_the_times_of_the_step_counts_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "teacher" / "model.safetensors"
+    path.parent.mkdir()
+    save_model(path, tiny_model("teacher"))
+    line = ("--stage", "student", "--runs", str(tmp_path), "--data", str(tmp_path))
+    for more, grids in (((), (6,)), (("--grids", "1, 2"), (1, 2))):
+        stage = make_stage(options(*line, *more), preset("small"), 2)
+        assert isinstance(stage, StudentStage) and stage.drawing.grids == grids
+    for wrong in ("0", "1,two", "", "99"):
+        with pytest.raises(SystemExit):
+            options(*line, "--grids", wrong)
+        assert "expected step counts" in capsys.readouterr().err
