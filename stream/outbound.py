@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 
 import av
 import numpy as np
@@ -19,7 +21,7 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
 from stream.clock import Clock
-from stream.encoder import VIDEO_RATE_HZ, VIDEO_TIME_BASE, VideoPacket, Vp8FrameEncoder, suitable_bit_rate
+from stream.encoder import VIDEO_RATE_HZ, Encoder, VideoPacket, make_encoder, suitable_bit_rate
 from stream.engine_protocol import EngineSpec
 from stream.pacer import Pacer
 from stream.pacing_stats import Picture
@@ -32,16 +34,28 @@ KEYFRAME_REST_S = 0.4  # at most this often, whatever the peer asks
 
 
 class PictureTrack(MediaStreamTrack):
-    """Pictures as VP8 packets, or as frames for aiortc to encode when `encoder` is None (another codec)."""
+    """Pictures as packets of the negotiated codec.
+
+    Args:
+        pacer: chooses each slot's picture.
+        clock: the time.
+        fps: frames a second.
+        make: builds the encoder of a bit rate; again whenever the rate is changed.
+        bit_rate: bits a second at first.
+    """
 
     kind = "video"
 
-    def __init__(self, pacer: Pacer, clock: Clock, fps: int, encoder: Vp8FrameEncoder | None) -> None:
+    def __init__(
+        self, pacer: Pacer, clock: Clock, fps: int, make: Callable[[int], Encoder], bit_rate: int
+    ) -> None:
         super().__init__()
+        self.bit_rate = bit_rate
+        self._make = make
         self._pacer = pacer
         self._clock = clock
         self._ticks_per_slot = VIDEO_RATE_HZ // fps
-        self._encoder = encoder
+        self._encoder = make(bit_rate)
         self._next_slot = 0
         self._keyframe_wanted = True
         self._keyframe_s = -math.inf
@@ -57,7 +71,7 @@ class PictureTrack(MediaStreamTrack):
         self._encode_ms.clear()
         return times
 
-    async def recv(self) -> av.VideoFrame | VideoPacket:
+    async def recv(self) -> VideoPacket:
         """The next picture, at its due time."""
         while True:
             if self.readyState != "live":
@@ -73,14 +87,12 @@ class PictureTrack(MediaStreamTrack):
             self._pacer.sent_picture(picture)
             return data
 
-    async def _encoded(self, picture: Picture) -> av.VideoFrame | VideoPacket | None:
+    async def _encoded(self, picture: Picture) -> VideoPacket | None:
         pts = picture.slot * self._ticks_per_slot
-        if self._encoder is None:
-            frame = av.VideoFrame.from_ndarray(picture.image, format="rgb24")
-            frame.pts = pts
-            frame.time_base = VIDEO_TIME_BASE
-            return frame
         started_s = self._clock.now()
+        if self.bit_rate != self._encoder.bit_rate:
+            self._encoder = self._make(self.bit_rate)  # begins with a complete picture of its own accord
+            self._keyframe_wanted, self._keyframe_s = False, started_s
         keyframe = self._keyframe_wanted and started_s - self._keyframe_s > KEYFRAME_REST_S
         if keyframe:
             self._keyframe_wanted = False
@@ -130,9 +142,11 @@ class VoiceTrack(MediaStreamTrack):
 
 
 def picture_track(pacer: Pacer, clock: Clock, spec: EngineSpec, codec: str) -> PictureTrack:
-    """The picture track for a negotiated codec (MIME type): VP8 from our own encoder, else aiortc's."""
-    encoder = None
-    if codec.lower() == "video/vp8":
-        bit_rate = suitable_bit_rate(spec.width, spec.height, spec.fps)
-        encoder = Vp8FrameEncoder(spec.width, spec.height, spec.fps, bit_rate)
-    return PictureTrack(pacer, clock, spec.fps, encoder)
+    """The picture track for a negotiated codec (MIME type).
+
+    Raises:
+        ValueError: a codec that is not ours.
+    """
+    bit_rate = suitable_bit_rate(spec.width, spec.height, spec.fps)
+    make = partial(make_encoder, codec, spec.width, spec.height, spec.fps)
+    return PictureTrack(pacer, clock, spec.fps, make, bit_rate)

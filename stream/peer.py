@@ -25,6 +25,7 @@ from aiortc import (
 )
 from aiortc.exceptions import InvalidStateError, OperationError
 from aiortc.rtcrtpparameters import RTCRtpCodecCapability
+from aiortc.stats import RTCRemoteInboundRtpStreamStats
 
 from stream.errors import SignalingError
 from stream.ice import offer_addresses
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 CHANNEL_LABEL = "fada"
 ANSWER_WITHIN_S = 5.0
+FRACTION_UNITS = 256  # RTCP says losses in 1/256 (RFC 3550, 6.4.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Peer:
         self._connection.on("datachannel", lambda channel: self._take_channel(channel, on_channel))
         self.microphone: MediaStreamTrack | None = None
         self.video_codec = ""
+        self._picture_sender: RTCRtpSender | None = None
 
     @property
     def state(self) -> str:
@@ -113,6 +116,7 @@ class Peer:
             )
         hear_promptly(audio.receiver)
         self.video_codec = video._codecs[0].mimeType
+        self._picture_sender = video.sender
         pictures = make_pictures(self.video_codec)
         audio.sender.replaceTrack(voice)
         video.sender.replaceTrack(pictures)
@@ -120,6 +124,15 @@ class Peer:
         offer_addresses(connection, self._ice.addresses)
         await connection.setLocalDescription(await connection.createAnswer())
         return connection.localDescription
+
+    async def picture_report(self) -> tuple[float, float | None] | None:
+        """What the peer last said of the pictures: (fraction lost, round-trip seconds or None), or None."""
+        if self._picture_sender is None:
+            return None
+        for report in (await self._picture_sender.getStats()).values():
+            if isinstance(report, RTCRemoteInboundRtpStreamStats):
+                return report.fractionLost / FRACTION_UNITS, report.roundTripTime
+        return None
 
     async def close(self) -> None:
         """End the connection and everything aiortc keeps for it."""

@@ -19,6 +19,7 @@ from typing import Any
 from aiortc import RTCDataChannel
 
 from stream.avatars_catalogue import Avatar
+from stream.bit_rate import BitRateControl
 from stream.channel import Channel, greeting
 from stream.controls import in_force, read_controls
 from stream.engine_protocol import EngineSpec, UInt8Array
@@ -81,6 +82,7 @@ class Session:
         self._pacer = Pacer(self._clock, self._spec.fps, still)
         self._voice = VoiceTrack(self._pacer)
         self._pictures: PictureTrack | None = None
+        self._bit_rate: BitRateControl | None = None
         self._inbound: InboundAudio | None = None
         self._windower = Windower(self._spec)
         self._stream: EngineStream | None = None
@@ -229,9 +231,16 @@ class Session:
                     self.end("peer_gone")
             if now_s - stats_s >= STATS_S:
                 stats_s = now_s
+                await self._fit_bit_rate(now_s)
                 effort = self._parts.scheduler.effort
                 report = self._telemetry.report(now_s, self._pacer, self._pictures, effort, self._spoke_s)
                 self._tell("stats", {"state": self.state.value, **report, **self.scales})
+
+    async def _fit_bit_rate(self, now_s: float) -> None:
+        """Let the pictures cost what the network carries."""
+        report = await self._peer.picture_report()
+        if report is not None and self._pictures is not None and self._bit_rate is not None:
+            self._pictures.bit_rate = self._bit_rate.note(*report, now_s)
 
     # -- what others tell it ------------------------------------------------------------------------------
 
@@ -292,6 +301,7 @@ class Session:
 
     def _make_pictures(self, codec: str) -> PictureTrack:
         self._pictures = picture_track(self._pacer, self._clock, self._spec, codec)
+        self._bit_rate = BitRateControl(self._pictures.bit_rate)
         return self._pictures
 
     def _tell(self, kind: str, fields: dict[str, Any]) -> None:

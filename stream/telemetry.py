@@ -64,6 +64,7 @@ class Telemetry:
             "drawing": pacer.started,
             "nfe": effort.nfe,
             "busy": round(busy, 3),
+            "bit_rate": 0 if pictures is None else pictures.bit_rate,
             "stages": self._stages.summary(),
         }
 

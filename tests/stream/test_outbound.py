@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from aiortc.mediastreams import MediaStreamError
 
-from stream.encoder import VIDEO_TIME_BASE, Vp8FrameEncoder, suitable_bit_rate
+from stream.encoder import VIDEO_TIME_BASE, Vp8Encoder, suitable_bit_rate
 from stream.outbound import ENCODE_LEAD_S, PictureTrack, VoiceTrack
 from stream.pacer import Pacer
 from tests.fakes import FakeClock, settle
@@ -29,16 +29,33 @@ class InlineExecutor(ThreadPoolExecutor):
         return future
 
 
-class InstantEncoder(Vp8FrameEncoder):
-    """The real encoder; remembers which pictures were asked to be key frames."""
+class Encoders:
+    """The real encoder; remembers at which rates it was built and which pictures were asked to be key frames."""
 
     def __init__(self) -> None:
-        super().__init__(64, 64, 25, 300_000)
+        self.rates: list[int] = []
         self.keyframes: list[bool] = []
 
-    def encode(self, image: np.ndarray, pts: int, keyframe: bool) -> object:  # type: ignore[override]
-        self.keyframes.append(keyframe)
-        return super().encode(image, pts, keyframe)
+    def __call__(self, bit_rate: int) -> Vp8Encoder:
+        self.rates.append(bit_rate)
+        encoder, encode = Vp8Encoder(64, 64, 25, bit_rate), Vp8Encoder.encode
+
+        def noted(image: np.ndarray, pts: int, keyframe: bool) -> object:
+            self.keyframes.append(keyframe)
+            return encode(encoder, image, pts, keyframe)
+
+        encoder.encode = noted  # type: ignore[method-assign, assignment]
+        return encoder
+
+
+def pictures_of(pacer: Pacer, clock: FakeClock, encoders: Encoders | None = None) -> PictureTrack:
+    return PictureTrack(pacer, clock, 25, encoders or Encoders(), 300_000)
+
+
+def decoded(packets: list[tuple[float, object]]) -> list[np.ndarray]:
+    decoder = av.CodecContext.create("libvpx", "r")
+    frames = [frame for _, packet in packets for frame in decoder.decode(packet)]  # type: ignore[attr-defined]
+    return [frame.to_ndarray(format="rgb24") for frame in frames]
 
 
 async def collect(
@@ -87,23 +104,22 @@ async def test_voice_is_the_pacers_samples_in_order() -> None:
 
 async def test_pictures_are_packets_with_pts_of_their_slot_sent_when_due() -> None:
     clock = FakeClock(0.0)
-    track = PictureTrack(Pacer(clock, 25, STILL), clock, 25, InstantEncoder())
+    track = pictures_of(Pacer(clock, 25, STILL), clock)
     got = await collect(track, clock, 1.0)
     assert len(got) >= 25
     for index, (at_s, packet) in enumerate(got):
         assert isinstance(packet, av.Packet)
         assert (packet.pts, packet.time_base) == (index * 3600, VIDEO_TIME_BASE)
         assert at_s == pytest.approx(index * 0.04, abs=0.006)
-    decoder = av.CodecContext.create("libvpx", "r")
-    pictures = [frame for _, packet in got for frame in decoder.decode(packet)]  # type: ignore[attr-defined]
+    pictures = decoded(got)
     assert len(pictures) == len(got)
-    assert abs(int(pictures[-1].to_ndarray(format="rgb24")[32, 32, 0]) - 90) < 4
+    assert abs(int(pictures[-1][32, 32, 0]) - 90) < 4
 
 
 async def test_pictures_are_chosen_shortly_before_they_are_due() -> None:
     clock = FakeClock(0.0)
     pacer = Pacer(clock, 25, STILL)
-    track = PictureTrack(pacer, clock, 25, None)
+    track = pictures_of(pacer, clock)
     await track.recv()
     task = asyncio.create_task(track.recv())
     await clock.advance(0.04 - ENCODE_LEAD_S - 0.001)
@@ -117,8 +133,8 @@ async def test_pictures_are_chosen_shortly_before_they_are_due() -> None:
 
 async def test_key_frames_come_first_and_when_asked_but_not_in_a_storm() -> None:
     clock = FakeClock(0.0)
-    encoder = InstantEncoder()
-    track = PictureTrack(Pacer(clock, 25, STILL), clock, 25, encoder)
+    encoder = Encoders()
+    track = pictures_of(Pacer(clock, 25, STILL), clock, encoder)
     await collect(track, clock, 0.6)
     assert encoder.keyframes[0]
     assert not any(encoder.keyframes[1:])
@@ -129,16 +145,23 @@ async def test_key_frames_come_first_and_when_asked_but_not_in_a_storm() -> None
     assert sum(encoder.keyframes[before:]) == 1
 
 
-async def test_another_codec_gets_frames() -> None:
+async def test_another_bit_rate_begins_with_a_complete_picture_and_loses_none() -> None:
     clock = FakeClock(0.0)
-    frame = await PictureTrack(Pacer(clock, 25, STILL), clock, 25, None).recv()
-    assert isinstance(frame, av.VideoFrame)
-    assert (frame.pts, frame.width, frame.format.name) == (0, 64, "rgb24")
+    encoders = Encoders()
+    track = pictures_of(Pacer(clock, 25, STILL), clock, encoders)
+    before = await collect(track, clock, 0.4)
+    track.bit_rate = 200_000
+    after = await collect(track, clock, 0.4)
+    assert encoders.rates == [300_000, 200_000]
+    assert after[0][1].is_keyframe and not any(packet.is_keyframe for _, packet in after[1:])  # type: ignore[attr-defined]
+    assert len(decoded(after)) == len(after), "what follows needs nothing from before"
+    pts = [packet.pts for _, packet in before + after]  # type: ignore[attr-defined]
+    assert pts == [3600 * slot for slot in range(len(pts))]
 
 
 async def test_a_late_picture_track_skips_slots_and_tells_by_pts() -> None:
     clock = FakeClock(0.0)
-    track = PictureTrack(Pacer(clock, 25, STILL), clock, 25, None)
+    track = pictures_of(Pacer(clock, 25, STILL), clock)
     await track.recv()
     clock.set(0.21)
     frame = await track.recv()
@@ -148,7 +171,7 @@ async def test_a_late_picture_track_skips_slots_and_tells_by_pts() -> None:
 async def test_stopped_tracks_end() -> None:
     clock = FakeClock(0.0)
     pacer = Pacer(clock, 25, STILL)
-    pictures, voice = PictureTrack(pacer, clock, 25, None), VoiceTrack(pacer)
+    pictures, voice = pictures_of(pacer, clock), VoiceTrack(pacer)
     pictures.stop()
     voice.stop()
     for track in (pictures, voice):
@@ -161,8 +184,3 @@ def test_bit_rate_follows_the_size() -> None:
     assert suitable_bit_rate(64, 64, 25) == 300_000
     assert 800_000 < suitable_bit_rate(256, 256, 25) < 1_000_000
     assert suitable_bit_rate(2048, 2048, 25) == 3_000_000
-
-
-def test_odd_sizes_are_refused() -> None:
-    with pytest.raises(ValueError, match="even"):
-        Vp8FrameEncoder(65, 64, 25, 300_000)
