@@ -57,6 +57,10 @@ class HopControls:
             raise ValueError(f"nfe must lie in 1..50, got {self.nfe}.")
 
 
+EASE_FRAMES = 3
+"""Frames in which a mouth that is interrupted comes to rest, 120 ms at 25 fps; a shorter hop is all it takes."""
+
+
 def blend_weights(overlap: int) -> tuple[float, ...]:
     """Weight of the new window in each overlapped frame; the old one has the rest, so they sum to 1."""
     return tuple((i + 1) / (overlap + 1) for i in range(overlap))
@@ -142,6 +146,32 @@ class Streamer:
         frames = self._paint(states, latents[:, :hop], pose)
         clock.mark("decode")
         return self._advance(states, latents, gestures), frames, clock.stages_ms
+
+    @torch.inference_mode()
+    def rest(self, states: Sequence[StreamState]) -> tuple[list[StreamState], np.ndarray, dict[str, float]]:
+        """Run one hop without sound or denoising: each mouth eases to its reference picture's; decoded only.
+
+        Head and shoulders go on living. For interruptions: it costs a decoder run and forgets what was blended.
+
+        Returns:
+            As `hop`.
+        """
+        clock = _StageClock(self.device)
+        hop = self.preset.stream.hop_frames
+        silence = np.zeros(hop, dtype=np.float32)
+        poses, after = [], []
+        for state in states:
+            moved, _, pose = advance_motion(state.gestures, silence)
+            poses.append(pose)
+            after.append(moved)
+        ramp = [min(1.0, (frame + 1) / min(EASE_FRAMES, hop)) for frame in range(hop)]
+        weights = torch.tensor(ramp, device=self.device).view(1, -1, 1, 1, 1)
+        last = torch.cat([state.motion[:, -1:] for state in states])
+        latents = torch.lerp(last, torch.cat([state.latent for state in states]).unsqueeze(1), weights)
+        frames = self._paint(states, latents, torch.from_numpy(np.concatenate(poses)).float().to(self.device))
+        clock.mark("decode")
+        eased = [replace(state, tail=None) for state in self._advance(states, latents, after)]
+        return eased, frames, clock.stages_ms
 
     def _check(self, states: Sequence[StreamState], audio: np.ndarray) -> None:
         stream, cfg = self.preset.stream, self.preset.audio

@@ -194,6 +194,11 @@ def _add_control_routes(app: FastAPI, server: Server) -> None:
             raise SignalingError("invalid_request", str(error), 422) from error
         return JSONResponse(session.scales)
 
+    @app.post("/sessions/{session_id}/clear")
+    async def clear(session_id: str) -> Response:
+        server.lobby.find(session_id).clear(by="http")
+        return Response(status_code=204)
+
 
 def _add_error_answers(app: FastAPI) -> None:
     @app.exception_handler(StreamError)

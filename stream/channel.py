@@ -1,8 +1,8 @@
 """The data channel "fada": what page and server tell each other beside the media. Event loop only.
 
-In: messages from the page (`ping`, `controls`, `avatar`, `bye`). Out: messages to it (`hello`, `pong`,
-`controls`, `stats`, `notice`, `error`). Everything is one JSON object with a `type`; see docs/protocol.md.
-Unknown types are ignored, so that either side may learn new ones first.
+In: messages from the page (`ping`, `controls`, `avatar`, `clear`, `bye`). Out: messages to it (`hello`,
+`pong`, `controls`, `cleared`, `stats`, `notice`, `error`). Everything is one JSON object with a `type`; see
+docs/protocol.md. Unknown types are ignored, so that either side may learn new ones first.
 """
 
 from __future__ import annotations

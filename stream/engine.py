@@ -24,6 +24,9 @@ from stream.errors import EngineError
 WEIGHTS: Final = Path(__file__).resolve().parent.parent / "weights"
 """Shipped weights: ``weights/PRESET/student.safetensors``."""
 
+REST: Final = 0
+"""In place of a number of evaluations: windows without sound need none."""
+
 
 class TorchEngine:
     """Runs hops of any sessions as batches on one `Streamer`. Used from one thread at a time."""
@@ -70,13 +73,17 @@ class TorchEngine:
         results: list[StepResult | None] = [None] * len(requests)
         controls = [self._controls(request.controls) for request in requests]
         groups: dict[int, list[int]] = {}
-        for index, asked in enumerate(controls):
-            groups.setdefault(asked.nfe, []).append(index)
-        for members in groups.values():
+        for index, (request, asked) in enumerate(zip(requests, controls, strict=True)):
+            groups.setdefault(asked.nfe if request.audio is not None else REST, []).append(index)
+        for nfe, members in groups.items():
             states = [cast(StreamState, requests[i].state) for i in members]
-            audio = np.stack([requests[i].audio for i in members])
+            audio = [heard for i in members if (heard := requests[i].audio) is not None]
             try:
-                after, frames, timings = self._streamer.hop(states, audio, [controls[i] for i in members])
+                if nfe == REST:
+                    after, frames, timings = self._streamer.rest(states)
+                else:
+                    told = [controls[i] for i in members]
+                    after, frames, timings = self._streamer.hop(states, np.stack(audio), told)
             except (RuntimeError, MemoryError) as error:
                 raise EngineError(
                     "engine_failed", f"The engine failed on a batch of {len(members)}: {error}"

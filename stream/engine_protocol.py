@@ -130,10 +130,16 @@ class Controls:
 
 @dataclass(frozen=True, slots=True)
 class StepRequest:
-    """One session's next window. `audio` has shape (window_samples,), float32 in [-1, 1]."""
+    """One session's next window.
+
+    Attributes:
+        state: what the last step left.
+        audio: (window_samples,) float32 in [-1, 1]; None lets the mouth ease to rest, at once and cheaply.
+        controls: see `Controls`.
+    """
 
     state: object
-    audio: Float32Array
+    audio: Float32Array | None
     controls: Controls = field(default_factory=Controls)
 
 

@@ -10,16 +10,16 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
-from stream.engine_protocol import Controls, UInt8Array
+from stream.engine_protocol import Controls, Float32Array, UInt8Array
 from stream.errors import EngineError
 from stream.windower import Window
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """One window's frames and the moments of its life, in the clock's seconds."""
+    """One window's frames and the moments of its life, in the clock's seconds; a rest has no first frame."""
 
-    first_frame: int
+    first_frame: int | None
     frames: UInt8Array
     epoch: int
     nfe: int | None
@@ -49,12 +49,17 @@ class StreamListener(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A window waiting to be drawn."""
+    """A window waiting to be drawn; None is a rest."""
 
-    window: Window
+    window: Window | None
     epoch: int
     deadline_s: float
     submitted_s: float
+
+    @property
+    def audio(self) -> Float32Array | None:
+        """What its window hears; None for a rest."""
+        return None if self.window is None else self.window.audio
 
 
 class StreamKeeper(Protocol):
@@ -63,6 +68,8 @@ class StreamKeeper(Protocol):
     def submit(self, stream: EngineStream, window: Window, deadline_s: float) -> None: ...
 
     def restart(self, stream: EngineStream, state: object) -> int: ...
+
+    def rest(self, stream: EngineStream) -> int: ...
 
     def close_stream(self, stream: EngineStream) -> None: ...
 
@@ -87,8 +94,12 @@ class EngineStream:
         self._keeper.submit(self, window, deadline_s)
 
     def restart(self, state: object) -> int:
-        """Begin a new epoch from another state (new avatar, barge-in); returns its number."""
+        """Begin a new epoch from another state (a new avatar); returns its number."""
         return self._keeper.restart(self, state)
+
+    def rest(self) -> int:
+        """Begin a new epoch with a mouth that eases to rest, before anybody else's windows; returns its number."""
+        return self._keeper.rest(self)
 
     def close(self) -> None:
         """Drop what waits and what is in flight, and let go of the state."""

@@ -96,6 +96,7 @@ class Pacer:
         self._offset: int | None = None
         self._first_offset = 0
         self._first_media = 0
+        self._not_before = 0
         self._voice = VoiceBuffer()
         self._voice_next = 0  # media position after the slot settled last
         self._voice_sent = 0  # media position up to which samples have been sent
@@ -103,6 +104,7 @@ class Pacer:
         self._frames: dict[int, UInt8Array] = {}
         self._shown: tuple[int | None, UInt8Array] = (None, still)
         self._slots: deque[Slot] = deque(maxlen=SETTLED_SLOTS)
+        self._resting: deque[UInt8Array] = deque()  # shown in turn while there is no offset
         self._reserves: deque[float] = deque(maxlen=self._config.history_windows)
         self.stats = PacingStats(fps)
 
@@ -163,6 +165,8 @@ class Pacer:
         Late ones count as reserve below zero.
         """
         now_s = self._clock.now()
+        if first_frame < self._not_before:
+            return
         for index, image in enumerate(frames):
             self._frames[first_frame + index] = image
         while len(self._frames) > self._config.max_frames:
@@ -177,6 +181,23 @@ class Pacer:
             self._voice_next = self._voice_sent = first_frame * self.slot_samples
         self._reserves.append(self.due(first_frame + self._offset) - now_s)
 
+    def clear(self, first_media: int) -> None:
+        """Forget all voice and frames before media frame ``first_media``: silence from the next slot on.
+
+        The picture stays until `push_rest` or the first frame from there on; then the delay is found anew.
+        """
+        self._offset = None
+        self._not_before = first_media
+        self._frames.clear()
+        self._resting.clear()
+        self._reserves.clear()
+        self._still = self._shown[1]
+
+    def push_rest(self, frames: UInt8Array) -> None:
+        """Pictures (n, H, W, 3) of a mouth coming to rest, for the slots until speech is drawn again."""
+        if self._offset is None:
+            self._resting.extend(frames)
+
     # -- out ----------------------------------------------------------------------------------------------
 
     def voice(self, slot: int) -> Int16Array:
@@ -187,7 +208,11 @@ class Pacer:
         """The picture of a slot; settles the slot if nobody has."""
         media = self._settled(slot).media_frame
         if media is None:
-            return Picture(slot, self._shown[0], False, self._shown[1])
+            if not self._resting:
+                return Picture(slot, self._shown[0], False, self._shown[1])
+            self._shown = (None, self._resting.popleft())
+            self._still = self._shown[1]
+            return Picture(slot, None, True, self._shown[1])
         ready = [index for index in self._frames if index <= media]
         newest = max(ready, default=None)
         for index in ready:
@@ -225,7 +250,7 @@ class Pacer:
 
     def _settle(self, index: int) -> Slot:
         if self._offset is None or index - self._offset < self._first_media:
-            return Slot(index, None, np.zeros(self.slot_samples, dtype=np.int16), repeated=False)
+            return Slot(index, None, self._silence(), repeated=False)
         media = index - self._offset
         move = self._wanted_move(media)
         if move:
@@ -234,6 +259,14 @@ class Pacer:
             self.stats.moves += 1
             media = index - self._offset
         return self._with_voice(index, media)
+
+    def _silence(self) -> Int16Array:
+        """A slot without voice; one that comes after voice begins with its fading end."""
+        pcm = np.zeros(self.slot_samples, dtype=np.int16)
+        if not self._muted:
+            pcm = joined(self._voice.read(self._voice_next, self.slot_samples), pcm)
+        self._muted = True
+        return pcm
 
     def _shift_reserves(self, by_s: float) -> None:
         moved = [reserve + by_s for reserve in self._reserves]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -159,7 +160,7 @@ class Scheduler:
                 self.effort.note_drop(self._clock.now())
             stream.jobs.append(Job(window, stream.epoch, deadline_s, self._clock.now()))
             self._wake.notify_all()
-        if dropped is not None:
+        if dropped is not None and dropped.window is not None:
             stream.listener.on_dropped(dropped.window.first_frame)
 
     def restart(self, stream: EngineStream, state: object) -> int:
@@ -168,6 +169,17 @@ class Scheduler:
             stream.epoch += 1
             stream.state = state
             stream.jobs.clear()
+            return stream.epoch
+
+    def rest(self, stream: EngineStream) -> int:
+        """See `EngineStream.rest`."""
+        with self._wake:
+            stream.epoch += 1
+            stream.jobs.clear()
+            if not stream.closed:
+                now_s = self._clock.now()
+                stream.jobs.append(Job(None, stream.epoch, -math.inf, now_s))
+                self._wake.notify_all()
             return stream.epoch
 
     def close_stream(self, stream: EngineStream) -> None:
@@ -231,7 +243,7 @@ class Scheduler:
         assert self._engine is not None
         with self._wake:
             requests = [
-                StepRequest(stream.state, job.window.audio, self.effort.limit(stream.controls))
+                StepRequest(stream.state, job.audio, self.effort.limit(stream.controls))
                 for stream, job in batch
                 if stream.is_current(job.epoch)
             ]
@@ -242,7 +254,7 @@ class Scheduler:
         with self._wake:
             # A little lateness is the pacer's to absorb; half a hop of it is a lack of speed.
             limit_s = finished_s - self._engine.spec.hop_s / 2
-            late = any(job.deadline_s < limit_s for _, job in batch)
+            late = any(job.deadline_s < limit_s for _, job in batch if job.window is not None)
             self.effort.note_batch(finished_s, finished_s - started_s, late)
             for (stream, job), request, outcome in zip(batch, requests, outcomes, strict=True):
                 if not stream.is_current(job.epoch):
@@ -278,7 +290,7 @@ def _answer(work: Callable[[], object], future: Future[object]) -> None:
 
 def _drawn(job: Job, request: StepRequest, result: StepResult, timing: tuple[float, float, int]) -> Drawn:
     return Drawn(
-        first_frame=job.window.first_frame,
+        first_frame=None if job.window is None else job.window.first_frame,
         frames=result.frames,
         epoch=job.epoch,
         nfe=request.controls.nfe,

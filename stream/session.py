@@ -247,7 +247,10 @@ class Session:
     def on_drawn(self, drawn: Drawn) -> None:
         """The scheduler drew a window."""
         self._telemetry.note_drawn(drawn, self._clock.now())
-        self._pacer.push_frames(drawn.first_frame, drawn.frames)
+        if drawn.first_frame is None:
+            self._pacer.push_rest(drawn.frames)
+        else:
+            self._pacer.push_frames(drawn.first_frame, drawn.frames)
 
     def on_dropped(self, first_frame: int) -> None:
         """The scheduler dropped a window from this session's full queue."""
@@ -273,6 +276,8 @@ class Session:
         self._last_message_s = self._clock.now()
         if kind == "bye":
             self.end("bye")
+        elif kind == "clear":
+            self.clear(by="page")
         elif kind == "controls":
             try:
                 self.turn(fields, by="page")
@@ -296,6 +301,16 @@ class Session:
         if self._stream is not None:
             self._stream.controls = self._controls
         self._tell("controls", {**self.scales, "by": by})
+
+    def clear(self, by: str) -> None:
+        """Interrupt: drop all that was heard and not yet shown, silence at once, the mouth eases to rest.
+
+        What is heard from now on counts again.
+        """
+        self._pacer.clear(self._windower.restart())
+        if self._stream is not None:
+            self._stream.rest()
+        self._tell("cleared", {"by": by})
 
     # -- small things -------------------------------------------------------------------------------------
 

@@ -20,8 +20,8 @@ class Window:
     """What the engine hears for one step.
 
     Attributes:
-        index: 0, 1, 2, … without gaps.
-        first_frame: index of the first frame it covers, `index * hop_frames`.
+        index: 0, 1, 2, … without gaps, from 0 again after a restart.
+        first_frame: index of the first frame it covers, `index * hop_frames` after the frame where it started.
         audio: (window_samples,) float32 in [-1, 1].
     """
 
@@ -41,7 +41,9 @@ class Windower:
         self._buffer: Float32Array = np.zeros(spec.window_samples + spec.hop_samples, dtype=np.float32)
         self._filled = spec.context_samples  # the zeros before the stream's start
         self._next_index = 0
+        self._start_frame = 0
         self._pushed_samples = 0
+        self._skip_samples = 0  # until the next frame begins, after a restart
         self._ended = False
 
     @property
@@ -72,7 +74,23 @@ class Windower:
         if self._ended:
             raise RuntimeError("the stream was flushed; start a new Windower")
         self._pushed_samples += len(samples)
-        return self._take(samples)
+        skipped = min(self._skip_samples, len(samples))
+        self._skip_samples -= skipped
+        return self._take(samples[skipped:])
+
+    def restart(self) -> int:
+        """Forget what was heard: the next window starts at the next whole frame, after silence.
+
+        Returns:
+            That frame's index.
+        """
+        spf = self._spec.samples_per_frame
+        self._start_frame = -(-self._pushed_samples // spf)
+        self._skip_samples = self._start_frame * spf - self._pushed_samples
+        self._next_index = 0
+        self._buffer[:] = 0
+        self._filled = self._spec.context_samples
+        return self._start_frame
 
     def flush(self) -> list[Window]:
         """End the stream: the windows still needed to cover its last frame, padded with zeros.
@@ -80,7 +98,7 @@ class Windower:
         After it, the windows cover `ceil(pushed_samples / samples_per_frame)` frames or a little more.
         """
         frames = -(-self._pushed_samples // self._spec.samples_per_frame)
-        missing = -(-frames // self._spec.hop_frames) - self._next_index
+        missing = -(-(frames - self._start_frame) // self._spec.hop_frames) - self._next_index
         self._ended = True
         if missing <= 0:
             return []
@@ -99,7 +117,8 @@ class Windower:
             taken += step
             while self._filled >= spec.window_samples:
                 audio = self._buffer[: spec.window_samples].copy()
-                windows.append(Window(self._next_index, self._next_index * spec.hop_frames, audio))
+                first_frame = self._start_frame + self._next_index * spec.hop_frames
+                windows.append(Window(self._next_index, first_frame, audio))
                 self._next_index += 1
                 self._filled -= spec.hop_samples
                 self._buffer[: self._filled] = self._buffer[

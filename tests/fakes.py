@@ -147,8 +147,10 @@ class FakeEngine:
     def _draw(self, request: StepRequest) -> StepResult:
         spec, state = self.spec, request.state
         assert isinstance(state, FakeState)
-        assert request.audio.shape == (spec.window_samples,)
+        assert request.audio is None or request.audio.shape == (spec.window_samples,)
         frames = np.repeat(state.still[None], spec.hop_frames, axis=0)
+        if request.audio is None:
+            return StepResult(FakeState(state.still, state.seed, state.windows + 1), frames, {"draw": 0.1})
         rows = slice(spec.height * 5 // 8, spec.height * 7 // 8)
         columns = slice(spec.width * 3 // 8, spec.width * 5 // 8)
         for frame, brightness in zip(frames, mouth_brightness(spec, request.audio), strict=True):

@@ -160,3 +160,23 @@ def test_the_spectrum_keeps_fp32_beside_bf16_networks() -> None:
 def test_a_teacher_is_refused() -> None:
     with pytest.raises(ValueError, match="teacher"):
         TorchNetworks(tiny_model("teacher"), torch.device("cpu"), torch.float32)
+
+
+def test_a_rest_eases_to_the_reference_and_speech_goes_on_from_it(streamer: Streamer) -> None:
+    streamer = Streamer(streamer.networks, streamer.device, move_head=False)
+    windows = _windows(streamer, 4, seed=11)
+    state, _ = _run(streamer, streamer.open(_picture(0), seed=1), windows[:2])
+    hop = streamer.preset.stream.hop_frames
+    away = (state.motion[:, -1] - state.latent).norm()
+    (rested,), frames, timings = streamer.rest([state])
+    assert frames.shape == (1, hop, *_picture(0).shape) and "denoise" not in timings
+    assert (rested.motion[:, -1] - state.latent).norm() < 1e-5 * away, "there within a hop"
+    assert rested.tail is None and rested.frame == state.frame + hop
+    still = streamer.rest([rested])[1][0]
+    np.testing.assert_allclose(still[-1].astype(int), frames[0, -1], atol=1, err_msg="and stays there")
+    assert np.abs(frames[0, 0].astype(int) - frames[0, -1]).max() > 1, "by degrees"
+    after, drawn = _run(streamer, rested, windows[2:])
+    assert after.frame == rested.frame + 2 * hop and drawn.std() > 0
+    both, together, _ = streamer.rest([state, rested])
+    np.testing.assert_allclose(together[0].astype(int), frames[0].astype(int), atol=1)
+    assert len(both) == 2

@@ -11,6 +11,7 @@ import gc
 import json
 import os
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -342,3 +343,31 @@ async def test_twenty_cycles_leave_no_task_thread_or_descriptor_behind(
         assert after["fds"] <= before["fds"] + 1  # a keep-alive connection may have been reopened
         assert running.server.scheduler.seats.taken == 0
         assert running.server.scheduler._streams == []
+
+
+async def test_clear_silences_and_rests_at_once_and_later_speech_counts_again(tmp_path: Path) -> None:
+    async with running_server(tmp_path) as running:
+        caller = Caller(bursts)
+        await caller.call(running)
+        await caller.until(lambda: bool(caller.received.of_type("hello")))
+        session = caller.received.of_type("hello")[0]["session_id"]
+
+        def loud() -> bool:
+            return bool(caller.received.voice) and abs(caller.received.voice[-1][2].astype(int)).max() > 5000
+
+        for count, ask in enumerate(("page", "http"), 1):
+            await caller.until(loud)
+            if ask == "page":
+                say(caller, {"type": "clear"})
+            else:
+                assert (await running.http.post(f"/sessions/{session}/clear")).status_code == 204
+            asked_s = time.monotonic()
+            await caller.until(lambda wanted=count: len(caller.received.of_type("cleared")) == wanted)
+            await caller.until(lambda: not loud() and mouth_of(caller.received.pictures[-1][2]) < 90)
+            assert time.monotonic() - asked_s < 0.4
+            await asyncio.sleep(0.7)  # into the next burst
+        await caller.until(loud)
+        await caller.until(lambda: mouth_of(caller.received.pictures[-1][2]) > 150)
+        assert [message["by"] for message in caller.received.of_type("cleared")] == ["page", "http"]
+        assert (await running.http.post("/sessions/0123456789abcdef/clear")).status_code == 404
+        await caller.hang_up()

@@ -305,3 +305,36 @@ def test_frames_are_bounded() -> None:
 def test_fps_must_divide_the_sample_rate() -> None:
     with pytest.raises(ValueError, match="divide"):
         Pacer(FakeClock(), 29, STILL)
+
+
+def test_clear_is_silent_from_the_next_slot_and_shows_the_rest_until_speech_comes_back() -> None:
+    stage = Stage()
+    stage.run(40)
+    pacer, slot = stage.pacer, len(stage.slots)
+    cut = stage.heard
+    shown = pacer.picture(slot - 1).image
+    pacer.clear(cut)
+    assert not pacer.started and pacer.deadline(cut) is None
+    stage.clock.set(pacer.due(slot))
+    voice = pacer.voice(slot)
+    assert voice[0] != 0 and not voice[300:].any(), "5 ms to fade, then silence"
+    np.testing.assert_array_equal(pacer.picture(slot).image, shown)
+    pacer.push_frames(cut - 4, pictures(cut - 4))  # drawn before the clear, too late
+    pacer.push_rest(np.stack([np.full((4, 4, 3), value, np.uint8) for value in (200, 100)]))
+    for ahead, value in ((1, 200), (2, 100), (3, 100)):
+        stage.clock.set(pacer.due(slot + ahead))
+        picture = pacer.picture(slot + ahead)
+        assert picture.image[0, 0, 0] == value and picture.media_frame is None
+        assert not pacer.voice(slot + ahead).any()
+    pacer.push_voice(np.full(8 * SLOT, 7000, np.int16), stage.clock.now())
+    pacer.push_frames(cut, pictures(cut))
+    pacer.push_rest(pictures(0))  # comes too late: speech goes on
+    offset = None
+    for ahead in range(4, 12):
+        stage.clock.set(pacer.due(slot + ahead))
+        picture = pacer.picture(slot + ahead)
+        if picture.media_frame is not None:
+            offset = slot + ahead - cut if offset is None else offset
+            assert picture.media_frame <= cut + 3
+    assert offset is not None and pacer.deadline(cut) == pytest.approx(pacer.due(cut + offset))
+    assert pacer.voice(slot + 8).max() == 7000

@@ -292,3 +292,28 @@ async def test_an_engine_that_cannot_keep_up_is_asked_for_less(rig: Rig) -> None
     asked = [drawn.nfe for drawn in listener.drawn]
     assert asked[0] is None  # the preset's own
     assert asked[-1] == 2
+
+
+async def test_a_rest_overtakes_everybody_and_drops_what_its_own_session_had(
+    gated: tuple[Rig, GatedEngine],
+) -> None:
+    rig, engine = gated
+    (first, heard), (second, other) = await rig.stream(1), await rig.stream(2)
+    first.submit(window(0), 0.0)
+    await asyncio.to_thread(engine.entered.acquire)
+    first.submit(window(1), 1.0)
+    second.submit(window(0), -5.0)
+    epoch = first.rest()
+    for _ in range(3):
+        engine.gate.release()
+    await until(lambda: bool(heard.drawn) and bool(other.drawn))
+    assert [drawn.first_frame for drawn in heard.drawn] == [None], "neither in flight nor waiting"
+    assert (heard.drawn[0].epoch, heard.dropped, heard.failed) == (epoch, [], [])
+    assert engine.batches[1] == [1, 2]
+    first.submit(window(2), 3.0)
+    engine.gate.release()
+    await until(lambda: len(heard.drawn) == 2)
+    assert heard.drawn[1].first_frame == 8
+    first.close()
+    first.rest()
+    assert not first.jobs, "a closed stream rests for good"

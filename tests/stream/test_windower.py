@@ -109,3 +109,22 @@ def test_a_context_of_nothing_and_no_overlap_work() -> None:
     windows = whole(samples, spec)
     assert [window.first_frame for window in windows] == [0, 1, 2]
     np.testing.assert_array_equal(np.concatenate([window.audio for window in windows]), samples)
+
+
+@pytest.mark.parametrize("pushed", [0, 1, 639, 640, 5000, 12_345])
+def test_after_a_restart_windows_hear_silence_before_the_next_whole_frame(pushed: int) -> None:
+    samples = np.random.default_rng(pushed).standard_normal(pushed + 20_000).astype(np.float32)
+    windower = Windower(SPEC)
+    windower.push(samples[:pushed])
+    frame = windower.restart()
+    start = frame * SPEC.samples_per_frame
+    assert frame == -(-pushed // SPEC.samples_per_frame)
+    windows = [w for part in np.array_split(samples[pushed:], 7) for w in windower.push(part)]
+    later = samples[start:]
+    assert len(windows) > 3
+    for index, window in enumerate(windows):
+        assert (window.index, window.first_frame) == (index, frame + index * SPEC.hop_frames)
+        np.testing.assert_array_equal(window.audio, expected_window(later, index, SPEC))
+    rest = windower.flush()
+    frames = -(-len(samples) // SPEC.samples_per_frame) - frame
+    assert len(windows) + len(rest) == -(-frames // SPEC.hop_frames)
