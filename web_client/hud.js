@@ -89,7 +89,7 @@ export class Hud {
     const onTheWay_ms = (link.rtt_ms ?? rtt_ms ?? 0) + (link.buffer_ms ?? 0);
     this.#set("fps", counted === null ? UNKNOWN : counted.toFixed(1));
     this.#set("latency", whole(inServer_ms === null ? null : inServer_ms + onTheWay_ms));
-    this.#set("skew", signed(asNumber(server.skew_ms)));
+    this.#set("skew", signed(link.skew_ms ?? asNumber(server.skew_ms)));
     this.#set("dropped", whole((asNumber(server.dropped) ?? 0) + link.framesDropped));
     this.#set("size", link.width && link.height ? `${link.width}×${link.height}` : UNKNOWN);
     this.#set("expression", scale(asNumber(server.audio_scale)));

@@ -6,6 +6,7 @@ import { AvatarPicker } from "./avatars.js";
 import { askUntilAnswered } from "./backoff.js";
 import { Call } from "./call.js";
 import { captionFor, captionForSlow } from "./captions.js";
+import { Diagnostics } from "./diagnostics.js";
 import { Hud } from "./hud.js";
 import { LevelMeter } from "./level.js";
 import { findObstacle, listMicrophones } from "./media.js";
@@ -57,6 +58,7 @@ const stage = new Stage({
   onBlocked: () => sayProblem(new Problem("autoplay_blocked"), "warn"),
 });
 const hud = new Hud(part("hud", HTMLElement), part("hud-toggle", HTMLButtonElement));
+const diagnostics = new Diagnostics(part("details", HTMLDialogElement), part("details-open", HTMLButtonElement));
 const call = new Call(() => stage.awaitFirstFrame());
 const picker = new AvatarPicker(part("avatars", HTMLElement), part("avatar-about", HTMLElement), (avatar) => {
   stage.showAvatar(avatar);
@@ -154,7 +156,9 @@ mute.addEventListener("change", () => {
 call.addEventListener("state", (event) => showState(/** @type {CustomEvent} */ (event).detail));
 call.addEventListener("media", (event) => stage.showMedia(/** @type {CustomEvent} */ (event).detail));
 call.addEventListener("figures", (event) => {
-  const fps = hud.update(/** @type {CustomEvent} */ (event).detail, stage.takeShown());
+  const figures = /** @type {CustomEvent} */ (event).detail;
+  diagnostics.update(figures);
+  const fps = hud.update(figures, stage.takeShown());
   if (document.body.dataset.state === "live" && !document.hidden) watchSpeed(fps);
 });
 call.addEventListener("scales", (event) => scales.adopt(/** @type {CustomEvent} */ (event).detail));
