@@ -6,7 +6,7 @@ Files in the order in which data flows; nothing flows back.
     inbound  timeline  windower                            microphone -> gapless 16 kHz -> windows
     engine_stream  scheduler  effort  stepping             whose windows run now, at how many evaluations
     engine_protocol  engine                                windows -> frames (the only torch in this room)
-    voice_buffer  pacer  outbound  encoder                 frames and voice, due on one clock, sent
+    voice_buffer  pacer  outbound  encoder  bit_rate       frames and voice, due on one clock, sent
     channel  controls                                      what a caller may turn meanwhile
     telemetry  metrics  pacing_stats                       what is told about it
     app  serve  limits  avatars_catalogue  images          the HTTP side
