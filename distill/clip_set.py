@@ -124,7 +124,7 @@ class ClipSet:
         if wrong is not None:
             pictures = spoil_pictures(pictures, wrong)
         device = self.vae.mean.device
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+        with torch.no_grad():  # in fp32, so that a clip is the same on every machine
             encoded = torch.cat([self.vae.encode(part.to(device)) for part in pictures.split(16)])
         latents = encoded.half().cpu().numpy()
         cfg = self.preset.audio

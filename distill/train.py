@@ -18,6 +18,7 @@ from tqdm import tqdm
 from distill.loop import Loop, LoopConfig
 from distill.methods.tokens import RATES
 from distill.parallel import WAYS, join_world, leave_world, own_device, world
+from distill.precision import PRECISIONS, trains_in_bf16
 from distill.stage_maker import check_options, make_clips, make_stage, trained_vae
 from models.avatar_model import channels_last
 from models.checkpoint import load_model, load_strict, read_tensors, save_model, save_tensors
@@ -45,7 +46,6 @@ LEARNING_RATES = {
 }
 SHIPPED_FILE_BYTES = 18 * 2**20
 BATCHES = {"vae": 16, "audio": 16, "probe": 24, "decoder": 16, "teacher": 8, "student": 6, "steps": 6}
-PRECISIONS = ("auto", "bf16", "fp32")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,7 +117,10 @@ def _add_pace(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--threads", type=int, default=1)
     group.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     group.add_argument(
-        "--precision", choices=PRECISIONS, default="auto", help="of the networks' arithmetic; auto is bf16"
+        "--precision",
+        choices=PRECISIONS,
+        default="auto",
+        help="of the networks' arithmetic; auto is bf16 where the hardware multiplies it, else fp32",
     )
     group.add_argument(
         "--parallel",
@@ -154,7 +157,7 @@ def _train(args: argparse.Namespace, chosen: Preset) -> dict[str, float]:
         checkpoint_s=args.checkpoint_s,
         seed=args.seed,
         device=args.device,
-        bf16=args.precision != "fp32",
+        bf16=trains_in_bf16(args.precision, args.device),
         resume=not args.no_resume,
         parallel=args.parallel,
         rates=RATES if args.stage == "student" else (),

@@ -19,6 +19,7 @@ from distill.methods.dmd import DMDStage
 from distill.methods.recipes import recipe
 from distill.methods.stage import StudentStage, start_student
 from distill.methods.tokens import RATES
+from distill.precision import trains_in_bf16
 from distill.speech_set import SpeechSet
 from models.avatar_model import AvatarModel, channels_last
 from models.checkpoint import load_model
@@ -80,6 +81,7 @@ def _loop(args: argparse.Namespace, stage: Stage, out: Path, seed: int) -> None:
         seed=seed,
         rates=RATES,
         device=args.device,
+        bf16=trains_in_bf16("auto", args.device),
     )
     figures = Loop(stage, config).run()
     write_json(out / "done.json", figures)
