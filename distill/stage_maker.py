@@ -18,7 +18,7 @@ from models.presets import Preset
 from models.vae import VAE
 
 FROM_WEIGHTS = ("corpus", "decoder", "teacher")
-FROM_INIT = ("teacher", "student", "steps")
+FROM_INIT = ("audio", "teacher", "student", "steps")
 ON_PREPARED = ("corpus", "teacher", "student", "steps")
 
 
@@ -36,6 +36,10 @@ def check_options(args: argparse.Namespace) -> None:
         )
     if args.init and stage not in FROM_INIT:
         raise ValueError(f"--init is for the stages {', '.join(FROM_INIT)}, not for {stage}.")
+    if args.audio and stage != "teacher":
+        raise ValueError(
+            f"--audio is for the stage teacher, whose encoder all later stages keep, not for {stage}."
+        )
     if args.method and stage not in ("student", "steps"):
         raise ValueError(f"--method is for the stages student and steps, not for {stage}.")
     if args.grids and stage != "student":
@@ -67,7 +71,10 @@ def make_stage(args: argparse.Namespace, chosen: Preset, batch: int) -> Stage:
         from distill.stages.audio import AudioStage
 
         speech = SpeechSet(args.data, "train", args.clips)
-        return AudioStage(chosen, speech, SpeechSet(args.data, "val", 48), batch, args.frames, args.device)
+        stage = AudioStage(chosen, speech, SpeechSet(args.data, "val", 48), batch, args.frames, args.device)
+        if args.init:
+            load_strict(stage.encoder, load_model(args.init).audio.state_dict(), args.init)
+        return stage
     if args.stage == "teacher":
         return _teacher_stage(args, chosen, batch)
     return (
@@ -80,10 +87,10 @@ def _teacher_stage(args: argparse.Namespace, chosen: Preset, batch: int) -> Stag
 
     model = AvatarModel(chosen, "teacher")
     model.vae.load_state_dict(trained_vae(args, chosen).state_dict())
-    if args.from_weights:
+    if args.from_weights and not args.audio:
         load_strict(model.audio, load_model(args.from_weights).audio.state_dict(), args.from_weights)
     else:
-        path = args.runs / "audio" / "model.safetensors"
+        path = args.audio or args.runs / "audio" / "model.safetensors"
         load_strict(model.audio, read_tensors(path)[0], path)
     _start(model, args)
     model.vae.requires_grad_(False)

@@ -82,7 +82,18 @@ def _add_starts(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="take autoencoder and audio encoder of this model, not of the runs vae and audio",
     )
-    group.add_argument("--init", type=Path, metavar="FILE", help="start the UNets from those of this model")
+    group.add_argument(
+        "--audio",
+        type=Path,
+        metavar="FILE",
+        help="teacher: take the audio encoder of this run of the stage audio, not that of --from-weights",
+    )
+    group.add_argument(
+        "--init",
+        type=Path,
+        metavar="FILE",
+        help="start the UNets (stage audio: the audio encoder) from those of this model",
+    )
     group.add_argument("--method", help="student: a recipe (default fast); steps: a method (consistency)")
     group.add_argument(
         "--grids",
