@@ -76,6 +76,8 @@ class ClipSet:
         kind = quality if quality == "high" else f"{quality}{VERSION}"
         if allowed != DEFECTS:
             kind += "-" + "+".join(allowed)
+        if len(speech) < count:  # then a clip's sound depends on their number
+            kind += f"-speech{len(speech)}"
         self.root = root / f"clips-{split}-{kind}-{frames}-{digest.hexdigest()[:10]}"
         self.root.mkdir(parents=True, exist_ok=True)
         self._kept: dict[int, ClipItem] = {}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from distill.batches import Clips
 from distill.loop import Stage
+from distill.spoken import spoken_count
 from models.avatar_model import AvatarModel, channels_last
 from models.checkpoint import load_model, load_strict, read_tensors
 from models.presets import Preset
@@ -20,6 +21,7 @@ from models.vae import VAE
 FROM_WEIGHTS = ("corpus", "decoder", "teacher")
 FROM_INIT = ("audio", "teacher", "student", "steps")
 ON_PREPARED = ("corpus", "teacher", "student", "steps")
+WITH_SPEECH = ("speech", *ON_PREPARED)
 
 
 def check_options(args: argparse.Namespace) -> None:
@@ -42,6 +44,11 @@ def check_options(args: argparse.Namespace) -> None:
         )
     if args.method and stage not in ("student", "steps"):
         raise ValueError(f"--method is for the stages student and steps, not for {stage}.")
+    if args.speech is not None and (stage not in WITH_SPEECH or args.speech < 4):
+        raise ValueError(
+            f"--speech takes 4 clips or more, for the stages {', '.join(WITH_SPEECH)}; "
+            f"got {args.speech} for {stage}."
+        )
     if args.grids and stage != "student":
         raise ValueError(f"--grids is for the stage student, not for {stage}.")
     if stage not in (*ON_PREPARED, "ship") and _prepared(args.data):
@@ -176,8 +183,9 @@ def make_clips(
 
     if _prepared(args.data):
         return PreparedClips(args.data, chosen, vae.eval(), quality)
-    speech = SpeechSet(args.data, "train", args.clips if count is None else count, quality=quality)
-    return ClipSet(args.data, chosen, vae.eval(), speech, "train", count or args.clips, quality=quality)
+    count = args.clips if count is None else count
+    speech = SpeechSet(args.data, "train", spoken_count(count, args.speech, quality), quality=quality)
+    return ClipSet(args.data, chosen, vae.eval(), speech, "train", count, quality=quality)
 
 
 def trained_vae(args: argparse.Namespace, chosen: Preset) -> VAE:

@@ -19,13 +19,14 @@ from distill.loop import Loop, LoopConfig
 from distill.methods.tokens import RATES
 from distill.parallel import WAYS, join_world, leave_world, own_device, world
 from distill.precision import PRECISIONS, trains_in_bf16
+from distill.spoken import make_all_speech
 from distill.stage_maker import check_options, make_clips, make_stage, trained_vae
 from models.avatar_model import channels_last
 from models.checkpoint import load_model, load_strict, read_tensors, save_model, save_tensors
 from models.presets import Preset, preset
 
 SUMMARY = "train one stage of the model, resumable"
-STAGES = ("vae", "decoder", "probe", "audio", "corpus", "teacher", "student", "steps", "ship")
+STAGES = ("speech", "vae", "decoder", "probe", "audio", "corpus", "teacher", "student", "steps", "ship")
 STEPS = {
     "vae": 3000,
     "audio": 3000,
@@ -66,6 +67,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=6, help="frames per window in the diffusion stages")
     parser.add_argument("--identities", type=int, default=1500, help="drawn identities (vae, decoder, probe)")
     parser.add_argument("--clips", type=int, default=1200, help="speech clips / talking clips of the corpus")
+    parser.add_argument(
+        "--speech",
+        type=int,
+        metavar="N",
+        help="speech clips that the talking clips share (default: one each), for machines without speech engines",
+    )
     parser.add_argument(
         "--high-only", action="store_true", help="corpus, student, steps: leave moderate clips out"
     )
@@ -146,6 +153,8 @@ def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     chosen = preset(args.preset)
     check_options(args)
+    if args.stage == "speech":
+        return make_all_speech(args.data, args.speech or args.clips)
     if args.stage in ("corpus", "ship"):
         return (_make_corpus if args.stage == "corpus" else _ship)(args, chosen)
     join_world()
