@@ -49,6 +49,8 @@ def check_options(args: argparse.Namespace) -> None:
             f"--speech takes 4 clips or more, for the stages {', '.join(WITH_SPEECH)}; "
             f"got {args.speech} for {stage}."
         )
+    if args.control and (stage != "student" or args.init):
+        raise ValueError("--control is for the stage student, without --init, which brings its own.")
     if args.grids and stage != "student":
         raise ValueError(f"--grids is for the stage student, not for {stage}.")
     if stage not in (*ON_PREPARED, "ship") and _prepared(args.data):
@@ -111,6 +113,8 @@ def _student_stage(args: argparse.Namespace, chosen: Preset, batch: int) -> Stag
     parts = recipe(args.method or "fast")
     teacher = channels_last(load_model(args.runs / "teacher" / "model.safetensors", args.device))
     student = start_student(teacher, parts)
+    if args.control:
+        start_control(student, args.control)
     _start(student, args)
     student.vae.requires_grad_(False)
     high, moderate = _both_qualities(args, chosen, teacher.vae)
@@ -130,6 +134,23 @@ def _step_stage(args: argparse.Namespace, chosen: Preset, batch: int) -> Stage:
     student.vae.requires_grad_(False)
     high, moderate = _both_qualities(args, chosen, fast.vae)
     return STEP_STAGES[method](student, fast, high, moderate, batch, args.frames, args.device)
+
+
+def start_control(student: AvatarModel, path: Path) -> None:
+    """Put CFG tokens and control layers of the student at ``path`` in; the trunk stays its teacher's.
+
+    Raises:
+        CheckpointError: the file cannot be read, or its layers are of another shape.
+        ValueError: one of the two has no CFG tokens.
+    """
+    source = load_model(path)
+    if student.tokens is None or source.tokens is None:
+        raise ValueError(f"--control needs CFG tokens in the student that is trained and in {path}.")
+    load_strict(student.tokens, source.tokens.state_dict(), path)
+    mine, theirs = student.denoiser.state_dict(), source.denoiser.state_dict()
+    load_strict(
+        student.denoiser, {**mine, **{key: v for key, v in theirs.items() if ".control." in key}}, path
+    )
 
 
 def _start(model: AvatarModel, args: argparse.Namespace) -> None:

@@ -101,6 +101,12 @@ def _add_starts(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="start the UNets (stage audio: the audio encoder) from those of this model",
     )
+    group.add_argument(
+        "--control",
+        type=Path,
+        metavar="FILE",
+        help="student: take CFG tokens and control layers of this student, and the trunk of the teacher",
+    )
     group.add_argument("--method", help="student: a recipe (default fast); steps: a method (consistency)")
     group.add_argument(
         "--grids",
