@@ -23,6 +23,7 @@ from distill.methods.sample import Sample
 from distill.stages.teacher import audio_features
 from models.avatar_model import AvatarModel
 from models.face import SAMPLES_PER_FRAME
+from models.presets import Preset
 from models.samplers import ddim
 from models.schedules import add_noise
 from models.unet import Conditions
@@ -34,6 +35,18 @@ EVERY = 4
 def rolled_rows(first: int, rows: int) -> slice:
     """Every fourth row of the global batch, as a slice of this process's rows, which begin at ``first``."""
     return slice(-first % EVERY, rows, EVERY)
+
+
+def lead_frames(preset: Preset, frames: int) -> int:
+    """Frames from the start of a rolled-out window to the window that trains, as windows follow each other live.
+
+    Raises:
+        ValueError: a window is too short to hold the motion frames of the next one.
+    """
+    keep = preset.unet.motion_frames
+    if frames < keep:
+        raise ValueError(f"Roll-out needs windows of {keep} frames or more (--frames), got {frames}.")
+    return max(keep, min(preset.stream.hop_frames, frames))
 
 
 @torch.no_grad()

@@ -177,6 +177,16 @@ def test_rolled_motion_frames_are_the_students_own(sets: tuple[ClipSet, ClipSet]
     assert rollout.rolled_rows(0, 4) == slice(0, 4, 4) and rollout.rolled_rows(4, 4).start == 0
 
 
+def test_the_lead_follows_the_hop_as_far_as_a_window_goes() -> None:
+    preset = tiny_preset()
+    assert preset.stream.hop_frames == 4 and preset.unet.motion_frames == 2
+    assert [rollout.lead_frames(preset, frames) for frames in (2, 3, 4, 9)] == [2, 3, 4, 4]
+    short = replace(preset, stream=replace(preset.stream, hop_frames=1, overlap_frames=0))
+    assert rollout.lead_frames(short, 5) == 2
+    with pytest.raises(ValueError, match="windows of 2 frames or more"):
+        rollout.lead_frames(preset, 1)
+
+
 def test_rolled_latents_are_where_the_students_own_sampler_would_be(sets: tuple[ClipSet, ClipSet]) -> None:
     model = tiny_model("student", seed=2)
     drawing = Drawing([(sets[0], 1.0)], FRAMES, (6,), True, CPU)
