@@ -3,8 +3,8 @@
 In flow queries, keys and values, and optionally a second source of keys and values (a cached reference bank);
 out flows one softmax over both. Any thread.
 
-Choice as in `kernels.dispatch`: `kernels.attention_triton` on CUDA, `kernels.reference.attention_sdpa` elsewhere and
-for heads wider than the kernel holds.
+Choice as in `kernels.dispatch`: `kernels.attention_triton` on CUDA, `kernels.reference.attention_sdpa` elsewhere
+and for heads wider than the kernel holds.
 """
 
 from __future__ import annotations

@@ -62,6 +62,15 @@ def dot(a, b, acc, PRECISION: tl.constexpr, WIDEN: tl.constexpr):
 
 
 @triton.jit
+def _place(row, stride_row, head, stride_head, ALIGNED: tl.constexpr):
+    """Where a row's head begins. ALIGNED: at a multiple of 8 elements, which a head stride of 40 does not tell."""
+    start = row * stride_row + head * stride_head
+    if ALIGNED:
+        start = tl.multiple_of(start, 8)
+    return start
+
+
+@triton.jit
 def _fold_keys(
     q_a, q_b, acc_a, acc_b, row_max, row_sum, k_ptr, v_ptr, mask_ptr, start, keys,
     stride_kl, stride_kd, stride_vl, stride_vd, stride_mask, length, scale_log2,
@@ -141,8 +150,9 @@ def _attention_kernel(
     stride_mb, stride_ml,
     stride_ob, stride_oh, stride_ol, stride_od,
     heads, lq, lk, lk2, rows_per_bank, scale_log2,
-    HAS_K2: tl.constexpr, HAS_MASK: tl.constexpr, PRECISION: tl.constexpr, WIDEN: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, D_A: tl.constexpr, D_B: tl.constexpr, WIDTH: tl.constexpr,
+    HAS_K2: tl.constexpr, HAS_MASK: tl.constexpr, ALIGNED: tl.constexpr, PRECISION: tl.constexpr,
+    WIDEN: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+    D_A: tl.constexpr, D_B: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     """One program: BLOCK_M queries of one (row, head). A 1-D grid, since B·H may pass 65,535."""
     blocks = tl.cdiv(lq, BLOCK_M)
@@ -153,7 +163,7 @@ def _attention_kernel(
     queries = (pid % blocks).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
     cols_a = tl.arange(0, D_A).to(tl.int64)
     in_a = (queries < lq)[:, None] & (cols_a < WIDTH)[None, :]
-    q_base = q_ptr + row * stride_qb + head * stride_qh + queries[:, None] * stride_ql
+    q_base = q_ptr + _place(row, stride_qb, head, stride_qh, ALIGNED) + queries[:, None] * stride_ql
     q_a = tl.load(q_base + cols_a[None, :] * stride_qd, mask=in_a, other=0.0)
     acc_a = tl.zeros([BLOCK_M, D_A], dtype=tl.float32)
     q_b = q_a
@@ -167,7 +177,8 @@ def _attention_kernel(
     row_sum = tl.zeros([BLOCK_M], dtype=tl.float32)
     acc_a, acc_b, row_max, row_sum = _walk_source(
         q_a, q_b, acc_a, acc_b, row_max, row_sum,
-        k_ptr + row * stride_kb + head * stride_kh, v_ptr + row * stride_vb + head * stride_vh,
+        k_ptr + _place(row, stride_kb, head, stride_kh, ALIGNED),
+        v_ptr + _place(row, stride_vb, head, stride_vh, ALIGNED),
         mask_ptr + row * stride_mb,
         stride_kl, stride_kd, stride_vl, stride_vd, stride_ml, lk, scale_log2,
         HAS_MASK, PRECISION, WIDEN, BLOCK_M, BLOCK_N, D_A, D_B, WIDTH,
@@ -176,14 +187,15 @@ def _attention_kernel(
         bank = row // rows_per_bank
         acc_a, acc_b, row_max, row_sum = _walk_source(
             q_a, q_b, acc_a, acc_b, row_max, row_sum,
-            k2_ptr + bank * stride_k2b + head * stride_k2h, v2_ptr + bank * stride_v2b + head * stride_v2h,
+            k2_ptr + _place(bank, stride_k2b, head, stride_k2h, ALIGNED),
+            v2_ptr + _place(bank, stride_v2b, head, stride_v2h, ALIGNED),
             mask_ptr,
             stride_k2l, stride_k2d, stride_v2l, stride_v2d, stride_ml, lk2, scale_log2,
             False, PRECISION, WIDEN, BLOCK_M, BLOCK_N, D_A, D_B, WIDTH,
         )  # fmt: skip
     # No visible key: the sum is 0 and so is the answer.
     norm = tl.where(row_sum > 0.0, 1.0 / tl.where(row_sum > 0.0, row_sum, 1.0), 0.0)[:, None]
-    out_base = out_ptr + row * stride_ob + head * stride_oh + queries[:, None] * stride_ol
+    out_base = out_ptr + _place(row, stride_ob, head, stride_oh, ALIGNED) + queries[:, None] * stride_ol
     tl.store(out_base + cols_a[None, :] * stride_od, (acc_a * norm).to(out_ptr.dtype.element_ty), mask=in_a)
     if D_B > 0:
         tl.store(
@@ -222,6 +234,8 @@ def plan_attention(
         ),
         constants={
             "HAS_K2": k2 is not None, "HAS_MASK": mask is not None,
+            "ALIGNED": all(tensor.stride(axis) % 8 == 0 for tensor in (q, k, v, bank_k, bank_v, out)
+                           for axis in (0, 1)),
             "PRECISION": precision_of(q.dtype), "WIDEN": widens(q),
             "BLOCK_M": tiling.block_m, "BLOCK_N": tiling.block_n, "D_A": d_a, "D_B": d_b, "WIDTH": width,
         },

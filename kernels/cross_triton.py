@@ -16,32 +16,36 @@ from torch import Tensor
 from kernels.attention_triton import dot
 from kernels.cross import AbsorbedContext
 from kernels.launch import Launch, Tiling, precision_of, widens
-from kernels.tuning import choose_tiling
+from kernels.tuning import CONSUMER_SHARED_BYTES, choose_tiling, shared_bytes_of
 
 _SCORES = 32768  # most scores a program of 8 warps holds: 128 registers a thread
 
 
-def candidate_tilings(tokens: int, columns: int, dtype: torch.dtype) -> list[Tiling]:
+def candidate_tilings(
+    tokens: int, columns: int, dtype: torch.dtype, shared_bytes: int = CONSUMER_SHARED_BYTES
+) -> list[Tiling]:
     """Tilings worth timing, the rule of thumb first; block_m counts tokens, block_n channels a step.
 
     A program reads the whole context (2 · columns · C) from L2, so many tokens should share it; as many as the
-    registers allow come first.
+    registers and shared memory allow come first.
 
     Args:
         tokens: L; a block holds no more than there are, rounded up.
         columns: H·K.
         dtype: exact fp32 products take more registers, so fewer tokens go into a program.
+        shared_bytes: what a program may hold: its weights, and each stage's share of the context.
     """
     most_m = max(16, triton.next_power_of_2(tokens))
-    half = 4 if dtype == torch.float32 else 1
+    share = 4 if dtype == torch.float32 else 1
     found: list[Tiling] = []
     for wanted in (128, 64, 32, 16):
         block_m = min(wanted, most_m)
-        if block_m * columns * half > _SCORES and wanted != 16:
-            continue
         warps = 8 if block_m * columns > 8192 else 4
-        found += [Tiling(block_m, block_n, warps, stages) for block_n in (64, 32) for stages in (2, 3)]
-    return list(dict.fromkeys(found))
+        for block_n, stages in ((64, 2), (64, 3), (32, 3), (32, 2), (16, 1)):
+            held = (block_m + stages * block_n) * columns * dtype.itemsize
+            if held <= shared_bytes and block_m * columns * share <= _SCORES:
+                found.append(Tiling(block_m, block_n, warps, stages))
+    return list(dict.fromkeys(found)) or [Tiling(16, 16, 8, 1)]
 
 
 @triton.jit
@@ -114,7 +118,9 @@ def _cross_kernel(
         values = tl.load(values_base + c[None, :] * stride_vc, mask=in_c, other=0.0)
         attended = dot(weights, values, tl.full([BLOCK_M, BLOCK_C], 0.0, dtype=tl.float32), PRECISION, WIDEN)
         if HAS_BIAS:
-            attended += tl.load(out_bias_ptr + c * stride_ob, mask=c < CHANNELS, other=0.0).to(tl.float32)[None, :]
+            attended += tl.load(out_bias_ptr + c * stride_ob, mask=c < CHANNELS, other=0.0).to(tl.float32)[
+                None, :
+            ]
         x = tl.load(x_base + c[None, :] * stride_xc, mask=in_m & in_c, other=0.0).to(tl.float32)
         result = (x + attended * out_scale).to(out_ptr.dtype.element_ty)
         tl.store(out_base + c[None, :] * stride_oc, result, mask=in_m & in_c)
@@ -174,15 +180,13 @@ def cross_triton(
     """
 
     def plan(cut: Tiling, target: Tensor) -> Launch:
-        return plan_cross(
-            x, context, out_bias=out_bias, out_scale=out_scale, eps=eps, out=target, tiling=cut
-        )
+        return plan_cross(x, context, out_bias=out_bias, out_scale=out_scale, eps=eps, out=target, tiling=cut)
 
     rows, tokens, channels = x.shape
     columns = context.bias.shape[1]
     out = torch.empty_like(x) if out is None else out
     if tiling is None:
-        candidates = candidate_tilings(tokens, columns, x.dtype)
+        candidates = candidate_tilings(tokens, columns, x.dtype, shared_bytes_of(x.device))
         shape = (rows, tokens, channels, columns, x.dtype)
         tiling = choose_tiling(
             "cross", shape, candidates, lambda cut: plan(cut, torch.empty_like(x)), x.device

@@ -26,7 +26,6 @@ from torch import Tensor
 from kernels.dispatch import (
     Backend,
     check_groups,
-    check_like,
     check_out,
     check_shape,
     choose_kernel,
@@ -98,7 +97,8 @@ def group_norm_silu(
     Args:
         x: features, (N, C, h, w), any strides; channels-last is the quick one.
         groups: divides C.
-        weight, bias: the norm's, (C,).
+        weight, bias: the norm's, (C,); like scale, shift and offset of any floating dtype, since under autocast
+            they differ from x's.
         eps: the norm's.
         scale: factor less 1 for each row and channel, (N, C), any strides; comes with shift.
         shift: its summand, like scale.
@@ -146,7 +146,7 @@ def group_norm_reference(
 ) -> Tensor:
     """The same in plain PyTorch. The norm is fp32: exact, and on a CPU four times faster than its bf16 form."""
     if offset is not None:
-        x = x + offset[:, :, None, None]
+        x = x + offset.to(x.dtype)[:, :, None, None]
     h = F.group_norm(x.float(), groups, weight.float(), bias.float(), eps).to(x.dtype)
     if control is not None:
         more_scale, more_shift = mix_control(control, x.shape[0]).to(x.dtype).chunk(2, dim=1)
@@ -181,7 +181,12 @@ def _check(
         raise ValueError("expected scale and shift together, got only one of them.")
     for name, part in (("scale", scale), ("shift", shift), ("offset", offset)):
         check_shape(name, part, rows, channels)
-    check_like("x", x, {"weight": weight, "bias": bias, "scale": scale, "shift": shift, "offset": offset})
+    named = {"x": x, "weight": weight, "bias": bias, "scale": scale, "shift": shift, "offset": offset}
+    for name, part in named.items():
+        if part is not None and not part.is_floating_point():
+            raise ValueError(f"expected {name} of a floating dtype, got {part.dtype}.")
+        if part is not None and part.device != x.device:
+            raise ValueError(f"expected {name} on x's device {x.device}, got {part.device}.")
     if control is None:
         return
     check_shape("control.basis", control.basis, 3, 2 * channels)

@@ -31,7 +31,12 @@ _STEPS = 4  # blocks of pixels that one program of the first pass merges
 def candidate_tilings(channels: int) -> list[Tiling]:
     """Tilings of the two long passes worth timing; block_m counts pixels, block_n channels."""
     wide = max(16, min(64, triton.next_power_of_2(channels)))
-    return [Tiling(64, wide, 4, 1), Tiling(32, wide, 4, 1), Tiling(128, wide, 8, 1), Tiling(32, 2 * wide, 4, 1)]
+    return [
+        Tiling(64, wide, 4, 1),
+        Tiling(32, wide, 4, 1),
+        Tiling(128, wide, 8, 1),
+        Tiling(32, 2 * wide, 4, 1),
+    ]
 
 
 @triton.jit
@@ -68,16 +73,16 @@ def _whole_kernel(
     stride_xn, stride_xc, stride_xh, stride_xw, stride_on, stride_oc, stride_oh, stride_ow,
     stride_w, stride_b, stride_fn, stride_fc,
     stride_sn, stride_sc, stride_tn, stride_tc, stride_ba, stride_bc, stride_r, stride_a,
-    pixels, columns, channels, groups, width, rows_per_scale, eps,
-    HAS_OFFSET: tl.constexpr, HAS_FILM: tl.constexpr, HAS_CONTROL: tl.constexpr, SILU: tl.constexpr,
-    BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
+    pixels, columns, channels, groups, rows_per_scale, eps,
+    WIDTH: tl.constexpr, HAS_OFFSET: tl.constexpr, HAS_FILM: tl.constexpr, HAS_CONTROL: tl.constexpr,
+    SILU: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     """One program: one group of one row, all of it in registers (BLOCK_P pixels, BLOCK_C channels)."""
     pid = tl.program_id(0)
     n = (pid // groups).to(tl.int64)
     own = tl.arange(0, BLOCK_C).to(tl.int64)
-    in_c = own < width
-    c = (pid % groups).to(tl.int64) * width + own
+    in_c = own < WIDTH
+    c = (pid % groups).to(tl.int64) * WIDTH + own
     pixel = tl.arange(0, BLOCK_P)
     inside = (pixel < pixels)[:, None] & in_c[None, :]
     line = (pixel // columns).to(tl.int64)[:, None]
@@ -87,7 +92,7 @@ def _whole_kernel(
     if HAS_OFFSET:
         add = tl.load(offset_ptr + n * stride_fn + c * stride_fc, mask=in_c, other=0.0).to(tl.float32)
         x = tl.where(inside, x + add[None, :], 0.0)
-    size = pixels * width * 1.0
+    size = pixels * WIDTH * 1.0
     mean = tl.sum(tl.sum(x, 1), 0) / size
     away = tl.where(inside, x - mean, 0.0)
     rstd = tl.rsqrt(tl.sum(tl.sum(away * away, 1), 0) / size + eps)
@@ -100,7 +105,7 @@ def _whole_kernel(
     )  # fmt: skip
     y = away * (rstd * weight * factor)[None, :] + (bias * factor + summand)[None, :]
     if SILU:
-        y = y / (1.0 + tl.exp(-y))
+        y = y / (1.0 + tl.exp(-tl.maximum(y, -80.0)))  # below -80 silu is 0, and exp would overflow
     out_at = out_ptr + n * stride_on + line * stride_oh + place * stride_ow + c[None, :] * stride_oc
     tl.store(out_at, y.to(out_ptr.dtype.element_ty), mask=inside)
 
@@ -149,20 +154,20 @@ def _fold_kernel(
     scale_ptr, shift_ptr, basis_ptr, s_ref_ptr, s_aud_ptr,
     stride_w, stride_b, stride_fn, stride_fc,
     stride_sn, stride_sc, stride_tn, stride_tc, stride_ba, stride_bc, stride_r, stride_a,
-    pixels, run_pixels, channels, groups, width, runs, rows_per_scale, eps,
-    HAS_OFFSET: tl.constexpr, HAS_FILM: tl.constexpr, HAS_CONTROL: tl.constexpr,
+    pixels, run_pixels, channels, groups, runs, rows_per_scale, eps,
+    WIDTH: tl.constexpr, HAS_OFFSET: tl.constexpr, HAS_FILM: tl.constexpr, HAS_CONTROL: tl.constexpr,
     BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
     """One program: one group of one row; folds its runs into (mean, factor, summand) of each channel."""
     pid = tl.program_id(0)
     n = (pid // groups).to(tl.int64)
     own = tl.arange(0, BLOCK_C).to(tl.int64)
-    in_c = own < width
-    c = (pid % groups).to(tl.int64) * width + own
+    in_c = own < WIDTH
+    c = (pid % groups).to(tl.int64) * WIDTH + own
     add = tl.full([BLOCK_C], 0.0, dtype=tl.float32)
     if HAS_OFFSET:
         add += tl.load(offset_ptr + n * stride_fn + c * stride_fc, mask=in_c, other=0.0).to(tl.float32)
-    size = pixels * width * 1.0
+    size = pixels * WIDTH * 1.0
     base = moments_ptr + n * runs * 2 * channels + c[None, :]
     total = tl.full([BLOCK_R, BLOCK_C], 0.0, dtype=tl.float32)
     for start in range(0, runs, BLOCK_R):
@@ -221,7 +226,7 @@ def _apply_kernel(
     x = tl.load(x_at, mask=inside, other=0.0).to(tl.float32)
     y = (x - mean[None, :]) * factor[None, :] + summand[None, :]
     if SILU:
-        y = y / (1.0 + tl.exp(-y))
+        y = y / (1.0 + tl.exp(-tl.maximum(y, -80.0)))  # below -80 silu is 0, and exp would overflow
     out_at = out_ptr + n * stride_on + line * stride_oh + place * stride_ow + c[None, :] * stride_oc
     tl.store(out_at, y.to(out_ptr.dtype.element_ty), mask=inside)
 
@@ -258,7 +263,8 @@ def plan_group_norm(
     strides += (basis.stride(0), basis.stride(-1), s_ref.stride(0), s_aud.stride(0))
     rows_per_scale = 1 if control is None else rows // max(1, control.s_ref.shape[0])
     has = {
-        "HAS_OFFSET": offset is not None, "HAS_FILM": scale is not None, "HAS_CONTROL": control is not None,
+        "WIDTH": width, "HAS_OFFSET": offset is not None, "HAS_FILM": scale is not None,
+        "HAS_CONTROL": control is not None,
     }  # fmt: skip
     block_width = triton.next_power_of_2(width)
     if whole:
@@ -266,7 +272,7 @@ def plan_group_norm(
         size = block_p * block_width
         arguments = (
             x, out, weight, bias, parts[0], *film, *x.stride(), *out.stride(), *strides,
-            pixels, columns, channels, groups, width, rows_per_scale, float(eps),
+            pixels, columns, channels, groups, rows_per_scale, float(eps),
         )  # fmt: skip
         constants = has | {"SILU": silu, "BLOCK_P": block_p, "BLOCK_C": block_width}
         warps = 1 if size <= 512 else 4 if size <= 4096 else 8
@@ -285,7 +291,7 @@ def plan_group_norm(
     fold = Launch(
         _fold_kernel, rows * groups,
         (moments, folded, weight, bias, parts[0], *film, *strides,
-         pixels, run_pixels, channels, groups, width, runs, rows_per_scale, float(eps)),
+         pixels, run_pixels, channels, groups, runs, rows_per_scale, float(eps)),
         has | {"BLOCK_R": block_r, "BLOCK_C": block_width}, 4, 1,
     )  # fmt: skip
     apply = Launch(

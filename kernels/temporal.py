@@ -99,9 +99,7 @@ def temporal_reference(
         k, v = torch.cat([k2, k], dim=1), torch.cat([v2, v], dim=1)
     rows, pixels = q.shape[0], q.shape[2]
     # (B, F, L, C) -> (B*L, H, F, D): few frames, many pixels
-    q, k, v = (
-        p.transpose(1, 2).flatten(0, 1).unflatten(-1, (heads, -1)).transpose(1, 2) for p in (q, k, v)
-    )
+    q, k, v = (p.transpose(1, 2).flatten(0, 1).unflatten(-1, (heads, -1)).transpose(1, 2) for p in (q, k, v))
     mask = None if mask is None else mask.repeat_interleave(pixels, 0)
     out = attention_sdpa(q, k, v, mask=mask, scale=scale).transpose(1, 2).flatten(2)  # (B*L, T, C)
     return out.unflatten(0, (rows, -1)).transpose(1, 2)  # (B, T, L, C)

@@ -36,7 +36,7 @@ def candidate_tilings(width: int, dtype: torch.dtype) -> list[Tiling]:
     """
     if dtype == torch.float32:
         return [Tiling(2, 16, 4, 1), Tiling(4, 16, 4, 1)]
-    pairs = (8, 4, 16) if width <= 80 else (4, 2, 8)
+    pairs = (8, 4, 16) if width <= 64 else (4, 2, 8)
     return [Tiling(size, 16, warps, 1) for size in pairs for warps in (4, 2)]
 
 

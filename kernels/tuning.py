@@ -23,15 +23,32 @@ import torch
 
 from kernels.launch import Launch, Tiling
 
-_SEARCHING: ContextVar[bool] = ContextVar("searching for tilings", default=False)
+_SEARCHING: ContextVar[int] = ContextVar("tilings to time", default=0)
 
 Timer = Callable[[Launch], float]
 
+CONSUMER_SHARED_BYTES = 99 * 1024
+"""Shared memory that one program may have on consumer cards (sm_86, sm_89); Hopper's has 227 KB."""
+
+
+@lru_cache(maxsize=16)
+def shared_bytes_of(device: torch.device) -> int:
+    """Shared memory that one program may have on a device; a consumer card's for a CPU."""
+    if device.type != "cuda":
+        return CONSUMER_SHARED_BYTES
+    return int(torch.cuda.get_device_properties(device).shared_memory_per_block_optin)
+
 
 @contextmanager
-def tune_kernels() -> Iterator[None]:
-    """Within: the first call of a kernel at a new shape times its candidates and keeps the fastest."""
-    token = _SEARCHING.set(True)
+def tune_kernels(most: int = 6) -> Iterator[None]:
+    """Within: the first call of a kernel at a new shape times its first `most` candidates and keeps the best.
+
+    Raises:
+        ValueError: most is negative; 0 times none.
+    """
+    if most < 0:
+        raise ValueError(f"expected at least 0 tilings to time, got {most}.")
+    token = _SEARCHING.set(most)
     try:
         yield
     finally:
@@ -61,9 +78,10 @@ def choose_tiling(
     known = table.find(key, candidates)
     if known is not None:
         return known
-    if not _SEARCHING.get() or torch.cuda.is_current_stream_capturing():
+    most = _SEARCHING.get()
+    if not most or torch.cuda.is_current_stream_capturing():
         return candidates[0]
-    return table.keep(key, fastest(candidates, plan, _median_ms))
+    return table.keep(key, fastest(candidates[:most], plan, _median_ms))
 
 
 def fastest(candidates: Sequence[Tiling], plan: Callable[[Tiling], Launch], timer: Timer) -> Tiling:
@@ -109,7 +127,8 @@ class TilingTable:
         try:
             content = json.loads(self.path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            warnings.warn(f"the kernels' tilings in {self.path} are unreadable ({error}); measured anew.")
+            message = f"the kernels' tilings in {self.path} are unreadable ({error}); they are measured anew."
+            warnings.warn(message, stacklevel=2)
             return {}
         return content if isinstance(content, dict) else {}
 

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels.attention import attention
+from kernels.norm import group_norm_silu
+from kernels.temporal import temporal_attention
 from models.presets import UNetConfig
 
 
@@ -53,6 +55,12 @@ class GroupNorm32(nn.GroupNorm):
             x.dtype
         )
 
+    def then_silu(self, x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
+        """silu((1 + scale) norm(x) + shift), scale and shift (B, C); one kernel's work on CUDA."""
+        return group_norm_silu(
+            x, self.num_groups, self.weight, self.bias, eps=self.eps, scale=scale, shift=shift
+        )
+
 
 class ResBlock(nn.Module):
     """GroupNorm, SiLU, 3x3 convolution, twice; the embedding scales and shifts the second norm.
@@ -79,9 +87,9 @@ class ResBlock(nn.Module):
         film = self.emb(F.silu(ctx.embedding))
         if self.control is not None and ctx.control is not None:
             film = film + self.control(ctx.control)
-        scale, shift = film[:, :, None, None].chunk(2, dim=1)
-        h = self.conv1(F.silu(self.norm1(x)))
-        h = self.conv2(F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale)))
+        scale, shift = film.chunk(2, dim=1)
+        h = self.conv1(self.norm1.then_silu(x))
+        h = self.conv2(self.norm2.then_silu(h, scale, shift))
         return self.skip(x) + h
 
 
@@ -172,12 +180,7 @@ class TemporalAttention(nn.Module):
         tokens = tokens + self.position[: tokens.shape[1], None].to(tokens.dtype)
         q = self.to_q(tokens[:, self.motion_frames :])
         k, v = self.to_kv(tokens).chunk(2, dim=-1)
-        # (B, F, L, C) -> (B*L, H, F, D): few frames, many pixels
-        q, k, v = (
-            p.transpose(1, 2).flatten(0, 1).unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in (q, k, v)
-        )
-        out = attention(q, k, v).transpose(1, 2).flatten(2)  # (B*L, T, C)
-        out = out.unflatten(0, (own.shape[0], -1)).transpose(1, 2)  # (B, T, L, C)
+        out = temporal_attention(q, k, v, heads=self.heads)  # (B, T, L, C)
         return self.to_out(out).flatten(0, 1)
 
 

@@ -5,15 +5,15 @@ Triton's wheel brings the whole way, `ptxas` included. It catches what the inter
 change in a loop, block sizes that are no powers of two, products too narrow for tensor cores, shared memory and
 registers beyond a streaming multiprocessor's. Prints one JSON line for each launch.
 
-    python -m tests.kernels.compile_cuda [--all]     (--all: every candidate tiling, not only the first)
+    python -m tests.kernels.compile_cuda [--all] [--dtype bf16 ...] [--only NAME]
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,9 +29,9 @@ from kernels import attention_triton, cross_triton, norm_triton, temporal_triton
 from kernels.cross import AbsorbedContext
 from kernels.launch import Launch, Tiling
 from kernels.norm import Control
+from tests.kernels.compile_limits import HOPPER_SHARED
 
 HOPPER = GPUTarget("cuda", 90, 32)
-ADA = GPUTarget("cuda", 89, 32)
 TYPES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16", torch.uint8: "u8"}
 LEVELS = ((4096, 40), (1024, 80), (256, 160))  # pixels and head width of the base preset's levels, 8 heads
 
@@ -62,7 +62,16 @@ def compile_launch(launch: Launch, target: GPUTarget) -> dict[str, Any]:
     source = ASTSource(launch.kernel, signature, constexprs=constants, attrs=attributes)
     options = {"num_warps": launch.num_warps, "num_stages": launch.num_stages, "enable_fp_fusion": True}
     compiled = triton.compile(source, target=target, options=options)
-    return {"shared": compiled.metadata.shared, **_resources(compiled.asm["cubin"], target)}
+    ptx = compiled.asm["ptx"]
+    return {
+        "shared": compiled.metadata.shared,
+        **_resources(compiled.asm["cubin"], target),
+        "tensor_cores": len(re.findall(r"wgmma\.mma_async|mma\.sync", ptx)),
+        "wide_loads": len(
+            re.findall(r"ld\.global\S*\.v4\.b32|cp\.async\.cg\.shared\.global \[[^;]*0x10", ptx)
+        ),
+        "narrow_loads": len(re.findall(r"ld\.global\S*\.b16", ptx)),
+    }
 
 
 def _resources(cubin: bytes, target: GPUTarget) -> dict[str, int]:
@@ -79,7 +88,7 @@ def _resources(cubin: bytes, target: GPUTarget) -> dict[str, int]:
 
 def plans(dtype: torch.dtype, *, every: bool) -> Iterator[tuple[str, Tiling | None, Launch]]:
     """Launches of every kernel at the base preset's shapes, on the meta device, with their tilings."""
-    for pixels, width in LEVELS if dtype != torch.float32 else LEVELS[:1]:
+    for pixels, width in LEVELS if dtype == torch.bfloat16 else LEVELS[:1]:
         yield from _attention(pixels, width, dtype, every)
         yield from _temporal(pixels, width, dtype, every)
         yield from _cross(pixels, width, dtype, every)
@@ -127,7 +136,7 @@ def _cross(pixels: int, width: int, dtype: torch.dtype, every: bool) -> Iterator
         bias = torch.empty(16, 8 * keys, dtype=torch.float32, device="meta")
         context = AbsorbedContext(folded, folded, bias, 8)
         out_bias = torch.empty(channels, dtype=dtype, device="meta")
-        for tiling in _some(cross_triton.candidate_tilings(pixels, 8 * keys, dtype), every):
+        for tiling in _some(cross_triton.candidate_tilings(pixels, 8 * keys, dtype, HOPPER_SHARED), every):
             yield (
                 f"cross {pixels} {width} {keys}",
                 tiling,
@@ -158,14 +167,22 @@ def _norm(dtype: torch.dtype, every: bool) -> Iterator[Any]:
 
 def main() -> None:
     """Compile and print."""
-    every = "--all" in sys.argv
-    dtypes = (torch.bfloat16,) if every else (torch.bfloat16, torch.float16, torch.float32)
-    for dtype in dtypes:
-        for name, tiling, launch in plans(dtype, every=every):
-            figures = compile_launch(launch, HOPPER)
-            cut = None if tiling is None else (tiling.block_m, tiling.block_n)
-            row = {"launch": name, "dtype": TYPES[dtype], "tiling": cut, "warps": launch.num_warps}
-            print(json.dumps(row | {"stages": launch.num_stages} | figures), flush=True)
+    parser = argparse.ArgumentParser(description="Compile every kernel for a GPU that is not there.")
+    parser.add_argument("--all", action="store_true", help="every candidate tiling, in bf16")
+    parser.add_argument(
+        "--dtype", nargs="+", default=["bf16", "fp16", "fp32"], choices=("bf16", "fp16", "fp32")
+    )
+    parser.add_argument("--only", default="", help="launches whose name begins so")
+    args = parser.parse_args()
+    for dtype, short in TYPES.items():
+        if short not in args.dtype:
+            continue
+        for name, tiling, launch in plans(dtype, every=args.all):
+            if name.startswith(args.only):
+                figures = compile_launch(launch, HOPPER)
+                cut = None if tiling is None else (tiling.block_m, tiling.block_n)
+                row = {"launch": name, "dtype": short, "tiling": cut, "warps": launch.num_warps}
+                print(json.dumps(row | {"stages": launch.num_stages} | figures), flush=True)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,7 @@ _HAS_TRITON = importlib.util.find_spec("triton") is not None
 _NEEDS_TRITON = ("*_triton.py", "*_gpu.py", "interpreter.py")
 
 collect_ignore = (
-    []
-    if _HAS_TRITON
-    else [path.name for form in _NEEDS_TRITON for path in Path(__file__).parent.glob(form)]
+    [] if _HAS_TRITON else [path.name for form in _NEEDS_TRITON for path in Path(__file__).parent.glob(form)]
 )
 
 

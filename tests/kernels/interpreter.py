@@ -32,7 +32,9 @@ def swap_language_once_a_launch() -> None:
 
     def swap_once(fn: Any) -> Any:
         places = tuple(
-            id(value) for value in fn.__globals__.values() if inspect.ismodule(value) and value in (tl, tl.core)
+            id(value)
+            for value in fn.__globals__.values()
+            if inspect.ismodule(value) and value in (tl, tl.core)
         )
         if places in in_force:
             return _KeptScope()
