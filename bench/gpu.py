@@ -125,7 +125,7 @@ def plan_checks(args: argparse.Namespace, work: Path) -> list[Step]:
         Step(
             "kernels",
             [*fada, "bench", "kernels", "--json", str(work / "kernels.json")]
-            + (["--device", "cpu", "--rounds", "1"] if dry else []),
+            + (["--device", "cpu", "--rounds", "1"] if dry else ["--quick"]),
             whole_s / 8,
         ),
         Step(

@@ -74,7 +74,7 @@ def _capture(work: Callable[[], object]) -> torch.cuda.CUDAGraph:
 
 
 def _replay_ms(graph: torch.cuda.CUDAGraph) -> float:
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     graph.replay()
     start.record()
     graph.replay()

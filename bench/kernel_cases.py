@@ -69,10 +69,16 @@ CUDA_LEVELS = (
 CPU_LEVELS = (Level("small 10²", 5, 10, 6, 32, motion=2, sound=6, groups=16),)
 
 
-def cases(device: torch.device, dtype: torch.dtype) -> Iterator[Case]:
-    """Every case of the device's levels; the CPU's are the small preset's own, one hop of one session."""
+def cases(device: torch.device, dtype: torch.dtype, *, compiled: bool) -> Iterator[Case]:
+    """Every case of the device's levels; the CPU's are the small preset's own, one hop of one session.
+
+    Args:
+        device: "cuda" or "cpu".
+        dtype: of all tensors.
+        compiled: with the arms that torch.compile makes, which take seconds each.
+    """
     for level in CUDA_LEVELS if device.type == "cuda" else CPU_LEVELS:
-        draw = _Draw(device, dtype)
+        draw = _Draw(device, dtype, compiled)
         yield from _self_and_reference(level, draw)
         yield from _temporal(level, draw)
         yield from _cross(level, draw)
@@ -82,8 +88,8 @@ def cases(device: torch.device, dtype: torch.dtype) -> Iterator[Case]:
 class _Draw:
     """Unit-normal tensors of one device and dtype, always the same."""
 
-    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
-        self.device, self.dtype = device, dtype
+    def __init__(self, device: torch.device, dtype: torch.dtype, compiled: bool) -> None:
+        self.device, self.dtype, self.compiled = device, dtype, compiled
         self.bytes = dtype.itemsize
         self._source = torch.Generator(device).manual_seed(0)
 
@@ -91,7 +97,7 @@ class _Draw:
         return (torch.randn(*shape, generator=self._source, device=self.device) * gain).to(self.dtype)
 
     def libraries(self) -> dict[str, Attend]:
-        return library_attentions(self.device)
+        return library_attentions(self.device, compiled=self.compiled)
 
     def with_own(self, arms: dict[str, Arm], own: Arm) -> dict[str, Arm]:
         """On a CPU the kernels do not run, and the interpreter's time is not a speed."""
@@ -220,8 +226,10 @@ def _norm(level: Level, draw: _Draw) -> Iterator[Case]:
     plain = lambda **how: group_norm_silu(x, groups, gain, offset, **how)  # noqa: E731
     arms: dict[str, Arm] = {"eager": lambda: eager(x), "reference": lambda: plain(backend="reference")}
     if draw.device.type == "cuda":
-        compiled = torch.compile(eager, dynamic=False)
-        arms |= {"compiled": lambda: compiled(x), OWN: plain}
+        if draw.compiled:
+            compiled = torch.compile(eager, dynamic=False)
+            arms["compiled"] = lambda: compiled(x)
+        arms[OWN] = plain
     truth = lambda: eager(x.float(), wide=True)  # noqa: E731
     yield Case("groupnorm+silu", level.name, "chain", tflop, gigabytes, truth, lambda out: out, arms)
 

@@ -47,6 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument(
+        "--quick", action="store_true", help="5 rounds, no tilings timed, no arms that torch.compile makes"
+    )
+    parser.add_argument(
         "--tilings", type=int, default=6, help="tilings to time for each kernel and shape (0: rule of thumb)"
     )
 
@@ -65,19 +68,20 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
         raise ValueError("expected the package triton beside CUDA, it is not installed; use --device cpu.")
     name = args.dtype or ("bfloat16" if on_cuda else "float32")
     dtype = getattr(torch, name)
+    rounds, tilings = (5, 0) if args.quick else (args.rounds, args.tilings)
     lines: list[dict[str, Any]] = []
     ratios: list[dict[str, Any]] = []
-    with torch.inference_mode(), tune_kernels(args.tilings if on_cuda else 0):
+    with torch.inference_mode(), tune_kernels(tilings if on_cuda else 0):
         ceilings = measure_ceilings(device, dtype, event_ms if on_cuda else wall_ms)
-        for case in tqdm(cases(device, dtype), unit="case", disable=None):
-            rows, ratio = measure(case, device, RMS_LIMIT[name], args.rounds, ceilings)
+        for case in tqdm(cases(device, dtype, compiled=not args.quick), unit="case", disable=None):
+            rows, ratio = measure(case, device, RMS_LIMIT[name], rounds, ceilings)
             lines += rows
             ratios += ratio
     return make_report(
         "kernels" if on_cuda else "kernels-cpu",
         method=_METHOD,
         shapes={
-            "device": str(device), "dtype": name, "rounds": args.rounds, "tilings": args.tilings,
+            "device": str(device), "dtype": name, "rounds": rounds, "tilings": tilings,
             "threads": torch.get_num_threads(),
         },
         figures={

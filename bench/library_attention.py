@@ -25,7 +25,7 @@ SDPA_BACKENDS = {
 }
 
 
-def library_attentions(device: torch.device) -> dict[str, Attend]:
+def library_attentions(device: torch.device, *, compiled: bool) -> dict[str, Attend]:
     """By name, the default first. One that refuses a shape raises RuntimeError when it is called."""
     found: dict[str, Attend] = {"sdpa default": F.scaled_dot_product_attention}
     if device.type != "cuda":
@@ -33,7 +33,8 @@ def library_attentions(device: torch.device) -> dict[str, Attend]:
         return found
     for name, backend in SDPA_BACKENDS.items():
         found[name] = functools.partial(_forced, backend)
-    found["flex"] = _flex
+    if compiled:
+        found["flex"] = _flex
     if importlib.util.find_spec("flash_attn_interface") is not None:
         found["fa3"] = _flash_3
     return found
@@ -65,4 +66,5 @@ def _flash_3(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     interface = importlib.import_module("flash_attn_interface")
     out = interface.flash_attn_func(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2))
     out = out[0] if isinstance(out, tuple) else out  # some releases return the log-sum-exp too
-    return out.transpose(1, 2)
+    attended: Tensor = out.transpose(1, 2)
+    return attended

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from kernels.attention import attention
 from kernels.norm import group_norm_silu
-from kernels.temporal import temporal_attention
 from models.presets import UNetConfig
 
 
@@ -180,7 +179,12 @@ class TemporalAttention(nn.Module):
         tokens = tokens + self.position[: tokens.shape[1], None].to(tokens.dtype)
         q = self.to_q(tokens[:, self.motion_frames :])
         k, v = self.to_kv(tokens).chunk(2, dim=-1)
-        out = temporal_attention(q, k, v, heads=self.heads)  # (B, T, L, C)
+        # (B, F, L, C) -> (B*L, H, F, D): few frames, many pixels
+        q, k, v = (
+            p.transpose(1, 2).flatten(0, 1).unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in (q, k, v)
+        )
+        out = attention(q, k, v).transpose(1, 2).flatten(2)  # (B*L, T, C)
+        out = out.unflatten(0, (own.shape[0], -1)).transpose(1, 2)  # (B, T, L, C)
         return self.to_out(out).flatten(0, 1)
 
 
