@@ -68,7 +68,8 @@ def attention(
     # Imported late: Triton is missing on machines without CUDA, and slow to import where it is not needed.
     from kernels.attention_triton import attention_triton
 
-    return attention_triton(q, k, v, k2=k2, v2=v2, mask=mask, scale=scale)
+    result: Tensor = attention_triton(q, k, v, k2=k2, v2=v2, mask=mask, scale=scale)
+    return result
 
 
 def _check(

@@ -41,7 +41,7 @@ def candidate_tilings(queries: int, width: int, dtype: torch.dtype) -> list[Tili
     """
     column_bytes = sum(split_width(width)) * dtype.itemsize
     most_m = max(16, triton.next_power_of_2(queries))
-    sizes = ((64, 32), (32, 32)) if dtype == torch.float32 else ((128, 64), (128, 128), (64, 64), (128, 32))
+    sizes = ((32, 32), (64, 32)) if dtype == torch.float32 else ((128, 64), (128, 128), (64, 64), (128, 32))
     found: list[Tiling] = []
     for wanted_m, wanted_n in (*sizes, (64, 32), (32, 32), (16, 16)):
         block_m, block_n = min(wanted_m, most_m), wanted_n
@@ -244,6 +244,7 @@ def plan_attention(
     )  # fmt: skip
 
 
+@torch.compiler.disable  # a launch plans, tunes and measures, which is not for tracing
 def attention_triton(
     q: Tensor,
     k: Tensor,

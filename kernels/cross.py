@@ -104,10 +104,10 @@ def absorb_context(
     width = inner // heads
     factor = (width**-0.5 if scale is None else scale) * math.log2(math.e)
     # (R, H, K, D) @ (H, D, C) -> (R, H, K, C), sums and folds in fp32, rounded once
-    wide_k = k.float().unflatten(-1, (heads, width)).transpose(1, 2)
-    wide_v = v.float().unflatten(-1, (heads, width)).transpose(1, 2)
-    keys = wide_k @ to_q.float().unflatten(0, (heads, width)) * factor
-    values = wide_v @ to_out.float().t().unflatten(0, (heads, width))
+    wide_k = k.float().reshape(rows, count, heads, width).transpose(1, 2)
+    wide_v = v.float().reshape(rows, count, heads, width).transpose(1, 2)
+    keys = wide_k @ to_q.float().reshape(heads, width, channels) * factor
+    values = wide_v @ to_out.float().t().reshape(heads, width, channels)
     bias = keys.new_zeros(rows, heads, count) if norm_bias is None else keys @ norm_bias.float()
     if norm_weight is not None:
         keys = keys * norm_weight.float()
@@ -177,7 +177,8 @@ def cross_attention(
         # Imported late: Triton is missing on machines without CUDA, and slow to import where it is not needed.
         from kernels.cross_triton import cross_triton
 
-        return cross_triton(x, context, out_bias=out_bias, out_scale=out_scale, eps=eps, out=out)
+        result: Tensor = cross_triton(x, context, out_bias=out_bias, out_scale=out_scale, eps=eps, out=out)
+        return result
     result = cross_reference(x, context, out_bias=out_bias, out_scale=out_scale, eps=eps)
     return result if out is None else out.copy_(result)
 
@@ -198,7 +199,7 @@ def cross_reference(
         for part in (context.keys, context.values, context.bias)
     )
     scores = (normed @ keys.transpose(1, 2)).float() + bias[:, None, :]  # (R, L, columns), in powers of two
-    scores = scores.unflatten(-1, (context.heads, -1))
+    scores = scores.reshape(*scores.shape[:2], context.heads, scores.shape[2] // context.heads)
     # A head that sees no key attends to nothing: zeros, not 0/0.
     weights = torch.softmax(scores * math.log(2.0), dim=-1).nan_to_num(0.0).flatten(-2)
     attended = weights.to(x.dtype) @ values

@@ -160,6 +160,7 @@ def plan_cross(
     )  # fmt: skip
 
 
+@torch.compiler.disable  # a launch plans, tunes and measures, which is not for tracing
 def cross_triton(
     x: Tensor,
     context: AbsorbedContext,

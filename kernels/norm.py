@@ -74,7 +74,8 @@ def mix_control(control: Control, rows: int) -> Tensor:
         for scale in (control.s_ref, control.s_aud)
     )
     constant, along_ref, along_aud = control.basis.float()
-    return constant + s_ref * along_ref + s_aud * along_aud
+    mixed: Tensor = constant + s_ref * along_ref + s_aud * along_aud
+    return mixed
 
 
 def group_norm_silu(
@@ -121,10 +122,11 @@ def group_norm_silu(
         # Imported late: Triton is missing on machines without CUDA, and slow to import where it is not needed.
         from kernels.norm_triton import group_norm_triton
 
-        return group_norm_triton(
+        result: Tensor = group_norm_triton(
             x, groups, weight, bias, eps=eps, scale=scale, shift=shift, offset=offset, control=control,
             silu=silu, out=out,
         )  # fmt: skip
+        return result
     result = group_norm_reference(
         x, groups, weight, bias, eps=eps, scale=scale, shift=shift, offset=offset, control=control, silu=silu
     )

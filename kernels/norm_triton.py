@@ -304,9 +304,10 @@ def plan_group_norm(
 
 def fits_whole(pixels: int, width: int) -> bool:
     """Whether a group of so many pixels and channels is held by one program."""
-    return triton.next_power_of_2(max(1, pixels)) * triton.next_power_of_2(width) <= _WHOLE_GROUP
+    return bool(triton.next_power_of_2(max(1, pixels)) * triton.next_power_of_2(width) <= _WHOLE_GROUP)
 
 
+@torch.compiler.disable  # a launch plans, tunes and measures, which is not for tracing
 def group_norm_triton(
     x: Tensor,
     groups: int,

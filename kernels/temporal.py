@@ -77,7 +77,8 @@ def temporal_attention(
         # Imported late: Triton is missing on machines without CUDA, and slow to import where it is not needed.
         from kernels.temporal_triton import temporal_triton
 
-        return temporal_triton(q, k, v, heads=heads, k2=k2, v2=v2, mask=mask, scale=scale, out=out)
+        result: Tensor = temporal_triton(q, k, v, heads=heads, k2=k2, v2=v2, mask=mask, scale=scale, out=out)
+        return result
     result = temporal_reference(q, k, v, heads=heads, k2=k2, v2=v2, mask=mask, scale=scale)
     return result if out is None else out.copy_(result)
 
@@ -97,12 +98,16 @@ def temporal_reference(
     if k2 is not None and v2 is not None:
         mask = None if mask is None else torch.cat([mask.new_ones(mask.shape[0], k2.shape[1]), mask], dim=1)
         k, v = torch.cat([k2, k], dim=1), torch.cat([v2, v], dim=1)
-    rows, pixels = q.shape[0], q.shape[2]
-    # (B, F, L, C) -> (B*L, H, F, D): few frames, many pixels
-    q, k, v = (p.transpose(1, 2).flatten(0, 1).unflatten(-1, (heads, -1)).transpose(1, 2) for p in (q, k, v))
+    rows, frames, pixels, channels = q.shape
+
+    def regroup(part: Tensor) -> Tensor:  # (B, F, L, C) -> (B*L, H, F, D): few frames, many pixels
+        wide = part.transpose(1, 2).flatten(0, 1)
+        return wide.reshape(rows * pixels, part.shape[1], heads, channels // heads).transpose(1, 2)
+
     mask = None if mask is None else mask.repeat_interleave(pixels, 0)
-    out = attention_sdpa(q, k, v, mask=mask, scale=scale).transpose(1, 2).flatten(2)  # (B*L, T, C)
-    return out.unflatten(0, (rows, -1)).transpose(1, 2)  # (B, T, L, C)
+    out = attention_sdpa(regroup(q), regroup(k), regroup(v), mask=mask, scale=scale)
+    out = out.transpose(1, 2).reshape(rows, pixels, frames, channels)
+    return out.transpose(1, 2)
 
 
 def _check(

@@ -193,6 +193,7 @@ def plan_temporal(
     )  # fmt: skip
 
 
+@torch.compiler.disable  # a launch plans, tunes and measures, which is not for tracing
 def temporal_triton(
     q: Tensor,
     k: Tensor,

@@ -36,7 +36,10 @@ def shared_bytes_of(device: torch.device) -> int:
     """Shared memory that one program may have on a device; a consumer card's for a CPU."""
     if device.type != "cuda":
         return CONSUMER_SHARED_BYTES
-    return int(torch.cuda.get_device_properties(device).shared_memory_per_block_optin)
+    from triton.runtime import driver
+
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return int(driver.active.utils.get_device_properties(index)["max_shared_mem"])
 
 
 @contextmanager

@@ -185,3 +185,15 @@ def test_addresses_past_31_bits() -> None:
     out = torch.full((2, 1, 16, 32), float("nan"), dtype=q.dtype)
     attention_triton(q, q, q, out=out)
     assert_attention_close(out, inputs, times_torch=tolerances.KERNEL_TIMES_TORCH)
+
+
+def test_a_compiled_network_may_call_the_kernel() -> None:
+    inputs = make_inputs(5, 5, 32)
+
+    def network(q: torch.Tensor) -> torch.Tensor:
+        return attention(q * 2, inputs.k, inputs.v, backend="triton") + 1
+
+    with torch.no_grad():
+        compiled = torch.compile(network, backend="eager")(inputs.q)
+    expected = attention(inputs.q * 2, inputs.k, inputs.v) + 1
+    torch.testing.assert_close(compiled, expected, atol=tolerances.KERNEL_FP32, rtol=0)
