@@ -6,6 +6,7 @@ of many (flush, work) pairs less a graph of as many flushes, so that neither Pyt
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 
 import torch
@@ -30,16 +31,18 @@ def prepare_timing(
     """One way of timing for all arms of a comparison: graphs if any of them is short.
 
     Returns:
-        Its name, the arms to hand to the timer, and the timer.
-
-    Raises:
-        RuntimeError: an arm is short, and one of them cannot be captured.
+        Its name, the arms to hand to the timer, and the timer. An arm that cannot be captured is missing where
+        graphs are needed.
     """
     if device.type != "cuda":
         return "wall clock", arms, wall_ms
     if min(event_ms(arm) for arm in arms.values()) >= GRAPH_BELOW_MS:
         return "events, cold L2", arms, event_ms
-    return "CUDA graph, cold L2", {name: GraphArm(arm) for name, arm in arms.items()}, _graph_ms
+    captured: dict[str, Callable[[], object]] = {}
+    for name, arm in arms.items():
+        with contextlib.suppress(RuntimeError):
+            captured[name] = GraphArm(arm)
+    return "CUDA graph, cold L2", captured, _graph_ms
 
 
 class GraphArm:
