@@ -32,18 +32,19 @@ def candidate_tilings(
     Args:
         tokens: L; a block holds no more than there are, rounded up.
         columns: H·K.
-        dtype: exact fp32 products take more registers, so fewer tokens go into a program.
+        dtype: exact fp32 products take more registers, so few tokens go into a program.
         shared_bytes: what a program may hold: its weights, and each stage's share of the context.
     """
     most_m = max(16, triton.next_power_of_2(tokens))
-    share = 4 if dtype == torch.float32 else 1
+    if dtype == torch.float32:
+        return [Tiling(min(16, most_m), 16, 8, 1), Tiling(min(32, most_m), 16, 8, 1)]
     found: list[Tiling] = []
     for wanted in (128, 64, 32, 16):
         block_m = min(wanted, most_m)
         warps = 8 if block_m * columns > 8192 else 4
         for block_n, stages in ((64, 2), (64, 3), (32, 3), (32, 2), (16, 1)):
             held = (block_m + stages * block_n) * columns * dtype.itemsize
-            if held <= shared_bytes and block_m * columns * share <= _SCORES:
+            if held <= shared_bytes and block_m * columns <= _SCORES:
                 found.append(Tiling(block_m, block_n, warps, stages))
     return list(dict.fromkeys(found)) or [Tiling(16, 16, 8, 1)]
 

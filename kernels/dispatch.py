@@ -14,8 +14,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -25,10 +24,12 @@ Backend = Literal["auto", "triton", "reference"]
 KERNEL_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
-@lru_cache(maxsize=1)
+_HAS_TRITON: Final = importlib.util.find_spec("triton") is not None  # looked up once; torch.compile reads it
+
+
 def has_triton() -> bool:
     """Whether the Triton compiler is installed."""
-    return importlib.util.find_spec("triton") is not None
+    return _HAS_TRITON
 
 
 def choose_kernel(backend: Backend, tensors: Iterable[Tensor | None], refusal: str | None = None) -> bool:

@@ -131,7 +131,7 @@ def _temporal(pixels: int, width: int, dtype: torch.dtype, every: bool) -> Itera
 def _cross(pixels: int, width: int, dtype: torch.dtype, every: bool) -> Iterator[Any]:
     channels = 8 * width
     x = torch.empty(16, pixels, channels, dtype=dtype, device="meta")
-    for keys in (32, 64):
+    for keys in (32, 64) if dtype == torch.bfloat16 else (32,):
         folded = torch.empty(16, 8 * keys, channels, dtype=dtype, device="meta")
         bias = torch.empty(16, 8 * keys, dtype=torch.float32, device="meta")
         context = AbsorbedContext(folded, folded, bias, 8)
