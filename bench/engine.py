@@ -41,9 +41,10 @@ _METHOD = (
     "One hop of every arm a round, arms in turn (A B C, B C A, ...). Milliseconds per frame are those of a "
     "hop over its frames and sessions; CPU time counts all threads. speedup is the median of the rounds' "
     "ratios to torch-eager (fp32, NCHW, what PyTorch gives by default) at the same number of evaluations. "
-    "Decoding, blending and head warp are inside, video encoding is not. A rung is timed only if the latents of its "
-    "first hop differ from torch-eager's by no more than its tolerance (difference, relative L2). first_frames_ms: "
-    "from a picture to the frames of its first hop, one evaluation. sessions: batches whose P99 is within the hop."
+    "Decoding, blending and head warp are inside, video encoding is not. A rung is timed only if the latents of "
+    "its first hop differ from torch-eager's by no more than its tolerance (difference, relative L2). "
+    "first_frames_ms: from a picture to the frames of its first hop, one evaluation. sessions: batches whose P99 "
+    "is within the hop."
 )
 
 

@@ -35,7 +35,7 @@ def _poison(kernels: Kernels) -> None:
     ("n", "height", "width", "channels", "leaving"),
     [(1, 1, 1, 16, 16), (5, 20, 20, 96, 96), (2, 10, 10, 192, 64), (3, 7, 13, 24, 32), (1, 40, 40, 64, 256)],
 )
-@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("threads", [1, 2])
 def test_convolution_with_everything_around_it(
     kernels: Kernels, n: int, height: int, width: int, channels: int, leaving: int, threads: int
 ) -> None:
