@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from bench.engine_plot import plot_ladder
 from bench.pairs import compare, time_rounds
 from bench.report import make_report, summarise
 from kernels.native import NativeError
@@ -78,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the ladder there (needs matplotlib)")
 
 
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
@@ -95,7 +97,7 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
         sessions += [
             _deadline(row, model.preset.stream.hop_frames / model.preset.fps) for row in rows[-len(sound) :]
         ]
-    return make_report(
+    report = make_report(
         "engine",
         method=_METHOD,
         shapes={
@@ -124,6 +126,9 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
             "first_frames_ms": {rung.name: first_frames(rung) for rung in sound},
         },
     )
+    if args.plot is not None:
+        plot_ladder(report, args.plot)
+    return report
 
 
 def choose_rungs(asked: Sequence[str], model: AvatarModel, device: torch.device) -> list[str]:

@@ -22,10 +22,11 @@ def _tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "load_or_invent", lambda name: (tiny_model(), "tiny"))
 
 
-def test_a_run_reports_every_rung_paired_with_the_default() -> None:
+def test_a_run_reports_every_rung_paired_with_the_default(tmp_path: Path) -> None:
     args = argparse.Namespace(
-        preset="small", nfe=[1, 2], batch=[1], backend=["native"], device="cpu", threads=1, rounds=2
-    )
+        preset="small", nfe=[1, 2], batch=[1], backend=["native"], device="cpu", threads=1, rounds=2,
+        plot=tmp_path / "ladder.png",
+    )  # fmt: skip
     figures = engine.run(args)["figures"]
     assert [rung["rung"] for rung in figures["rungs"]] == ["torch-eager", "native"]
     assert all(rung["difference"] <= rung["tolerance"] and not rung["problem"] for rung in figures["rungs"])
@@ -34,6 +35,7 @@ def test_a_run_reports_every_rung_paired_with_the_default() -> None:
     ]  # fmt: skip
     assert figures["arms"][0]["speedup"]["p50"] == figures["arms"][2]["speedup"]["p50"] == 1.0
     assert all(row["sessions"] == 1 and row["hop_budget_ms"] == 160.0 for row in figures["sessions"])
+    assert (tmp_path / "ladder.png").stat().st_size > 5000
     assert set(figures["first_frames_ms"]) == {"torch-eager", "native"}
 
 
