@@ -38,10 +38,11 @@ static inline float exp_lane(float x) {
 static inline float silu_lane(float x) { return x / (1.0f + exp_lane(-x)); }
 
 /* One strip of a picture: TILE rows from `top` (which may lie outside), a column of zeros before, zeros behind,
- * each value optionally scaled and shifted by channel and sent through SiLU. */
+ * each value optionally scaled and shifted by channel and sent through SiLU. Rows before `from_row` are there. */
 static void load_strip(const float *restrict x, int top, int height, int width, int channels, int padded,
-                       const float *restrict scale, const float *restrict shift, int silu, float *restrict strip) {
-    for (int r = 0; r < TILE; r++) {
+                       const float *restrict scale, const float *restrict shift, int silu, int from_row,
+                       float *restrict strip) {
+    for (int r = from_row; r < TILE; r++) {
         float *restrict to = strip + (size_t)r * padded * channels;
         const int row = top + r;
         if (row < 0 || row >= height) {
@@ -185,8 +186,10 @@ void fada_conv3x3(const float *restrict x, int n, int height, int width, int cha
             const int some = all - first < strips ? all - first : strips;
             for (int s = 0; s < some; s++) {
                 const size_t image = (first + s) / down, row = image * channels;
+                const int next = s > 0 && (first + s) % down > 0; /* its first rows are the last strip's last ones */
+                if (next) memcpy(strip, strip + (size_t)OUT * padded * channels, sizeof(float) * 2 * padded * channels);
                 load_strip(x + image * height * width * channels, (first + s) % down * OUT - 1, height, width, channels,
-                           padded, scale ? scale + row : 0, shift ? shift + row : 0, silu, strip);
+                           padded, scale ? scale + row : 0, shift ? shift + row : 0, silu, next ? TILE - OUT : 0, strip);
                 transform_strip(strip, across, channels, padded, v + (size_t)s * across * channels, plane);
             }
             const int used = (some * across + ROWS - 1) / ROWS * ROWS;

@@ -36,7 +36,7 @@ LANES: Final = 8
 FEW_KEYS: Final = 64
 TILE, OUT = 6, 4
 ROWS, COLUMNS = 6, 16
-BLOCK_BYTES: Final = 640 * 1024
+BLOCK_BYTES: Final = 1400 * 1024
 
 
 class NativeError(RuntimeError):
@@ -156,7 +156,8 @@ def pack_columns(weight: Tensor) -> Tensor:
 def choose_strips(strips: int, across: int, channels: int, threads: int) -> int:
     """How many rows of tiles make a block of `Kernels.conv3x3`: least work on the busiest thread, then the largest.
 
-    A block's 36 planes of inputs should stay in a core's second cache.
+    A block's 36 planes of inputs should stay near the core, and yet be large enough that the weights, which every block
+    reads once, are not read too often; between 0.8 and 3 MB we measured no difference on a core with 0.5 MB.
     """
     best, least = 1, math.inf
     for each in range(1, strips + 1):

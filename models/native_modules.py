@@ -32,6 +32,13 @@ def fits(module: nn.Module) -> bool:
     )
 
 
+def _fits_patches(conv: nn.Conv2d) -> bool:
+    """Whether a convolution is 1x1, or 3x3 with stride 2, and pads by half its size."""
+    shape = (conv.kernel_size, conv.stride, conv.padding)
+    known = (((1, 1), (1, 1), (0, 0)), ((3, 3), (2, 2), (1, 1)))
+    return shape in known and conv.groups == 1 and conv.bias is not None and conv.out_channels % COLUMNS == 0
+
+
 class NativeConv(nn.Module):
     """A 3x3 convolution with what stands around it; the tiles of its weight are made once."""
 
@@ -72,6 +79,31 @@ class NativeLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., K) -> (..., O)."""
         return self.kernels.linear(x, self.packed, self.bias)
+
+
+class NativePatches(nn.Module):
+    """Any other convolution of the networks (1x1, or 3x3 with stride 2) as one matrix product over its patches."""
+
+    packed: Tensor
+    bias: Tensor
+
+    def __init__(self, conv: nn.Conv2d, kernels: Kernels) -> None:
+        super().__init__()
+        assert conv.bias is not None
+        self.kernels, self.size, self.stride = kernels, conv.kernel_size[0], conv.stride[0]
+        weight = conv.weight.detach().permute(0, 2, 3, 1).flatten(1)  # (O, k k C), as the patches lie
+        self.register_buffer("packed", pack_columns(weight), persistent=False)
+        self.register_buffer("bias", conv.bias.detach().float().contiguous(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, O, ceil(H / stride), ceil(W / stride)), channels-last."""
+        patches = x.permute(0, 2, 3, 1)
+        if self.size > 1:
+            edge = self.size // 2
+            patches = F.pad(patches, (0, 0, edge, edge, edge, edge))
+            patches = patches.unfold(1, self.size, self.stride).unfold(2, self.size, self.stride)
+            patches = patches.permute(0, 1, 2, 4, 5, 3).flatten(3)  # (N, h, w, k k C)
+        return self.kernels.linear(patches, self.packed, self.bias).permute(0, 3, 1, 2)
 
 
 class NativeResBlock(nn.Module):
@@ -175,6 +207,8 @@ def _replacement(module: nn.Module, kernels: Kernels) -> nn.Module | None:
         return NativeConvBlock(module, kernels)
     if isinstance(module, nn.Conv2d) and fits(module):
         return NativeConv(module, kernels)
+    if isinstance(module, nn.Conv2d) and _fits_patches(module):
+        return NativePatches(module, kernels)
     if isinstance(module, nn.Linear) and module.out_features % COLUMNS == 0:
         return NativeLinear(module, kernels)
     return None

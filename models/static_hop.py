@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -206,7 +206,7 @@ def tensors_of(inputs: HopInputs) -> list[Tensor]:
 
 def map_tensors(inputs: HopInputs, change: Callable[[Tensor], Tensor]) -> HopInputs:
     """The same fields with every tensor changed."""
-    values = {}
+    values: dict[str, Any] = {}
     for entry in fields(inputs):
         value = getattr(inputs, entry.name)
         values[entry.name] = tuple(map(change, value)) if isinstance(value, tuple) else change(value)

@@ -224,8 +224,8 @@ class Streamer:
         weights = torch.tensor(ramp, device=self.device).view(1, -1, 1, 1, 1)
         last = torch.cat([state.motion[:, -1:] for state in states])
         latents = torch.lerp(last, torch.cat([state.latent for state in states]).unsqueeze(1), weights)
-        pose = torch.from_numpy(np.concatenate(poses)).float().to(self.device)
-        inputs = self._gather(states, np.zeros((len(states), 1)), pose, pose, [_REST] * len(states))
+        moves = torch.from_numpy(np.concatenate(poses)).float().to(self.device)
+        inputs = self._gather(states, np.zeros((len(states), 1)), moves, moves, [_REST] * len(states))
         frames = self.paint(inputs, latents).unflatten(0, (len(states), -1)).cpu().numpy()
         clock.mark("decode")
         eased = [replace(state, tail=None) for state in self._advance(states, latents, after)]
