@@ -36,6 +36,7 @@ LANES: Final = 8
 FEW_KEYS: Final = 64
 TILE, OUT = 6, 4
 ROWS, COLUMNS = 6, 16
+SERIAL_WORK: Final = 500_000
 BLOCK_BYTES: Final = 1400 * 1024
 
 
@@ -152,6 +153,14 @@ def pack_columns(weight: Tensor) -> Tensor:
     return weight.float().reshape(leaving // COLUMNS, COLUMNS, depth).transpose(1, 2).contiguous()
 
 
+def threads_for(work: int) -> int:
+    """Threads for a call of about that many vector operations: a small one is done before others would wake.
+
+    On a busy machine the others may first have to be given a processor, and the call waits for them.
+    """
+    return torch.get_num_threads() if work > SERIAL_WORK else 1
+
+
 @lru_cache(maxsize=256)
 def choose_strips(strips: int, across: int, channels: int, threads: int) -> int:
     """How many rows of tiles make a block of `Kernels.conv3x3`: least work on the busiest thread, then the largest.
@@ -209,7 +218,7 @@ class Kernels:
         scale, shift = torch.empty(n, channels), torch.empty(n, channels)
         self._library.fada_group_affine(
             _at(x), *_int(n, height * width, channels, groups), _at(gamma), _at(beta), _at(film),
-            ctypes.c_float(eps), _at(scale), _at(shift), *_int(torch.get_num_threads()),
+            ctypes.c_float(eps), _at(scale), _at(shift), *_int(threads_for(x.numel())),
         )  # fmt: skip
         return scale, shift
 
@@ -239,8 +248,8 @@ class Kernels:
         n, channels, height, width = x.shape
         leaving = tiles.shape[1] * COLUMNS
         assert channels == tiles.shape[2] and channels % LANES == 0
-        threads = torch.get_num_threads()
         across, all_strips = -(-width // OUT), n * -(-height // OUT)
+        threads = threads_for(TILE * TILE * all_strips * across * channels * leaving // LANES)
         strips = choose_strips(all_strips, across, channels, threads)
         rows = -(-strips * across // ROWS) * ROWS
         own = TILE * (OUT * across + 2) * channels + TILE * TILE * rows * (channels + COLUMNS)
@@ -261,7 +270,7 @@ class Kernels:
         out = torch.empty(*x.shape[:-1], leaving)
         self._library.fada_linear(
             _at(rows), _at(packed), _at(bias), _at(out), *_int(len(rows), rows.shape[1], leaving),
-            *_int(torch.get_num_threads()),
+            *_int(threads_for(out.numel() * rows.shape[1] // LANES)),
         )  # fmt: skip
         return out
 
@@ -276,7 +285,7 @@ class Kernels:
         out = torch.empty_like(q)
         self._library.fada_few_keys(
             _at(q), _at(k), _at(v), _at(out), *_int(first, second, heads, queries, k.shape[2], width // heads),
-            _strides(q), _strides(k), _strides(v), _strides(out), *_int(torch.get_num_threads()),
+            _strides(q), _strides(k), _strides(v), _strides(out), *_int(threads_for(q.numel() * k.shape[2])),
         )  # fmt: skip
         return out
 
@@ -288,7 +297,7 @@ class Kernels:
         assert canvas.is_contiguous() and x.shape[1] == 4 * stem * stem and stem <= 8
         self._library.fada_paint(
             _at(x), *_int(n, rows, columns, stem), _at(canvas), *_int(height, width, top, left),
-            *_int(torch.get_num_threads()),
+            *_int(threads_for(16 * x.numel())),
         )  # fmt: skip
 
     def warp(self, canvas: Tensor, rest: Tensor, fields: Tensor, coefficients: Tensor) -> Tensor:
@@ -300,6 +309,6 @@ class Kernels:
         out = torch.empty(canvas.shape, dtype=torch.uint8)
         self._library.fada_warp(
             _at(canvas), *_int(n, height, width), _at(rest), _at(fields), *_int(len(fields)),
-            _at(coefficients), _at(out), *_int(torch.get_num_threads()),
+            _at(coefficients), _at(out), *_int(threads_for(64 * out.numel())),
         )  # fmt: skip
         return out
