@@ -276,10 +276,10 @@ def _method(module: Any, client: str) -> str:
         return text
     seen = {
         "aiortc": "Server and client are two processes of one machine and share its cores.",
-        "chromium": "In the browser every moment is on the page's clock: a syllable counts from where the browser
-        " "hands the microphone's block to WebRTC, a frame from its expected display, a sample of the voice from
-        its " "playout, so the browser's jitter buffers and decoders are inside and the sound card is not. Server,
-        browser " "and measuring share the machine's cores.",
+        "chromium": "In the browser every moment is on the page's clock: a syllable counts from where the browser "
+        "hands the microphone's block to WebRTC, a frame from its expected display, a sample of the voice from its "
+        "playout, so the browser's jitter buffers and decoders are inside and the sound card is not. Server, "
+        "browser and measuring share the machine's cores.",
     }
     return f"{text} {seen[client]}"
 
