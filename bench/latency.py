@@ -49,19 +49,13 @@ class Event:
 def find_events(recording: Recording, warm_up_s: float = 0.0) -> list[Event]:
     """Every syllable sent at least `warm_up_s` after the first video frame, with its two returns."""
     returned = correlate_syllable(recording.audio)
-    apart_s = (
-        float(np.diff(recording.onset_samples).min()) / MIC_RATE_HZ
-        if len(recording.onset_samples) > 1
-        else 9.0
-    )
-    reply_s = min(REPLY_S, _REPLY_SHARE * apart_s)
     first_frame_s = recording.video_times_s[0] if len(recording.video_times_s) else np.inf
+    sent = [_sent_s(recording, int(onset)) for onset in recording.onset_samples]
+    known = [at for at in sent if at is not None]
     events: list[Event] = []
-    for onset in recording.onset_samples:
-        packet = int(onset) // PACKET_SAMPLES
-        if packet >= len(recording.mic_times_s):
-            break
-        sent_s = float(recording.mic_times_s[packet]) + (int(onset) % PACKET_SAMPLES) / MIC_RATE_HZ
+    for index, sent_s in enumerate(known):
+        apart_s = known[index + 1] - sent_s if index + 1 < len(known) else REPLY_S
+        reply_s = min(REPLY_S, _REPLY_SHARE * apart_s)
         if sent_s - REST_S < first_frame_s + warm_up_s or sent_s + reply_s > recording.video_times_s[-1]:
             continue
         events.append(
@@ -72,6 +66,14 @@ def find_events(recording: Recording, warm_up_s: float = 0.0) -> list[Event]:
             )
         )
     return events
+
+
+def _sent_s(recording: Recording, onset: int) -> float | None:
+    """When a sample of the microphone was sent; None where the call ended before."""
+    packet, within = divmod(onset, PACKET_SAMPLES)
+    if packet >= len(recording.mic_times_s):
+        return None
+    return float(recording.mic_times_s[packet]) + within / MIC_RATE_HZ
 
 
 def find_mouth_onset(recording: Recording, sent_s: float, reply_s: float = REPLY_S) -> float | None:

@@ -20,6 +20,7 @@ SUMMARY = "Measure this machine: kernels, engine, or the whole way from micropho
 
 BENCHES = {
     "e2e": ("bench.e2e", "microphone to frame, A/V skew and fps, through a real server and client"),
+    "idle": ("bench.idle", "the mouth in noise without speech, and where speech begins and ends"),
     "kernels": ("bench.kernels", "attention kernels against PyTorch, in paired runs"),
     "engine": ("bench.engine", "milliseconds per frame by stage and number of evaluations"),
 }

@@ -30,6 +30,8 @@ from models.face import FPS
 
 EXTRA_S: Final = 0.1
 TOLERANCE_MS: Final = 10.0
+MIN_SYLLABLES: Final = 4
+"""Fewer say nothing."""
 WARM_UP_S: Final = 0.5
 
 MakeCall = Callable[[str, CallPlan], Recording]
@@ -123,9 +125,10 @@ def read_arrivals(recording: Recording) -> Arrivals:
     events = find_events(recording, WARM_UP_S)
     both = [(e.mouth_s - e.sent_s, e.returned_s - e.sent_s) for e in events if e.mouth_s and e.returned_s]
     told = [stats["latency_ms"] for stats in recording.stats if stats.get("latency_ms") is not None]
-    if not both or not told:
+    if len(both) < MIN_SYLLABLES or not told:
         raise ValueError(
-            f"expected syllables found again and the server's figures, got {len(both)} and {len(told)}."
+            f"expected {MIN_SYLLABLES} syllables or more found again and the server's figures, got {len(both)} and "
+            f"{len(told)}; the machine may be too busy to measure on."
         )
     mouth, voice = np.asarray(both).T * 1e3
     return Arrivals(_middle_mean(mouth), _middle_mean(voice), float(np.median(told)), len(both))
