@@ -261,16 +261,20 @@ def _record(
     )
     left_s = lead_s + plan.bursts.total_s + _END_S
     passed_s = 0.0
-    screenshot = b""
+    skews_ms: list[float | None] = []
     while passed_s < left_s:
         step_s = min(TAKE_EVERY_S, left_s - passed_s)
         page.wait_for_timeout(1e3 * step_s)
         seen.take(page.evaluate("fadaProbe.take()"))
+        skews_ms.append(page.evaluate("fadaProbe.skew()"))
         passed_s += step_s
         advance(passed_s)
         if page.evaluate("document.body.dataset.state") != "live":
             raise BrowserCallError(f"the call broke off: {page.get_by_test_id('status').inner_text()}")
-    browser = {"counts": page.evaluate("fadaProbe.counts()")}
+    browser = {
+        "counts": page.evaluate("fadaProbe.counts()"),
+        "playout_skew_ms": [skew for skew in skews_ms if skew is not None],
+    }
     page.get_by_test_id("details-open").click()
     screenshot = page.screenshot()
     names = {"fada:start": "start", "fada:offer": "offer_sent", "fada:answer": "answered"}

@@ -25,6 +25,7 @@ def browser_figures(recording: Recording) -> dict[str, Any]:
     length_s = float(recording.video_times_s[-1] - recording.video_times_s[0])
     return {
         "arrival_to_display_ms": summarise(late_ms),
+        "playout_skew_ms": summarise(recording.browser.get("playout_skew_ms", [])),
         "decode_ms": _mean(video, "totalDecodeTime", "framesDecoded"),
         "picture_jitter_buffer_ms": _mean(video, "jitterBufferDelay", "jitterBufferEmittedCount"),
         "voice_jitter_buffer_ms": _mean(audio, "jitterBufferDelay", "jitterBufferEmittedCount"),

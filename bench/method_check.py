@@ -73,9 +73,8 @@ def check_plan(syllables: int = 9) -> BurstPlan:
     it.
     """
     period_s = 1.0 + 0.618034 / FPS
-    return BurstPlan(
-        1.5 + (syllables + 1) * period_s, lead_in_s=1.5, period_s=period_s, jitter_s=0.0, grid_samples=1
-    )
+    length_s = 1.5 + (syllables + 0.5) * period_s
+    return BurstPlan(length_s, lead_in_s=1.5, period_s=period_s, jitter_s=0.0, grid_samples=1)
 
 
 def check_method(make_call: MakeCall, folder: Path, bursts: BurstPlan) -> dict[str, Finding]:

@@ -160,6 +160,14 @@
         clears: rows.clears.splice(0),
       };
     },
+    /** Picture behind sound as this browser plays them, in ms; null while it cannot tell. */
+    skew: async () => {
+      const at = {};
+      (await pc.getStats()).forEach((row) => {
+        if (row.type === "inbound-rtp") at[row.kind] = row.estimatedPlayoutTimestamp;
+      });
+      return at.audio && at.video ? at.audio - at.video : null;
+    },
     counts: async () => {
       const kept = [];
       (await pc.getStats()).forEach((row) => {

@@ -30,3 +30,8 @@ KERNEL_RMS_INTERPRETED_BF16: Final = 1e-2
 
 ONNX_EQUALS_TORCH: Final = 1e-4
 """Largest absolute difference between an exported network and the one it came from, fp32."""
+
+QUIET_MOUTH_SHARE: Final = 0.10
+"""In noise without a voice the mouth opens by no more than this share of its range in speech."""
+IDLE_BORDER_RATIO: Final = 1.2
+"""Change from frame to frame where speech begins and ends, over that inside speech."""
