@@ -66,7 +66,8 @@ class _Heard:
             raise BrowserCallError(f"expected sound at {MIC_RATE_HZ} Hz in the page, got {told['rate_hz']}.")
         self.times_ms += told["at_ms"]
         self.lengths += told["lengths"]
-        self.pieces.append(np.frombuffer(base64.b64decode(told["pcm"]), "<i2").astype(np.float32) / 32767)
+        pcm = np.frombuffer(base64.b64decode(told["pcm"]), "<i2")
+        self.pieces.append((pcm / 32767).astype(np.float32))
 
     @property
     def samples(self) -> npt.NDArray[np.float32]:
@@ -291,7 +292,7 @@ def _pass_offer(route: Route, plan: CallPlan, lead: Callable[[str], str]) -> Non
     if not plan.relayed:
         route.continue_()
         return
-    offer = route.request.post_data_json
+    offer = json.loads(route.request.post_data or "{}")
     response = route.fetch(post_data=json.dumps({**offer, "sdp": without_candidates(offer["sdp"])}))
     answer = response.json()
     if "sdp" in answer:

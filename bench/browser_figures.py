@@ -19,7 +19,8 @@ def browser_figures(recording: Recording) -> dict[str, Any]:
     rows = recording.browser.get("counts", [])
     video, audio = (_find(rows, "inbound-rtp", kind) for kind in ("video", "audio"))
     there = _find(rows, "remote-inbound-rtp", "audio")
-    pair = next((row for row in rows if row["type"] == "candidate-pair" and row.get("nominated")), {})
+    pairs = [row for row in rows if row["type"] == "candidate-pair" and row.get("nominated")]
+    rtt_s = pairs[0].get("currentRoundTripTime") if pairs else None
     seen = recording.received_s > 0
     late_ms = (recording.video_times_s[seen] - recording.received_s[seen]) * 1e3
     length_s = float(recording.video_times_s[-1] - recording.video_times_s[0])
@@ -38,9 +39,7 @@ def browser_figures(recording: Recording) -> dict[str, Any]:
         "packets_lost": {"picture": video.get("packetsLost"), "voice": audio.get("packetsLost")},
         "voice_concealed_ratio": _ratio(audio, "concealedSamples", "totalSamplesReceived"),
         "microphone_lost": there.get("packetsLost"),
-        "rtt_ms": None
-        if "currentRoundTripTime" not in pair
-        else round(1e3 * pair["currentRoundTripTime"], 1),
+        "rtt_ms": None if rtt_s is None else round(1e3 * rtt_s, 1),
         "microphone_blocks_held_up": int((np.diff(recording.mic_times_s) > 0.05).sum()),
     }
 

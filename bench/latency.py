@@ -210,15 +210,22 @@ def analyse(recording: Recording, warm_up_s: float = 2.0) -> dict[str, Any]:
 def growth_ms(events: list[Event]) -> dict[str, float | None]:
     """How much later mouth and voice come in the call's last quarter than in its first; None where unseen."""
     quarter = max(1, len(events) // 4)
-    growth: dict[str, float | None] = {}
-    for name, at in (("mouth", lambda e: e.mouth_s), ("voice", lambda e: e.returned_s)):
-        first, last = (
-            [at(e) - e.sent_s for e in part if at(e) is not None]
-            for part in (events[:quarter], events[-quarter:])
-        )
-        seen = bool(first and last)
-        growth[name] = round(float(np.median(last) - np.median(first)) * 1e3, 1) if seen else None
-    return growth
+    first, last = events[:quarter], events[-quarter:]
+    return {
+        "mouth": _later(
+            [e.mouth_s - e.sent_s for e in first if e.mouth_s is not None],
+            [e.mouth_s - e.sent_s for e in last if e.mouth_s is not None],
+        ),
+        "voice": _later(
+            [e.returned_s - e.sent_s for e in first if e.returned_s is not None],
+            [e.returned_s - e.sent_s for e in last if e.returned_s is not None],
+        ),
+    }
+
+
+def _later(first: list[float], last: list[float]) -> float | None:
+    """Median of the last less that of the first, in ms."""
+    return round(float(np.median(last) - np.median(first)) * 1e3, 1) if first and last else None
 
 
 def _start_figures(recording: Recording) -> dict[str, float]:

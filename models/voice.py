@@ -29,7 +29,7 @@ HOLD_FRAMES: Final = 7
 FADE_FRAMES: Final = 2
 REACH_FRAMES: Final = HOLD_FRAMES + FADE_FRAMES
 
-PERIODIC: Final = 0.55
+PERIODIC: Final = 0.5
 """Correlation with itself, a pitch period later, from which on sound counts as voiced."""
 FLOOR_DBFS: Final = -62.0
 """Level of the band below which nothing counts as a voice."""
@@ -112,7 +112,8 @@ def periodicity(looks: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     later = energy[:, lags + length] - energy[:, lags]
     first = energy[:, length : length + 1]
     quiet = energy[:, -1] / looks.shape[1] < 10 ** (FLOOR_DBFS / 10)
-    best = (products / np.sqrt(np.maximum(first * later, 1e-18))).max(axis=1)
+    # By the louder of the two, where Talkin takes their mean: a ringing click repeats itself too, but fades.
+    best = (products / np.maximum(np.maximum(first, later), 1e-18)).max(axis=1)
     return np.where(quiet, 0.0, best.clip(0.0, 1.0))
 
 
