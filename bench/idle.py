@@ -251,13 +251,13 @@ def _typing(rng: np.random.Generator, count: int) -> npt.NDArray[np.float64]:
         piece = sound[at : at + time_s.size]
         piece += (rng.uniform(0.4, 1.0) * (click + 0.6 * plate + 0.5 * desk))[: piece.size]
         at += round(rng.uniform(0.08, 0.24) * SAMPLE_RATE_HZ)
-    return 0.5 * sound / np.abs(sound).max()
+    return np.asarray(0.5 * sound / np.abs(sound).max())
 
 
 def _breath(rng: np.random.Generator, count: int) -> npt.NDArray[np.float64]:
     """One breath into the microphone, rms up to 0.1."""
     swell = np.sin(np.pi * np.linspace(0, 1, count)) ** 0.7
-    return 0.1 * _coloured(rng, count, 1.0, 200, 6000) * swell
+    return np.asarray(0.1 * _coloured(rng, count, 1.0, 200, 6000) * swell)
 
 
 def _knocks(rng: np.random.Generator, count: int) -> npt.NDArray[np.float64]:
@@ -268,4 +268,4 @@ def _knocks(rng: np.random.Generator, count: int) -> npt.NDArray[np.float64]:
         knock = np.sin(2 * np.pi * rng.uniform(60, 110) * time_s) * np.exp(-time_s / 0.05)
         piece = sound[at : at + time_s.size]
         piece += (rng.uniform(0.5, 1.0) * knock)[: piece.size]
-    return 0.4 * sound / np.abs(sound).max()
+    return np.asarray(0.4 * sound / np.abs(sound).max())

@@ -32,6 +32,7 @@ EXTRA_S: Final = 0.1
 TOLERANCE_MS: Final = 10.0
 MIN_SYLLABLES: Final = 4
 """Fewer say nothing."""
+CALLS_AT_MOST: Final = 3
 WARM_UP_S: Final = 0.5
 
 MakeCall = Callable[[str, CallPlan], Recording]
@@ -103,16 +104,25 @@ def check_method(make_call: MakeCall, folder: Path, bursts: BurstPlan) -> dict[s
 
         def measure(plan: CallPlan) -> Arrivals:
             if plan not in seen:
-                seen[plan] = read_arrivals(make_call(url, plan))
+                seen[plan] = _measure_steady(make_call, url, plan)
             return seen[plan]
 
         findings = {
             place: compare(measure(before), measure(after), EXTRA_S, EXTRA_S)
             for place, (before, after) in pairs.items()
         }
-        late = read_arrivals(make_call(late_url, pairs["mic"][0]))
+        late = _measure_steady(make_call, late_url, pairs["mic"][0])
         findings["engine"] = compare(measure(pairs["mic"][0]), late, EXTRA_S, 0.0)
     return findings
+
+
+def _measure_steady(make_call: MakeCall, url: str, plan: CallPlan) -> Arrivals:
+    """One call's means; a call in which the server had to move its delay is made again, as it measures two delays."""
+    for _ in range(CALLS_AT_MOST - 1):
+        recording = make_call(url, plan)
+        if not any(stats.get("moves") for stats in recording.stats):
+            return read_arrivals(recording)
+    return read_arrivals(make_call(url, plan))
 
 
 def read_arrivals(recording: Recording) -> Arrivals:
