@@ -117,7 +117,7 @@ def check_method(make_call: MakeCall, folder: Path, bursts: BurstPlan) -> dict[s
 
 
 def _measure_steady(make_call: MakeCall, url: str, plan: CallPlan) -> Arrivals:
-    """One call's means; a call in which the server had to move its delay is made again, as it measures two delays."""
+    """One call's means; a call in which the server moved its delay is made again: it measures two delays."""
     for _ in range(CALLS_AT_MOST - 1):
         recording = make_call(url, plan)
         if not any(stats.get("moves") for stats in recording.stats):
