@@ -16,7 +16,6 @@ import base64
 import contextlib
 import json
 import threading
-import wave
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +27,7 @@ import numpy.typing as npt
 from bench.bursts import MIC_RATE_HZ, PACKET_SAMPLES, VOWEL_S, BurstPlan
 from bench.call_plan import CallPlan
 from bench.chromium import launch, open_playwright
-from bench.latency import correlate_syllable
+from bench.microphone import find_onsets, write_microphone
 from bench.recording import MOUTH_VIEW, Recording
 from bench.relay import Relay, stand_between, without_candidates
 from models.face import CANVAS_PX
@@ -42,8 +41,6 @@ LIVE_WITHIN_MS: Final = 20_000
 TAKE_EVERY_S: Final = 2.0
 STARTS_APART_MS: Final = 400
 _END_S: Final = 1.0  # after the last vowel
-_SAME_SYLLABLE: Final = 0.5  # correlation; the browser's noise suppression leaves 0.7 and more
-_APART_SAMPLES: Final = MIC_RATE_HZ // 2  # two onsets nearer to each other are one
 _LONG_VOWEL: Final = 0.75  # share of a long vowel's length that tells it from a syllable
 
 T = TypeVar("T")
@@ -94,6 +91,7 @@ class _Seen:
     mouths: list[npt.NDArray[np.uint8]] = field(default_factory=list)
     stats: list[dict[str, Any]] = field(default_factory=list)
     clears_ms: list[float] = field(default_factory=list)
+    hello: dict[str, Any] = field(default_factory=dict)
 
     def take(self, told: dict[str, Any]) -> None:
         self.mic.take(told["mic"])
@@ -103,6 +101,7 @@ class _Seen:
         self.mouths.append(luma.reshape(-1, MOUTH_VIEW[3], MOUTH_VIEW[2]))
         self.stats += told["stats"]
         self.clears_ms += told["clears"]
+        self.hello = told["hello"] or self.hello
 
     def recording(self, plan: BurstPlan, marks_s: dict[str, float], browser: dict[str, Any]) -> Recording:
         """As one value, its times in seconds of the page's clock."""
@@ -110,7 +109,8 @@ class _Seen:
         said = self.mic.samples
         onsets = find_onsets(said, plan)
         packets = np.arange(len(said) // PACKET_SAMPLES, dtype=np.int64) * PACKET_SAMPLES
-        browser = browser | {
+        told = browser | {
+            "hello": self.hello,
             "presented": int(rows[-1, 3] - rows[0, 3]) + 1 if len(rows) else 0,
             "decode_and_convert_ms": rows[:, 2].tolist(),
         }
@@ -127,40 +127,8 @@ class _Seen:
             stats=self.stats,
             clear_times_s=np.asarray(self.clears_ms) / 1e3,
             received_s=rows[:, 1] / 1e3,
-            browser=browser,
+            told=told,
         )
-
-
-def find_onsets(said: npt.NDArray[np.float32], plan: BurstPlan) -> npt.NDArray[np.int64]:
-    """Where in a tapped microphone the plan's syllables begin, (E,) samples; long vowels are left out.
-
-    Each is looked for by itself: a browser that is held up for a moment plays the rest of its file later.
-
-    Raises:
-        BrowserCallError: less than half of them are there.
-    """
-    match = correlate_syllable(said)
-    found: list[int] = []
-    for place in np.flatnonzero(match > _SAME_SYLLABLE):
-        if found and place - found[-1] < _APART_SAMPLES:
-            if match[place] > match[found[-1]]:
-                found[-1] = int(place)
-        else:
-            found.append(int(place))
-    onsets = [at for at in found if _is_short(said, at)]
-    expected = len(plan.onset_samples())
-    if len(onsets) < max(1, expected // 2):
-        raise BrowserCallError(
-            f"expected {expected} syllables in the browser's microphone, found {len(onsets)}; "
-            "the machine may be too busy to play them."
-        )
-    return np.asarray(onsets, dtype=np.int64)
-
-
-def _is_short(said: npt.NDArray[np.float32], at: int) -> bool:
-    """Whether what begins here has ended after half a second."""
-    after = said[at + MIC_RATE_HZ // 2 : at + MIC_RATE_HZ * 7 // 10]
-    return bool(after.size and np.sqrt(np.mean(after.astype(np.float64) ** 2)) < 0.01)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,18 +174,6 @@ def call(
         recording, screenshot = _record(page, plan, lead_s, advance or (lambda _: None))
         version = browser.version
     return BrowserCall(recording, first_frames, version, screenshot)
-
-
-def write_microphone(path: Path, plan: BurstPlan, lead_s: float) -> Path:
-    """The plan as 16-bit mono WAV at 48 kHz, after `lead_s` of silence."""
-    silence = np.zeros(round(lead_s * MIC_RATE_HZ), np.float32)
-    pcm = np.round(np.concatenate([silence, plan.render()]) * 32767).astype("<i2")
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(MIC_RATE_HZ)
-        file.writeframes(pcm.tobytes())
-    return path
 
 
 def _open_page(browser: Browser, url: str, plan: CallPlan) -> Page:

@@ -16,7 +16,7 @@ from bench.report import summarise
 
 def browser_figures(recording: Recording) -> dict[str, Any]:
     """All figures of one browser's call; None where the browser tells nothing."""
-    rows = recording.browser.get("counts", [])
+    rows = recording.told.get("counts", [])
     video, audio = (_find(rows, "inbound-rtp", kind) for kind in ("video", "audio"))
     there = _find(rows, "remote-inbound-rtp", "audio")
     pairs = [row for row in rows if row["type"] == "candidate-pair" and row.get("nominated")]
@@ -26,7 +26,7 @@ def browser_figures(recording: Recording) -> dict[str, Any]:
     length_s = float(recording.video_times_s[-1] - recording.video_times_s[0])
     return {
         "arrival_to_display_ms": summarise(late_ms),
-        "playout_skew_ms": summarise(recording.browser.get("playout_skew_ms", [])),
+        "playout_skew_ms": summarise(recording.told.get("playout_skew_ms", [])),
         "decode_ms": _mean(video, "totalDecodeTime", "framesDecoded"),
         "picture_jitter_buffer_ms": _mean(video, "jitterBufferDelay", "jitterBufferEmittedCount"),
         "voice_jitter_buffer_ms": _mean(audio, "jitterBufferDelay", "jitterBufferEmittedCount"),
@@ -34,7 +34,7 @@ def browser_figures(recording: Recording) -> dict[str, Any]:
         "frozen_ratio": round(float(video.get("totalFreezesDuration", 0.0)) / length_s, 5),
         "frames_decoded": video.get("framesDecoded"),
         "frames_dropped": video.get("framesDropped"),
-        "frames_presented": recording.browser.get("presented"),
+        "frames_presented": recording.told.get("presented"),
         "frames_looked_at": len(recording.video_times_s),
         "packets_lost": {"picture": video.get("packetsLost"), "voice": audio.get("packetsLost")},
         "voice_concealed_ratio": _ratio(audio, "concealedSamples", "totalSamplesReceived"),

@@ -135,9 +135,9 @@ def measure(client: str, args: argparse.Namespace, plan: CallPlan, folder: Path)
     figures["server_stats"] = summarise_stats(recording.stats)
     figures["server_stages_ms"] = stage_percentiles(recording.stats)
     figures["server_stages_mean_ms"] = means_ms
-    figures["stages_p50_ms"] = break_down(figures)
+    figures["stages_p50_ms"] = break_down(figures, recording.told.get("hello", {}))
     if plan.relayed:
-        figures["relay"] = recording.browser.get("relay", {})
+        figures["relay"] = recording.told.get("relay", {})
     return make_report(
         report_name(client, plan, args.engine),
         method=_method(bench.latency, client) + " " + _method(bench.interruption, client),

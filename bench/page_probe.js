@@ -12,7 +12,7 @@
   const THUMB = 64;
   const LOUD = 0.02; // rms of a block in a long vowel
   const rows = { mic: [], back: [], pictures: [], stats: [], clears: [] };
-  let [pc, channel, watched] = [null, null, null];
+  let [pc, channel, watched, hello] = [null, null, null, null];
   let [loudBlocks, quietBlocks] = [0, 0];
 
   const toBase64 = (/** @type {ArrayBuffer} */ buffer) => {
@@ -112,6 +112,7 @@
       channel.addEventListener("message", ({ data }) => {
         const message = JSON.parse(data);
         if (message.type === "stats") rows.stats.push(message);
+        if (message.type === "hello") hello = message;
       });
       return channel;
     }
@@ -158,6 +159,7 @@
         mouths: toBase64(luma.buffer),
         stats: rows.stats.splice(0),
         clears: rows.clears.splice(0),
+        hello,
       };
     },
     /** Picture behind sound as this browser plays them, in ms; null while it cannot tell. */

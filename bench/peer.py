@@ -17,7 +17,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +33,9 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtp import RtpPacket
 
-from bench.bursts import MIC_RATE_HZ, PACKET_SAMPLES, BurstPlan
+from bench.bursts import BurstPlan
 from bench.call_plan import CallPlan
+from bench.microphone import BurstTrack
 from bench.recording import MOUTH_VIEW, Recording
 from bench.relay import Relay, stand_between, without_candidates
 from models.face import CANVAS_PX
@@ -46,47 +46,6 @@ _VIDEO_CLOCK_HZ = 90_000
 
 class PeerError(Exception):
     """The call could not be made or carried nothing; the message is a sentence for the user."""
-
-
-class BurstTrack(MediaStreamTrack):
-    """A microphone that plays the plan, one 20 ms packet at its due time, then silence.
-
-    Args:
-        plan: what it plays.
-        delay_s: packets leave this much after the moment that counts as theirs.
-    """
-
-    kind = "audio"
-
-    def __init__(self, plan: BurstPlan, delay_s: float = 0.0) -> None:
-        super().__init__()
-        self.times_s: list[float] = []
-        self._delay_s = delay_s
-        self._samples = np.round(plan.render() * 32767).astype(np.int16)
-
-    async def recv(self) -> av.AudioFrame:
-        """The next packet; its send time is noted as it leaves."""
-        index = len(self.times_s)
-        due_s = self.times_s[0] + index * PACKET_SAMPLES / MIC_RATE_HZ if index else time.monotonic()
-        await asyncio.sleep(max(0.0, due_s + self._delay_s - time.monotonic()))
-        if self.readyState != "live":
-            raise MediaStreamError
-        packet = np.zeros((1, PACKET_SAMPLES), dtype=np.int16)
-        piece = self._samples[index * PACKET_SAMPLES : (index + 1) * PACKET_SAMPLES]
-        packet[0, : piece.size] = piece
-        frame = av.AudioFrame.from_ndarray(packet, format="s16", layout="mono")
-        frame.sample_rate = MIC_RATE_HZ
-        frame.pts = index * PACKET_SAMPLES
-        frame.time_base = Fraction(1, MIC_RATE_HZ)
-        self.times_s.append(time.monotonic() - self._delay_s)
-        return frame
-
-    async def until(self, sample: int) -> None:
-        """Wait until this sample counts as spoken."""
-        packet, within = divmod(sample, PACKET_SAMPLES)
-        while len(self.times_s) <= packet:
-            await asyncio.sleep(0.005)
-        await asyncio.sleep(max(0.0, self.times_s[packet] + within / MIC_RATE_HZ - time.monotonic()))
 
 
 class ArrivalLog:
@@ -117,6 +76,7 @@ class CallLog:
         self.marks_s: dict[str, float] = {}
         self.stats: list[dict[str, Any]] = []
         self.clears_s: list[float] = []
+        self.hello: dict[str, Any] = {}
         self.lanes: dict[str, dict[str, int]] = {}
         self._video_s: list[float] = []
         self._mouths: list[npt.NDArray[np.uint8]] = []
@@ -151,13 +111,15 @@ class CallLog:
             self._audio.append(samples.astype(np.float32))
 
     def note_message(self, message: str | bytes) -> None:
-        """Keep the server's once-a-second figures; other messages are none of ours."""
+        """Keep the server's greeting and its once-a-second figures; other messages are none of ours."""
         try:
             content = json.loads(message)
         except ValueError:
             return
         if isinstance(content, dict) and content.get("type") == "stats":
             self.stats.append(content)
+        elif isinstance(content, dict) and content.get("type") == "hello":
+            self.hello = content
 
     def recording(self, plan: BurstPlan, mic: BurstTrack) -> Recording:
         """Everything as one value."""
@@ -175,7 +137,7 @@ class CallLog:
             marks_s=self.marks_s,
             stats=self.stats,
             clear_times_s=np.array(self.clears_s),
-            browser={"relay": self.lanes} if self.lanes else {},
+            told={"hello": self.hello, **({"relay": self.lanes} if self.lanes else {})},
         )
 
 

@@ -27,7 +27,7 @@ MOUTH_VIEW = (
 )
 """(left, top, width, height) of the kept part in canvas pixels: the mouth with the search's margin."""
 
-_AS_TEXT = ("marks_s", "stats", "browser")
+_AS_TEXT = ("marks_s", "stats", "told")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Recording:
         stats: the server's once-a-second messages.
         clear_times_s: (C,) when each `clear` was sent.
         received_s: (F,) where `video_times_s` are displays: when each frame's last packet arrived.
-        browser: what the browser counted, by name.
+        told: what else was told, by name: the server's `hello`, the relay's packets, the browser's counts.
     """
 
     onset_samples: npt.NDArray[np.int64]
@@ -62,7 +62,7 @@ class Recording:
     stats: list[dict[str, Any]] = field(default_factory=list)
     clear_times_s: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     received_s: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    browser: dict[str, Any] = field(default_factory=dict)
+    told: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         frames = len(self.video_times_s)

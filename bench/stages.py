@@ -1,7 +1,7 @@
 """Where each millisecond between microphone and picture goes.
 
 In: the figures of one call. Out: stages in order, which sum up to the whole. The server tells its own stages
-(`stats`), the preset what a window waits for, the browser how long a picture takes from its last packet to the
+(`stats`) and what a window waits for (`hello`), the browser how long a picture takes from its last packet to the
 screen; the way there and back is what is left, and with it the frames' grid and the mouth's own rise to a quarter
 of its way.
 """
@@ -12,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-
-from models.presets import preset
 
 SERVER_STAGES: Final = ("queue", "engine", "return", "encode")
 
@@ -31,24 +29,22 @@ def stage_percentiles(stats: Sequence[Mapping[str, Any]]) -> dict[str, dict[str,
     }
 
 
-def break_down(figures: Mapping[str, Any], name: str = "small") -> dict[str, float]:
+def break_down(figures: Mapping[str, Any], hello: Mapping[str, Any]) -> dict[str, float]:
     """Stage by stage, p50 in ms, in the order in which sound and pictures pass them; empty where nothing was seen.
 
     Args:
         figures: with `mic_to_frame_ms`, `server_stats`, `server_stages_ms` and, from a browser, `browser`.
-        name: of the preset that was served.
+        hello: the server's greeting.
     """
     whole_ms = figures["mic_to_frame_ms"].get("p50")
     server_ms = figures["server_stats"].get("latency_ms", {}).get("p50")
     if whole_ms is None or server_ms is None:
         return {}
-    chosen = preset(name)
-    frame_ms = 1e3 / chosen.fps
     told = {stage: figures["server_stages_ms"].get(stage, {}).get("p50", 0.0) for stage in SERVER_STAGES}
     waits = {
-        "hop": frame_ms * chosen.stream.hop_frames,
-        "blend": frame_ms * chosen.stream.overlap_frames,
-        "look-ahead": frame_ms * chosen.audio.lookahead_frames,
+        "hop": float(hello.get("hop_ms", 0.0)),
+        "blend": float(hello.get("overlap_ms", 0.0)),
+        "look-ahead": float(hello.get("lookahead_ms", 0.0)),
         "queue": told["queue"],
         "engine": told["engine"],
         "return": told["return"],

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from bench import chromium
-from bench.browser_call import BrowserCallError, find_onsets, write_microphone
 from bench.browser_figures import browser_figures
 from bench.bursts import MIC_RATE_HZ, BurstPlan
+from bench.microphone import SilentMicrophoneError, find_onsets, write_microphone
 from bench.recording import MOUTH_VIEW, Recording
 
 PLAN = BurstPlan(14.0, interruptions=2)
@@ -32,7 +32,7 @@ def test_a_tap_that_was_held_up_keeps_what_is_there() -> None:
 
 
 def test_a_silent_tap_is_told() -> None:
-    with pytest.raises(BrowserCallError, match="found 0"):
+    with pytest.raises(SilentMicrophoneError, match="found 0"):
         find_onsets(np.zeros(10 * MIC_RATE_HZ, np.float32), PLAN)
 
 

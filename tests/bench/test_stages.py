@@ -9,6 +9,8 @@ import pytest
 
 from bench.stages import break_down, stage_percentiles
 
+HELLO = {"hop_ms": 160, "overlap_ms": 40, "lookahead_ms": 80}
+
 
 def figures(browser_ms: float | None = None) -> dict[str, Any]:
     told = {"queue": 1.0, "engine": 60.0, "return": 2.0, "encode": 1.0}
@@ -25,15 +27,15 @@ def figures(browser_ms: float | None = None) -> dict[str, Any]:
 
 @pytest.mark.parametrize("browser_ms", [None, 50.0])
 def test_stages_sum_up_to_the_whole(browser_ms: float | None) -> None:
-    stages = break_down(figures(browser_ms))
+    stages = break_down(figures(browser_ms), HELLO)
     assert sum(stages.values()) == pytest.approx(480.0, abs=0.5)
     assert stages["engine"] == 60.0 and stages["hop"] > 0 and stages["look-ahead"] >= 0
     assert stages["way and rise"] == pytest.approx(90.0 - (browser_ms or 0.0), abs=0.1)
 
 
 def test_nothing_seen_has_no_stages() -> None:
-    assert break_down(figures() | {"mic_to_frame_ms": {"n": 0}}) == {}
-    assert break_down(figures() | {"server_stats": {}}) == {}
+    assert break_down(figures() | {"mic_to_frame_ms": {"n": 0}}, HELLO) == {}
+    assert break_down(figures() | {"server_stats": {}}, HELLO) == {}
 
 
 def test_percentiles_are_medians_over_the_messages() -> None:
@@ -45,7 +47,7 @@ def test_the_stages_are_drawn(tmp_path: Path) -> None:
     from bench.stage_plot import plot_stages
 
     report = {
-        "figures": figures() | {"stages_p50_ms": break_down(figures())},
+        "figures": figures() | {"stages_p50_ms": break_down(figures(), HELLO)},
         "shapes": {"client": "aiortc"},
         "machine": {"cpu": "a CPU", "cores": 2},
         "commit": "abc",

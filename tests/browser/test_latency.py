@@ -5,7 +5,6 @@ The server runs `bench.plain_engine`, so that the figures are the path's and not
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +25,17 @@ HALF_FRAME_MS = 500 / FPS
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[BrowserCall, dict[str, Any]]]:
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[BrowserCall, dict[str, Any]]:
     folder: Path = tmp_path_factory.mktemp("call")
     plan = CallPlan(BurstPlan(13.0, lead_in_s=2.0, period_s=1.3, grid_samples=1, interruptions=2))
     with running_server(folder / "server.log", "plain") as (url, _):
         done = call(url, plan, folder, starts=2)
-    yield done, analyse(done.recording, warm_up_s=1.0)
+    return done, analyse(done.recording, warm_up_s=1.0)
 
 
-def test_the_first_picture_comes_within_a_second_of_start(measured: tuple[BrowserCall, dict[str, Any]]) -> None:
+def test_the_first_picture_comes_within_a_second_of_start(
+    measured: tuple[BrowserCall, dict[str, Any]],
+) -> None:
     first_frames_ms = measured[0].first_frames_ms
     assert len(first_frames_ms) == 3
     assert float(np.median(first_frames_ms)) <= 1000, first_frames_ms
