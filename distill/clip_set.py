@@ -76,6 +76,8 @@ class ClipSet:
         kind = quality if quality == "high" else f"{quality}{VERSION}"
         if allowed != DEFECTS:
             kind += "-" + "+".join(allowed)
+        if len(speech) < count:  # then a clip's sound depends on their number
+            kind += f"-speech{len(speech)}"
         self.root = root / f"clips-{split}-{kind}-{frames}-{digest.hexdigest()[:10]}"
         self.root.mkdir(parents=True, exist_ok=True)
         self._kept: dict[int, ClipItem] = {}
@@ -124,7 +126,7 @@ class ClipSet:
         if wrong is not None:
             pictures = spoil_pictures(pictures, wrong)
         device = self.vae.mean.device
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+        with torch.no_grad():  # in fp32, so that a clip is the same on every machine
             encoded = torch.cat([self.vae.encode(part.to(device)) for part in pictures.split(16)])
         latents = encoded.half().cpu().numpy()
         cfg = self.preset.audio

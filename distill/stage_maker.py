@@ -12,14 +12,16 @@ from pathlib import Path
 
 from distill.batches import Clips
 from distill.loop import Stage
+from distill.spoken import spoken_count
 from models.avatar_model import AvatarModel, channels_last
 from models.checkpoint import load_model, load_strict, read_tensors
 from models.presets import Preset
 from models.vae import VAE
 
 FROM_WEIGHTS = ("corpus", "decoder", "teacher")
-FROM_INIT = ("teacher", "student", "steps")
+FROM_INIT = ("audio", "teacher", "student", "steps")
 ON_PREPARED = ("corpus", "teacher", "student", "steps")
+WITH_SPEECH = ("speech", *ON_PREPARED)
 
 
 def check_options(args: argparse.Namespace) -> None:
@@ -36,8 +38,19 @@ def check_options(args: argparse.Namespace) -> None:
         )
     if args.init and stage not in FROM_INIT:
         raise ValueError(f"--init is for the stages {', '.join(FROM_INIT)}, not for {stage}.")
+    if args.audio and stage != "teacher":
+        raise ValueError(
+            f"--audio is for the stage teacher, whose encoder all later stages keep, not for {stage}."
+        )
     if args.method and stage not in ("student", "steps"):
         raise ValueError(f"--method is for the stages student and steps, not for {stage}.")
+    if args.speech is not None and (stage not in WITH_SPEECH or args.speech < 4):
+        raise ValueError(
+            f"--speech takes 4 clips or more, for the stages {', '.join(WITH_SPEECH)}; "
+            f"got {args.speech} for {stage}."
+        )
+    if args.control and (stage != "student" or args.init):
+        raise ValueError("--control is for the stage student, without --init, which brings its own.")
     if args.grids and stage != "student":
         raise ValueError(f"--grids is for the stage student, not for {stage}.")
     if stage not in (*ON_PREPARED, "ship") and _prepared(args.data):
@@ -67,7 +80,10 @@ def make_stage(args: argparse.Namespace, chosen: Preset, batch: int) -> Stage:
         from distill.stages.audio import AudioStage
 
         speech = SpeechSet(args.data, "train", args.clips)
-        return AudioStage(chosen, speech, SpeechSet(args.data, "val", 48), batch, args.frames, args.device)
+        stage = AudioStage(chosen, speech, SpeechSet(args.data, "val", 48), batch, args.frames, args.device)
+        if args.init:
+            load_strict(stage.encoder, load_model(args.init).audio.state_dict(), args.init)
+        return stage
     if args.stage == "teacher":
         return _teacher_stage(args, chosen, batch)
     return (
@@ -80,10 +96,10 @@ def _teacher_stage(args: argparse.Namespace, chosen: Preset, batch: int) -> Stag
 
     model = AvatarModel(chosen, "teacher")
     model.vae.load_state_dict(trained_vae(args, chosen).state_dict())
-    if args.from_weights:
+    if args.from_weights and not args.audio:
         load_strict(model.audio, load_model(args.from_weights).audio.state_dict(), args.from_weights)
     else:
-        path = args.runs / "audio" / "model.safetensors"
+        path = args.audio or args.runs / "audio" / "model.safetensors"
         load_strict(model.audio, read_tensors(path)[0], path)
     _start(model, args)
     model.vae.requires_grad_(False)
@@ -97,6 +113,8 @@ def _student_stage(args: argparse.Namespace, chosen: Preset, batch: int) -> Stag
     parts = recipe(args.method or "fast")
     teacher = channels_last(load_model(args.runs / "teacher" / "model.safetensors", args.device))
     student = start_student(teacher, parts)
+    if args.control:
+        start_control(student, args.control)
     _start(student, args)
     student.vae.requires_grad_(False)
     high, moderate = _both_qualities(args, chosen, teacher.vae)
@@ -116,6 +134,23 @@ def _step_stage(args: argparse.Namespace, chosen: Preset, batch: int) -> Stage:
     student.vae.requires_grad_(False)
     high, moderate = _both_qualities(args, chosen, fast.vae)
     return STEP_STAGES[method](student, fast, high, moderate, batch, args.frames, args.device)
+
+
+def start_control(student: AvatarModel, path: Path) -> None:
+    """Put CFG tokens and control layers of the student at ``path`` in; the trunk stays its teacher's.
+
+    Raises:
+        CheckpointError: the file cannot be read, or its layers are of another shape.
+        ValueError: one of the two has no CFG tokens.
+    """
+    source = load_model(path)
+    if student.tokens is None or source.tokens is None:
+        raise ValueError(f"--control needs CFG tokens in the student that is trained and in {path}.")
+    load_strict(student.tokens, source.tokens.state_dict(), path)
+    mine, theirs = student.denoiser.state_dict(), source.denoiser.state_dict()
+    load_strict(
+        student.denoiser, {**mine, **{key: v for key, v in theirs.items() if ".control." in key}}, path
+    )
 
 
 def _start(model: AvatarModel, args: argparse.Namespace) -> None:
@@ -169,8 +204,9 @@ def make_clips(
 
     if _prepared(args.data):
         return PreparedClips(args.data, chosen, vae.eval(), quality)
-    speech = SpeechSet(args.data, "train", args.clips if count is None else count, quality=quality)
-    return ClipSet(args.data, chosen, vae.eval(), speech, "train", count or args.clips, quality=quality)
+    count = args.clips if count is None else count
+    speech = SpeechSet(args.data, "train", spoken_count(count, args.speech, quality), quality=quality)
+    return ClipSet(args.data, chosen, vae.eval(), speech, "train", count, quality=quality)
 
 
 def trained_vae(args: argparse.Namespace, chosen: Preset) -> VAE:

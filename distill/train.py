@@ -18,13 +18,15 @@ from tqdm import tqdm
 from distill.loop import Loop, LoopConfig
 from distill.methods.tokens import RATES
 from distill.parallel import WAYS, join_world, leave_world, own_device, world
+from distill.precision import PRECISIONS, trains_in_bf16
+from distill.spoken import make_all_speech
 from distill.stage_maker import check_options, make_clips, make_stage, trained_vae
 from models.avatar_model import channels_last
 from models.checkpoint import load_model, load_strict, read_tensors, save_model, save_tensors
 from models.presets import Preset, preset
 
 SUMMARY = "train one stage of the model, resumable"
-STAGES = ("vae", "decoder", "probe", "audio", "corpus", "teacher", "student", "steps", "ship")
+STAGES = ("speech", "vae", "decoder", "probe", "audio", "corpus", "teacher", "student", "steps", "ship")
 STEPS = {
     "vae": 3000,
     "audio": 3000,
@@ -45,7 +47,6 @@ LEARNING_RATES = {
 }
 SHIPPED_FILE_BYTES = 18 * 2**20
 BATCHES = {"vae": 16, "audio": 16, "probe": 24, "decoder": 16, "teacher": 8, "student": 6, "steps": 6}
-PRECISIONS = ("auto", "bf16", "fp32")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--identities", type=int, default=1500, help="drawn identities (vae, decoder, probe)")
     parser.add_argument("--clips", type=int, default=1200, help="speech clips / talking clips of the corpus")
     parser.add_argument(
+        "--speech",
+        type=int,
+        metavar="N",
+        help="speech clips that the talking clips share (default: one each), for machines without speech engines",
+    )
+    parser.add_argument(
         "--high-only", action="store_true", help="corpus, student, steps: leave moderate clips out"
     )
     parser.add_argument(
@@ -82,7 +89,24 @@ def _add_starts(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="take autoencoder and audio encoder of this model, not of the runs vae and audio",
     )
-    group.add_argument("--init", type=Path, metavar="FILE", help="start the UNets from those of this model")
+    group.add_argument(
+        "--audio",
+        type=Path,
+        metavar="FILE",
+        help="teacher: take the audio encoder of this run of the stage audio, not that of --from-weights",
+    )
+    group.add_argument(
+        "--init",
+        type=Path,
+        metavar="FILE",
+        help="start the UNets (stage audio: the audio encoder) from those of this model",
+    )
+    group.add_argument(
+        "--control",
+        type=Path,
+        metavar="FILE",
+        help="student: take CFG tokens and control layers of this student, and the trunk of the teacher",
+    )
     group.add_argument("--method", help="student: a recipe (default fast); steps: a method (consistency)")
     group.add_argument(
         "--grids",
@@ -117,7 +141,10 @@ def _add_pace(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--threads", type=int, default=1)
     group.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     group.add_argument(
-        "--precision", choices=PRECISIONS, default="auto", help="of the networks' arithmetic; auto is bf16"
+        "--precision",
+        choices=PRECISIONS,
+        default="auto",
+        help="of the networks' arithmetic; auto is bf16 where the hardware multiplies it, else fp32",
     )
     group.add_argument(
         "--parallel",
@@ -132,6 +159,8 @@ def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     chosen = preset(args.preset)
     check_options(args)
+    if args.stage == "speech":
+        return make_all_speech(args.data, args.speech or args.clips)
     if args.stage in ("corpus", "ship"):
         return (_make_corpus if args.stage == "corpus" else _ship)(args, chosen)
     join_world()
@@ -154,7 +183,7 @@ def _train(args: argparse.Namespace, chosen: Preset) -> dict[str, float]:
         checkpoint_s=args.checkpoint_s,
         seed=args.seed,
         device=args.device,
-        bf16=args.precision != "fp32",
+        bf16=trains_in_bf16(args.precision, args.device),
         resume=not args.no_resume,
         parallel=args.parallel,
         rates=RATES if args.stage == "student" else (),

@@ -6,6 +6,7 @@ same motion, and how the last window compares with the one after the first ten s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,12 +96,15 @@ def long_run(
     return _summary(windows, people, size) | {"nfe": controls.nfe}
 
 
+def spoken_for(data: Path, split: str, people: int, seconds: float) -> SpeechSet:
+    """The speech that ``people`` need for ``seconds`` each."""
+    return SpeechSet(data, split, math.ceil(seconds / _CLIP_S) * people, _CLIP_S)
+
+
 def _talk(data: Path, split: str, person: int, people: int, frames: int) -> _Talk:
     """Clips of the corpus one after another; each person has others."""
-    per_clip = int(_CLIP_S * FPS)
-    count = -(-frames // per_clip)
-    speech = SpeechSet(data, split, count * people, _CLIP_S)
-    items = [speech[person + people * n] for n in range(count)]
+    speech = spoken_for(data, split, people, frames / FPS)
+    items = [speech[person + people * n] for n in range(len(speech) // people)]
     audio = torch.cat([item.audio for item in items])
     mouth = torch.cat([item.mouth for item in items])[:frames]
     expression, _ = driven_motion(audio, frames, person)

@@ -20,6 +20,7 @@ from distill.evaluation.run import ClipFrames, evaluate
 from distill.evaluation.showcase import avatar_sheet
 from distill.evaluation.speech import SpokenFile, human_speech
 from distill.evaluation.suites import SUITES, Suite
+from distill.evaluation.sweep import sweep
 from distill.probe import Probe, load_probe
 from models.backends import choose_backend, load_networks
 from models.checkpoint import load_model
@@ -45,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", default="auto")
     parser.add_argument(
         "--long-run", type=float, metavar="MINUTES", help="also stream so long and watch for drift"
+    )
+    parser.add_argument(
+        "--sweep", action="store_true", help="also turn each guidance scale over its range, seven values each"
     )
     parser.add_argument("--speech", type=Path, metavar="FOLDER", help="also speak every WAV file of a folder")
     parser.add_argument("--speech-files", type=int, default=0, help="take only the N largest of them")
@@ -117,6 +121,8 @@ def _measure(
     )
     if args.long_run:
         figures["long_run"] = long_run(streamer, probe, args.long_run, controls, args.data, split=args.split)
+    if args.sweep:
+        figures["sweep"] = sweep(streamer, probe, chosen_suites(args)[0], controls, args.data)
     spoken: list[SpokenFile] = []
     if args.speech:
         figures["speech"] = human_speech(streamer, probe, args.speech, controls, args.speech_files, spoken)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from distill.ladder.jobs import Plan, all_jobs, run_jobs, training_jobs, write_json
-from distill.ladder.rows import ROWS, STEP_METHODS, TEACHER, Row, chosen_rows
+from distill.ladder.rows import EVAL_SECONDS, ROWS, STEP_METHODS, TEACHER, Row, chosen_rows
 from distill.ladder.table import collect, into_document, markdown, plot, short_table
 from kernels.machine import describe_commit, describe_machine, describe_versions
 
@@ -49,8 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=5)
     parser.add_argument("--lr", type=float, default=1.5e-4)
     parser.add_argument("--clips", type=int, default=1500, help="training clips of high quality")
+    parser.add_argument(
+        "--speech", type=int, metavar="N", help="speech clips that they share (default: one each)"
+    )
     parser.add_argument("--eval-clips", type=int, default=6, help="clips of each suite")
-    parser.add_argument("--eval-seconds", type=float, default=4.0)
+    parser.add_argument("--eval-seconds", type=float, default=EVAL_SECONDS)
     parser.add_argument("--drift-seconds", type=float, default=30.0)
     parser.add_argument("--suites", default=",".join(SUITES))
     parser.add_argument("--workers", type=int, default=2)
@@ -128,6 +131,7 @@ def _command(args: argparse.Namespace) -> list[str]:
         "frames",
         "lr",
         "clips",
+        "speech",
         "eval_clips",
         "eval_seconds",
         "drift_seconds",

@@ -24,7 +24,7 @@ from models.checkpoint import load_model
 from models.networks import TorchNetworks
 from models.streaming import HopControls, Streamer
 
-DRIFT_ROWS = ("naive", "tokens", "fast", "steps-2", "shipped-2")
+DRIFT_ROWS = ("naive", "mixed", "tokens", "fast", "steps-4", "steps-2", "steps-1", "shipped-2", "shipped-1")
 """Rows that also stream for long, with and without roll-out; of the teacher that would outlast all else."""
 
 

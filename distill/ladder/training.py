@@ -19,7 +19,9 @@ from distill.methods.dmd import DMDStage
 from distill.methods.recipes import recipe
 from distill.methods.stage import StudentStage, start_student
 from distill.methods.tokens import RATES
+from distill.precision import trains_in_bf16
 from distill.speech_set import SpeechSet
+from distill.spoken import spoken_count
 from models.avatar_model import AvatarModel, channels_last
 from models.checkpoint import load_model
 from models.vae import VAE
@@ -38,7 +40,8 @@ def clip_sets(args: argparse.Namespace, vae: VAE) -> tuple[ClipSet, ClipSet]:
 
     made = []
     for quality, count in (("high", args.clips), ("moderate", max(1, args.clips // 4))):
-        speech = SpeechSet(args.data, "train", count, quality=quality)
+        spoken = spoken_count(count, args.speech, quality)
+        speech = SpeechSet(args.data, "train", spoken, quality=quality)
         made.append(
             ClipSet(args.data, preset(args.preset), vae.eval(), speech, "train", count, quality=quality)
         )
@@ -80,6 +83,7 @@ def _loop(args: argparse.Namespace, stage: Stage, out: Path, seed: int) -> None:
         seed=seed,
         rates=RATES,
         device=args.device,
+        bf16=trains_in_bf16("auto", args.device),
     )
     figures = Loop(stage, config).run()
     write_json(out / "done.json", figures)

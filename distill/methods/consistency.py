@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from distill.batches import Clips
 from distill.draws import StepDraw
 from distill.methods.mixed import MODERATE_SHARE, Mixer, guided_truth, mixed_loss
-from distill.methods.rollout import rolled, rolled_rows
+from distill.methods.rollout import lead_frames, rolled, rolled_rows
 from distill.methods.sample import Drawing, Sample, draw_sample, tell
 from distill.stages.teacher import DiffusionTrunk, latent_weights, weighted_error
 from models.avatar_model import AvatarModel
@@ -71,7 +71,7 @@ class StepStage:
         if moderate is not None:
             sets = [(high, 1 - MODERATE_SHARE), (moderate, MODERATE_SHARE)]
         self.drawing = Drawing(sets, frames, GRIDS, True, device)
-        self.lead = student.preset.stream.hop_frames
+        self.lead = lead_frames(student.preset, frames)
         self.trunk: nn.Module = self.make_trunk().to(device)
         _, rows, columns = student.preset.latent_shape
         self.weights = latent_weights(rows, columns, device)

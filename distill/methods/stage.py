@@ -18,7 +18,7 @@ from distill.methods.balanced import branch, draw_branches, same_branch
 from distill.methods.mixed import MODERATE_SHARE, Mixer, guided_truth, mixed_loss
 from distill.methods.naive import guided_target, one_branch, teacher_branches
 from distill.methods.recipes import Recipe
-from distill.methods.rollout import rolled, rolled_rows
+from distill.methods.rollout import lead_frames, rolled, rolled_rows
 from distill.methods.sample import Drawing, Sample, draw_sample
 from distill.methods.tokens import controlled, student_from
 from distill.stages.teacher import DiffusionTrunk, latent_weights, weighted_error
@@ -71,7 +71,7 @@ class StudentStage:
         if chosen.mixed and moderate is not None:
             sets = [(high, 1 - MODERATE_SHARE), (moderate, MODERATE_SHARE)]
         self.drawing = Drawing(sets, frames, grids, chosen.tokens, device)
-        self.lead = student.preset.stream.hop_frames if chosen.rollout else 0
+        self.lead = lead_frames(student.preset, frames) if chosen.rollout else 0
         self.trunk = StudentTrunk(student).to(device)
         _, rows, columns = student.preset.latent_shape
         self.weights = latent_weights(rows, columns, device)

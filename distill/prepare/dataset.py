@@ -222,6 +222,5 @@ def encode_boxes(vae: VAE, clip: StoredClip) -> npt.NDArray[np.float16]:
     for begin in range(0, len(clip.pictures), 16):
         batch = np.stack([clip.canvas(i) for i in range(begin, min(begin + 16, len(clip.pictures)))])
         box = torch.from_numpy(batch[:, top : top + height, left : left + width].copy()).permute(0, 3, 1, 2)
-        with torch.autocast(device.type, torch.bfloat16):
-            parts.append(vae.encode(box.to(device).float() / 255).half().cpu())
+        parts.append(vae.encode(box.to(device).float() / 255).half().cpu())
     return np.asarray(torch.cat(parts).numpy())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from distill.methods.dmd import DMDStage
 from distill.methods.mixed import Mixer, mixed_loss
 from distill.methods.naive import one_branch
 from distill.methods.recipes import RECIPES, Recipe
-from distill.methods.sample import Drawing, draw_sample, draw_scale, grid_times
+from distill.methods.sample import Drawing, draw_sample, draw_scale, grid_times, tell
 from distill.methods.stage import StudentStage, start_student
 from distill.methods.tokens import controlled, student_from
 from distill.speech_set import SpeechSet
@@ -26,6 +27,7 @@ from models.blocks import Bank
 from models.checkpoint import load_model, read_tensors
 from models.guidance import guided_x0
 from models.networks import TorchNetworks
+from models.samplers import ddim
 from models.unet import Conditions
 from tests.models.tiny import tiny_model, tiny_preset
 
@@ -169,10 +171,39 @@ def test_rolled_motion_frames_are_the_students_own(sets: tuple[ClipSet, ClipSet]
     drawing = Drawing([(sets[0], 1.0)], FRAMES, (6,), True, CPU)
     sample, long = draw_sample(model, drawing, draw_of(1), lead=4)
     rows = rollout.rolled_rows(1, ROWS)
-    motion = rollout.rolled(model, sample, long, 4, rows).batch.motion
-    changed = (motion != sample.batch.motion).flatten(1).any(1).tolist()
+    seen = rollout.rolled(model, sample, long, 4, rows)
+    changed = (seen.batch.motion != sample.batch.motion).flatten(1).any(1).tolist()
     assert changed == [False, False, False, True]  # global rows 1..4: the fourth rolls
     assert rollout.rolled_rows(0, 4) == slice(0, 4, 4) and rollout.rolled_rows(4, 4).start == 0
+
+
+def test_the_lead_follows_the_hop_as_far_as_a_window_goes() -> None:
+    preset = tiny_preset()
+    assert preset.stream.hop_frames == 4 and preset.unet.motion_frames == 2
+    assert [rollout.lead_frames(preset, frames) for frames in (2, 3, 4, 9)] == [2, 3, 4, 4]
+    short = replace(preset, stream=replace(preset.stream, hop_frames=1, overlap_frames=0))
+    assert rollout.lead_frames(short, 5) == 2
+    with pytest.raises(ValueError, match="windows of 2 frames or more"):
+        rollout.lead_frames(preset, 1)
+
+
+def test_rolled_latents_are_where_the_students_own_sampler_would_be(sets: tuple[ClipSet, ClipSet]) -> None:
+    model = tiny_model("student", seed=2)
+    drawing = Drawing([(sets[0], 1.0)], FRAMES, (6,), True, CPU)
+    sample, long = draw_sample(model, drawing, draw_of(1), lead=4)
+    sample = replace(sample, t=torch.full((ROWS,), 0.5))
+    seen = rollout.rolled(model, sample, long, 4, rollout.rolled_rows(0, ROWS))
+    assert torch.equal(seen.x_t[1:], sample.x_t[1:]) and not torch.equal(seen.x_t[0], sample.x_t[0])
+    states: list[torch.Tensor] = []
+    told = replace(tell(model, seen), control=model.control(seen.s_ref, seen.s_aud))
+
+    def predict(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        states.append(x_t)
+        return model.denoiser(x_t, t, told)
+
+    with torch.no_grad():
+        ddim(predict, seen.noise, 2)  # its second step is at t = 1/2
+    torch.testing.assert_close(seen.x_t[0], states[1][0])
 
 
 def test_three_branches_stream_as_the_guided_teacher_and_one_as_its_audio_branch() -> None:

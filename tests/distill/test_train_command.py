@@ -11,9 +11,11 @@ import torch
 
 import fada
 from distill.clip_set import ClipSet
-from distill.methods.stage import StudentStage
+from distill.methods.recipes import RECIPES
+from distill.methods.stage import StudentStage, start_student
 from distill.probe import Probe
-from distill.stage_maker import check_options, make_stage, start_trunk
+from distill.stage_maker import check_options, make_stage, start_control, start_trunk
+from distill.stages.audio import AudioStage
 from distill.stages.teacher import TeacherStage
 from distill.train import add_arguments, run
 from models.checkpoint import CheckpointError, load_model, save_model, save_tensors
@@ -65,6 +67,42 @@ def test_a_student_starts_from_a_teachers_trunk_and_keeps_its_control_layers(tmp
     assert any("control" in key for key in before)
 
 
+def test_an_audio_encoder_is_trained_on_and_given_to_the_teacher(tmp_path: Path) -> None:
+    line = ("--stage", "audio", "--init", str(SHIPPED), "--data", str(tmp_path))
+    stage = make_stage(options(*line), preset("small"), 2)
+    assert isinstance(stage, AudioStage)
+    shipped = load_model(SHIPPED).audio.state_dict()
+    assert all(torch.equal(value, shipped[key]) for key, value in stage.encoder.state_dict().items())
+    with torch.no_grad():
+        stage.encoder.leave.bias.add_(1)
+    save_tensors(tmp_path / "audio.safetensors", stage.encoder.state_dict(), {})
+    line = (
+        "--stage",
+        "teacher",
+        "--from-weights",
+        str(SHIPPED),
+        "--audio",
+        str(tmp_path / "audio.safetensors"),
+    )
+    teacher = make_stage(options(*line, "--data", str(tmp_path)), preset("small"), 2)
+    assert isinstance(teacher, TeacherStage)
+    torch.testing.assert_close(teacher.model.audio.leave.bias, shipped["leave.bias"] + 1)
+
+
+def test_a_student_takes_what_another_learnt_of_guidance(tmp_path: Path) -> None:
+    teacher, other = tiny_model("teacher", seed=1), tiny_model("student", seed=2)
+    save_model(tmp_path / "other.safetensors", other)
+    student = start_student(teacher, RECIPES["fast"])
+    start_control(student, tmp_path / "other.safetensors")
+    trunk, control = teacher.denoiser.state_dict(), other.denoiser.state_dict()
+    for key, value in student.denoiser.state_dict().items():
+        assert torch.equal(value, control[key] if ".control." in key else trunk[key]), key
+    assert student.tokens is not None and other.tokens is not None
+    assert torch.equal(student.tokens.audio, other.tokens.audio)
+    with pytest.raises(ValueError, match="needs CFG tokens"):
+        start_control(start_student(teacher, RECIPES["naive"]), tmp_path / "other.safetensors")
+
+
 def test_a_trunk_of_another_shape_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "tiny.safetensors"
     save_model(path, tiny_model("teacher"))
@@ -76,7 +114,9 @@ def test_a_trunk_of_another_shape_is_refused(tmp_path: Path) -> None:
     ("line", "sentence"),
     [
         (("--stage", "vae", "--from-weights", "x"), "--from-weights is for"),
-        (("--stage", "audio", "--init", "x"), "--init is for"),
+        (("--stage", "vae", "--init", "x"), "--init is for"),
+        (("--stage", "steps", "--control", "x"), "--control is for the stage student"),
+        (("--stage", "student", "--audio", "x"), "--audio is for the stage teacher"),
         (("--stage", "teacher", "--method", "fast"), "--method is for"),
         (("--stage", "steps", "--grids", "1"), "--grids is for"),
     ],
