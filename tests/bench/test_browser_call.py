@@ -65,7 +65,7 @@ def test_the_browsers_counters_become_figures() -> None:
         audio_starts=np.zeros(0, np.int64),
         audio=np.zeros(0, np.float32),
         received_s=np.arange(frames) * 0.04,
-        browser={
+        told={
             "counts": [video, {"type": "candidate-pair", "nominated": True, "currentRoundTripTime": 0.002}]
         },
     )
