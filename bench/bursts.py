@@ -2,7 +2,8 @@
 
 In flow onset times; out flow 48 kHz samples. Each syllable opens with the click of its release, so that its
 return can be found to a fraction of a millisecond, and goes on as a vowel, so that a mouth moves with it.
-Numpy only, deterministic.
+Long vowels may follow, to be interrupted: `clear` is due where one ends in the microphone, while the server still
+has a third of a second of it to play. Numpy only, deterministic.
 
 Source of the vowel's formants: Peterson & Barney, "Control methods used in a study of the vowels" (1952),
 the /ɑ/ of men; the transitions are those of a labial release (Delattre, Liberman & Cooper, 1955).
@@ -20,6 +21,9 @@ Float32Array = npt.NDArray[np.float32]
 MIC_RATE_HZ = 48_000
 PACKET_SAMPLES = MIC_RATE_HZ // 50  # 20 ms, Opus' usual frame
 
+VOWEL_S = 1.2
+VOWEL_PERIOD_S = 3.0
+
 _FORMANTS_HZ = ((350.0, 730.0, 90.0), (850.0, 1090.0, 110.0), (2240.0, 2440.0, 170.0))  # start, steady, width
 _FORMANT_GAINS = (1.0, 0.5, 0.18)
 _TRANSITION_S = 0.03
@@ -35,6 +39,8 @@ class BurstPlan:
         period_s: mean distance between onsets.
         jitter_s: each onset is moved by up to this much, so that onsets meet every phase of a hop.
         seed: of the jitter.
+        grid_samples: onsets lie on multiples of this: on packets by default; 1 lets them meet every phase.
+        interruptions: long vowels after `duration_s`.
     """
 
     duration_s: float
@@ -42,6 +48,8 @@ class BurstPlan:
     period_s: float = 1.9
     jitter_s: float = 0.2
     seed: int = 0
+    grid_samples: int = PACKET_SAMPLES
+    interruptions: int = 0
 
     def __post_init__(self) -> None:
         if not self.duration_s > self.lead_in_s > 0:
@@ -53,21 +61,40 @@ class BurstPlan:
                 f"expected a period above twice the jitter of {self.jitter_s} s, got {self.period_s} s."
             )
 
+        if self.interruptions < 0 or self.grid_samples < 1:
+            raise ValueError(
+                f"expected interruptions >= 0 and grid_samples >= 1, got {self.interruptions} and "
+                f"{self.grid_samples}."
+            )
+
+    @property
+    def total_s(self) -> float:
+        """Length of the whole track, long vowels included."""
+        return self.duration_s + self.interruptions * VOWEL_PERIOD_S
+
+    def vowel_spans(self) -> npt.NDArray[np.int64]:
+        """(interruptions, 2): first sample of each long vowel, and the one after its last."""
+        starts = np.round((self.duration_s + np.arange(self.interruptions) * VOWEL_PERIOD_S) * MIC_RATE_HZ)
+        return np.stack([starts, starts + round(VOWEL_S * MIC_RATE_HZ)], axis=1).astype(np.int64)
+
     def onset_samples(self) -> npt.NDArray[np.int64]:
-        """First sample of every syllable at 48 kHz, each at the start of a 20 ms packet."""
+        """First sample of every syllable at 48 kHz."""
         room_s = self.duration_s - self.lead_in_s - self.period_s  # the last one has time to come back
         count = max(0, int(room_s // self.period_s) + 1)
         jitter = np.random.default_rng(self.seed).uniform(-self.jitter_s, self.jitter_s, count)
         onsets_s = self.lead_in_s + np.arange(count) * self.period_s + jitter
-        return np.round(onsets_s * MIC_RATE_HZ / PACKET_SAMPLES).astype(np.int64) * PACKET_SAMPLES
+        return np.round(onsets_s * MIC_RATE_HZ / self.grid_samples).astype(np.int64) * self.grid_samples
 
     def render(self) -> Float32Array:
-        """The whole track, (duration_s * 48000,) in [-1, 1], silent between syllables."""
-        track = np.zeros(round(self.duration_s * MIC_RATE_HZ), dtype=np.float32)
+        """The whole track, (total_s * 48000,) in [-1, 1], silent between syllables."""
+        track = np.zeros(round(self.total_s * MIC_RATE_HZ), dtype=np.float32)
         syllable = make_syllable()
         for onset in self.onset_samples():
             end = min(int(onset) + syllable.size, track.size)
             track[onset:end] = syllable[: end - onset]
+        vowel = make_syllable(VOWEL_S) if self.interruptions else syllable
+        for start, end in self.vowel_spans():
+            track[start:end] = vowel
         return track
 
 

@@ -1,36 +1,42 @@
 """`fada bench e2e`: from microphone to frame through a real server and a real client, each its own process.
 
-In flow a number of seconds; out flows a report with latency, skew, fps and freezes. The server is started
-here on a free port (or taken from `--url`), the client is `bench.peer`, the analysis is `bench.latency`,
-whose docstring states the method.
+In flow a number of seconds and what the network does; out flow a report per client (`bench/results/e2e.json`,
+`e2e_chromium.json`) with latency, skew, fps, freezes, interruptions and stages, and a plot of the stages. The
+server is started here on a free port (or taken from `--url`); the client is `bench.peer` (aiortc) or
+`bench.browser_call` (a real Chromium on the real page); the analysis is `bench.latency` and `bench.interruption`,
+whose docstrings state the method; `bench.method_check` checks that method itself.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
-import os
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+import bench.interruption
 import bench.latency
+import bench.method_check
+from bench.browser_figures import browser_figures
+from bench.bursts import BurstPlan
+from bench.call_plan import CallPlan
+from bench.interruption import analyse_interruptions
 from bench.recording import Recording
+from bench.relay import Impairment
 from bench.report import make_report, summarise
+from bench.server_process import cpu_time_s, read_stages, running_server
+from bench.stages import break_down, stage_percentiles
 from kernels.machine import ROOT
 
-READY_TIMEOUT_S = 180.0
-STOP_TIMEOUT_S = 15.0
+CLIENTS = {"aiortc": ["aiortc"], "chromium": ["chromium"], "both": ["aiortc", "chromium"]}
+PLOT = ROOT / "docs" / "e2e.png"
 
 
 class E2EError(Exception):
@@ -39,85 +45,153 @@ class E2EError(Exception):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the command's arguments."""
-    parser.add_argument("--seconds", type=float, default=60.0, help="length of the call (default 60)")
-    parser.add_argument(
-        "--warm-up", type=float, default=2.0, help="seconds left out at the start (default 2)"
+    call = parser.add_argument_group("the call")
+    call.add_argument(
+        "--client",
+        choices=CLIENTS,
+        default="aiortc",
+        help="who calls; chromium is a real browser (default aiortc)",
     )
-    parser.add_argument("--url", help="measure a server that runs already, instead of starting one")
-    parser.add_argument("--avatar", help="whose face (default: the server's own choice)")
-    parser.add_argument("--keep", type=Path, metavar="NPZ", help="keep the raw recording")
+    call.add_argument("--seconds", type=float, default=60.0, help="length of the call (default 60)")
+    call.add_argument("--warm-up", type=float, default=2.0, help="seconds left out at the start (default 2)")
+    call.add_argument("--interruptions", type=int, default=6, help="`clear`s after it, 3 s each (default 6)")
+    call.add_argument("--starts", type=int, default=8, help="short calls of the browser before (default 8)")
+    call.add_argument("--avatar", help="whose face (default: the server's own choice)")
+    server = parser.add_argument_group("the server")
+    server.add_argument("--url", help="measure a server that runs already, instead of starting one")
+    server.add_argument(
+        "--engine", choices=("student", "plain"), default="student", help="plain: one without networks"
+    )
+    network = parser.add_argument_group(
+        "the network between, a relay in user space; media packets alone suffer"
+    )
+    network.add_argument("--delay-ms", type=float, default=0.0, help="added to every packet")
+    network.add_argument(
+        "--jitter-ms", type=float, default=0.0, help="up to so much more, at random, in order"
+    )
+    network.add_argument("--loss", type=float, default=0.0, metavar="PERCENT", help="packets lost")
+    network.add_argument("--reorder", type=float, default=0.0, metavar="PERCENT", help="packets overtaken")
+    network.add_argument(
+        "--stall-s", type=float, default=0.0, help="one standstill in the middle of the call"
+    )
+    network.add_argument(
+        "--way", choices=("up", "down", "both"), default="up", help="up: the microphone (default)"
+    )
+    more = parser.add_argument_group("more")
+    more.add_argument(
+        "--check-method", action="store_true", help="check the measuring itself: 100 ms injected"
+    )
+    more.add_argument("--keep", type=Path, metavar="NPZ", help="keep the raw recording")
+    more.add_argument("--shot", type=Path, metavar="PNG", help="keep a picture of the browser's page")
+    more.add_argument(
+        "--plot", type=Path, metavar="PNG", help=f"stages as a picture (default {PLOT.name} in docs/)"
+    )
 
 
-def run(args: argparse.Namespace) -> Mapping[str, Any]:
-    """Measure one call.
+def run(args: argparse.Namespace) -> list[Mapping[str, Any]]:
+    """Measure; one report per client.
 
     Raises:
-        E2EError: the server did not come up, or the call failed.
+        E2EError: the call failed.
+        bench.server_process.ServerError: the server did not come up.
+        bench.chromium.ChromiumError: no browser, or no Playwright.
+        ValueError: options that make no sense.
     """
+    bursts = BurstPlan(args.seconds, interruptions=args.interruptions)
+    up, down = read_impairments(args)
+    plan = CallPlan(bursts, avatar=args.avatar, up=up, down=down)
+    reports: list[Mapping[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="fada-e2e-") as name:
+        for client in CLIENTS[args.client]:
+            if args.check_method:
+                reports.append(check_method(client, Path(name)))
+            else:
+                reports.append(measure(client, args, plan, Path(name)))
+    if not args.check_method and not plan.relayed and args.engine == "student":
+        _draw(reports, args.plot or PLOT)
+    return reports
+
+
+def measure(client: str, args: argparse.Namespace, plan: CallPlan, folder: Path) -> Mapping[str, Any]:
+    """One client's call as a report."""
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fada-e2e-")))
         url, server = args.url, None
         if url is None:
-            url, server = stack.enter_context(running_server(folder / "server.log"))
-        before_s = _cpu_time_s(server)
-        recording = record_call(url, args.seconds, args.avatar, args.keep or folder / "call.npz")
-        figures = bench.latency.analyse(recording, args.warm_up)
-        figures["server_cpu_cores"] = _cpu_share(before_s, _cpu_time_s(server), args.seconds)
-        figures["server_stats"] = summarise_stats(recording.stats)
-        figures["server_stages_mean_ms"] = read_stages(url)
+            url, server = stack.enter_context(running_server(folder / "server.log", args.engine))
+        before_s, began_s = cpu_time_s(server), time.monotonic()
+        if client == "chromium":
+            recording, extra = _browser_call(url, plan, folder, args)
+        else:
+            recording, extra = record_call(url, plan, folder / "call.npz"), {}
+        cpu_cores = _cpu_share(before_s, cpu_time_s(server), time.monotonic() - began_s)
+        means_ms = read_stages(url)
+    if args.keep:
+        recording.save(
+            args.keep if len(CLIENTS[args.client]) == 1 else args.keep.with_stem(f"{args.keep.stem}-{client}")
+        )
+    figures = bench.latency.analyse(recording, args.warm_up)
+    figures |= {"interruption": analyse_interruptions(recording)} | extra
+    figures["server_cpu_cores"] = cpu_cores
+    figures["server_stats"] = summarise_stats(recording.stats)
+    figures["server_stages_ms"] = stage_percentiles(recording.stats)
+    figures["server_stages_mean_ms"] = means_ms
+    figures["stages_p50_ms"] = break_down(figures, recording.told.get("hello", {}))
+    if plan.relayed:
+        figures["relay"] = recording.told.get("relay", {})
     return make_report(
-        "e2e",
-        method=" ".join((bench.latency.__doc__ or "").partition("Method. ")[2].split())
-        + " Server and client are two processes of one machine and share its cores.",
-        shapes={"seconds": args.seconds, "warm_up_s": args.warm_up, "avatar": args.avatar},
+        report_name(client, plan, args.engine),
+        method=_method(bench.latency, client) + " " + _method(bench.interruption, client),
+        shapes={
+            "client": client,
+            "engine": args.engine,
+            "seconds": args.seconds,
+            "warm_up_s": args.warm_up,
+            "avatar": args.avatar,
+            "interruptions": args.interruptions,
+            "network": {"up": _as_shape(plan.up), "down": _as_shape(plan.down)},
+        },
         figures=figures,
     )
 
 
-@contextlib.contextmanager
-def running_server(log: Path) -> Iterator[tuple[str, int]]:
-    """Start `fada serve` on a free port, wait until it is ready, stop it at the end.
+def check_method(client: str, folder: Path) -> Mapping[str, Any]:
+    """The method's own check with one client, as a report."""
+    calls = tqdm(total=7, unit="call", desc=f"check {client}", disable=None)
 
-    Args:
-        log: where its output goes.
+    def make_call(url: str, plan: CallPlan) -> Recording:
+        calls.update()
+        if client == "aiortc":
+            return record_call(url, plan, folder / "call.npz", quiet=True)
+        from bench.browser_call import call
 
-    Yields:
-        Its address and process id.
+        return call(url, plan, folder).recording
+
+    with calls:
+        findings = bench.method_check.check_method(make_call, folder, bench.method_check.check_plan())
+    return make_report(
+        f"e2e_method_{client}",
+        method=" ".join((bench.method_check.__doc__ or "").partition("\n\n")[2].split()),
+        shapes={"client": client, "extra_ms": 1e3 * bench.method_check.EXTRA_S, "engine": "plain"},
+        figures=bench.method_check.as_figures(findings),
+    )
+
+
+def record_call(url: str, plan: CallPlan, out: Path, quiet: bool = False) -> Recording:
+    """Run the aiortc client in its own process, with a progress bar, and read what it wrote.
+
+    Raises:
+        E2EError: it failed; the message is its own sentence.
     """
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            [sys.executable, str(ROOT / "fada.py"), "serve", "--host", "127.0.0.1", "--port", str(port)],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=ROOT,
-        )
-    try:
-        _wait_ready(url, server, log)
-        yield url, server.pid
-    finally:
-        server.terminate()
-        try:
-            server.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-
-
-def record_call(url: str, seconds: float, avatar: str | None, out: Path) -> Recording:
-    """Run the client in its own process, with a progress bar, and read what it wrote."""
-    command = [sys.executable, "-m", "bench.peer", url, str(seconds), str(out)]
-    command += ["--avatar", avatar] if avatar else []
+    command = [sys.executable, "-m", "bench.peer", url, str(out), plan.to_json()]
     client = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    started_s = time.monotonic()
-    with tqdm(total=round(seconds), unit="s", desc="call", disable=None) as bar:
+    started_s, seconds = time.monotonic(), plan.bursts.total_s
+    with _call_bar(seconds, quiet) as advance:
         while client.poll() is None:
             if time.monotonic() - started_s > seconds + 60:
                 client.kill()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 client.wait(0.5)
-            bar.update(min(round(time.monotonic() - started_s), bar.total) - bar.n)
+            advance(time.monotonic() - started_s)
     assert client.stderr is not None
     complaint = client.stderr.read().strip()
     client.stderr.close()
@@ -126,11 +200,53 @@ def record_call(url: str, seconds: float, avatar: str | None, out: Path) -> Reco
     return Recording.load(out)
 
 
-def free_port() -> int:
-    """A TCP port nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _browser_call(
+    url: str, plan: CallPlan, folder: Path, args: argparse.Namespace
+) -> tuple[Recording, dict[str, Any]]:
+    from bench.browser_call import call
+
+    with _call_bar(plan.bursts.total_s) as advance:
+        done = call(url, plan, folder, args.starts, advance)
+    if args.shot:
+        args.shot.parent.mkdir(parents=True, exist_ok=True)
+        args.shot.write_bytes(done.screenshot)
+    figures = {
+        "first_frame_after_start_ms": summarise(done.first_frames_ms),
+        "browser": {"version": done.version, **browser_figures(done.recording)},
+    }
+    return done.recording, figures
+
+
+@contextlib.contextmanager
+def _call_bar(seconds: float, quiet: bool = False) -> Iterator[Any]:
+    """A progress bar over a call; yields what moves it to a number of seconds."""
+    with tqdm(total=round(seconds), unit="s", desc="call", disable=quiet or None) as bar:
+        yield lambda passed_s: bar.update(min(round(passed_s), bar.total) - bar.n)
+
+
+def read_impairments(args: argparse.Namespace) -> tuple[Impairment | None, Impairment | None]:
+    """What the options do to the network there and back; None is nothing.
+
+    Raises:
+        ValueError: a share outside 0..100 %, or a negative time.
+    """
+    middle_s = args.seconds / 2
+    impairment = Impairment(
+        delay_s=args.delay_ms / 1e3,
+        jitter_s=args.jitter_ms / 1e3,
+        loss=args.loss / 100,
+        reorder=args.reorder / 100,
+        stalls_s=((middle_s, middle_s + args.stall_s),) if args.stall_s else (),
+    )
+    if impairment == Impairment():
+        return None, None
+    return impairment if args.way != "down" else None, impairment if args.way != "up" else None
+
+
+def report_name(client: str, plan: CallPlan, engine: str) -> str:
+    """Name of a report: e2e, e2e_chromium, and what else was not as usual."""
+    parts = ["e2e", "" if client == "aiortc" else client, "impaired" if plan.relayed else ""]
+    return "_".join(part for part in (*parts, "" if engine == "student" else engine) if part)
 
 
 def summarise_stats(stats: list[dict[str, Any]]) -> dict[str, dict[str, float | int]]:
@@ -143,48 +259,36 @@ def summarise_stats(stats: list[dict[str, Any]]) -> dict[str, dict[str, float | 
     return {name: summarise(values) for name, values in sorted(columns.items())}
 
 
-def read_stages(url: str) -> dict[str, float]:
-    """Mean milliseconds of every `*_seconds` histogram in /metrics, with its labels."""
+def _draw(reports: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw the stages where matplotlib is there; it is a dependency of training, not of serving."""
     try:
-        with urllib.request.urlopen(f"{url}/metrics", timeout=10) as reply:
-            lines = reply.read().decode().splitlines()
-    except OSError:
-        return {}
-    values = dict(line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
-    stages: dict[str, float] = {}
-    for name, total in values.items():
-        base, found, labels = name.partition("_seconds_sum")
-        count = float(values.get(f"{base}_seconds_count{labels}", 0.0))
-        if found and count and base.startswith("fada"):
-            stage = labels.partition('stage="')[2].partition('"')[0] or base.removeprefix("fada_") + labels
-            stages[stage] = round(float(total) / count * 1e3, 3)
-    return stages
+        from bench.stage_plot import plot_stages
+    except ImportError:
+        print("no plot: it needs matplotlib, which `make test` installs", file=sys.stderr)
+        return
+    plot_stages(reports, path)
+    print(f"drawn: {path}")
 
 
-def _wait_ready(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline_s = time.monotonic() + READY_TIMEOUT_S
-    while time.monotonic() < deadline_s:
-        if server.poll() is not None:
-            raise E2EError(f"the server ended with code {server.returncode}: {_tail(log)}")
-        try:
-            with urllib.request.urlopen(f"{url}/readyz", timeout=5) as reply:
-                json.load(reply)
-                return
-        except (OSError, ValueError):
-            time.sleep(0.2)
-    raise E2EError(f"expected the server ready within {READY_TIMEOUT_S:.0f} s, it was not: {_tail(log)}")
+def _method(module: Any, client: str) -> str:
+    text = " ".join((module.__doc__ or "").partition("Method. ")[2].split())
+    if module is not bench.latency:
+        return text
+    seen = {
+        "aiortc": "Server and client are two processes of one machine and share its cores.",
+        "chromium": "In the browser every moment is on the page's clock: a syllable counts from where the browser "
+        "hands the microphone's block to WebRTC, a frame from its expected display, a sample of the voice from its "
+        "playout, so the browser's jitter buffers and decoders are inside and the sound card is not. Server, "
+        "browser and measuring share the machine's cores.",
+    }
+    return f"{text} {seen[client]}"
 
 
-def _tail(log: Path) -> str:
-    return " | ".join(log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:])
-
-
-def _cpu_time_s(pid: int | None) -> float | None:
-    """CPU seconds a process has used, its threads included; None where the system does not tell."""
-    if pid is None or not Path(f"/proc/{pid}/stat").exists():
+def _as_shape(impairment: Impairment | None) -> dict[str, Any] | None:
+    if impairment is None:
         return None
-    after_name = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(after_name[11]) + int(after_name[12])) / float(os.sysconf("SC_CLK_TCK"))
+    fields = ("delay_s", "jitter_s", "loss", "reorder", "reorder_s", "stalls_s")
+    return {name: getattr(impairment, name) for name in fields}
 
 
 def _cpu_share(before_s: float | None, after_s: float | None, seconds: float) -> float | None:

@@ -28,9 +28,10 @@ from bench.report import summarise
 REST_S = 0.3
 """How long before a syllable the mouth's rest is looked at."""
 REPLY_S = 1.6
-"""How long after a syllable its effect is looked for; below the distance of two syllables."""
+"""How long after a syllable its effect is looked for, at most; always below the distance of two syllables."""
 RISE = 0.25
 """Share of the largest difference at which motion has begun."""
+_REPLY_SHARE = 0.8  # of the distance to the next syllable
 _PROBE_S = 0.06
 _NOISE_FACTOR = 4.0  # a peak below this many times the rest's own noise is no motion
 _CORRELATION = 0.3  # a peak below this is not our syllable
@@ -47,27 +48,39 @@ class Event:
 
 def find_events(recording: Recording, warm_up_s: float = 0.0) -> list[Event]:
     """Every syllable sent at least `warm_up_s` after the first video frame, with its two returns."""
-    returned = _correlate(recording.audio)
+    returned = correlate_syllable(recording.audio)
     first_frame_s = recording.video_times_s[0] if len(recording.video_times_s) else np.inf
+    sent = [_sent_s(recording, int(onset)) for onset in recording.onset_samples]
+    known = [at for at in sent if at is not None]
     events: list[Event] = []
-    for onset in recording.onset_samples:
-        packet = int(onset) // PACKET_SAMPLES
-        if packet >= len(recording.mic_times_s):
-            break
-        sent_s = float(recording.mic_times_s[packet])
-        if sent_s - REST_S < first_frame_s + warm_up_s or sent_s + REPLY_S > recording.video_times_s[-1]:
+    for index, sent_s in enumerate(known):
+        apart_s = known[index + 1] - sent_s if index + 1 < len(known) else REPLY_S
+        reply_s = min(REPLY_S, _REPLY_SHARE * apart_s)
+        if sent_s - REST_S < first_frame_s + warm_up_s or sent_s + reply_s > recording.video_times_s[-1]:
             continue
         events.append(
-            Event(sent_s, find_mouth_onset(recording, sent_s), _find_returned(recording, returned, sent_s))
+            Event(
+                sent_s,
+                find_mouth_onset(recording, sent_s, reply_s),
+                _find_returned(recording, returned, sent_s, reply_s),
+            )
         )
     return events
 
 
-def find_mouth_onset(recording: Recording, sent_s: float) -> float | None:
+def _sent_s(recording: Recording, onset: int) -> float | None:
+    """When a sample of the microphone was sent; None where the call ended before."""
+    packet, within = divmod(onset, PACKET_SAMPLES)
+    if packet >= len(recording.mic_times_s):
+        return None
+    return float(recording.mic_times_s[packet]) + within / MIC_RATE_HZ
+
+
+def find_mouth_onset(recording: Recording, sent_s: float, reply_s: float = REPLY_S) -> float | None:
     """When the first frame with a moved mouth arrived, None where it did not move."""
     times = recording.video_times_s
     rest = (times >= sent_s - REST_S) & (times <= sent_s + 0.02)  # nothing can answer within 20 ms
-    reply = (times > sent_s + 0.02) & (times <= sent_s + REPLY_S)
+    reply = (times > sent_s + 0.02) & (times <= sent_s + reply_s)
     if rest.sum() < 3 or reply.sum() < 3:
         return None
     template = np.median(recording.mouths[rest], axis=0)
@@ -106,7 +119,7 @@ def mouth_motion(
     return motion
 
 
-def _correlate(audio: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def correlate_syllable(audio: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """Normalised cross-correlation of the returned audio with the syllable's start, one value per sample."""
     probe = make_syllable()[: round(_PROBE_S * MIC_RATE_HZ)].astype(np.float64)
     if audio.size < probe.size:
@@ -121,10 +134,12 @@ def _correlate(audio: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     return correlation
 
 
-def _find_returned(recording: Recording, correlation: npt.NDArray[np.float64], sent_s: float) -> float | None:
+def _find_returned(
+    recording: Recording, correlation: npt.NDArray[np.float64], sent_s: float, reply_s: float
+) -> float | None:
     """When the syllable's first sample came back, None where it did not."""
     packets = np.flatnonzero(
-        (recording.audio_times_s > sent_s) & (recording.audio_times_s <= sent_s + REPLY_S)
+        (recording.audio_times_s > sent_s) & (recording.audio_times_s <= sent_s + reply_s)
     )
     if packets.size == 0:
         return None
@@ -165,6 +180,8 @@ def analyse(recording: Recording, warm_up_s: float = 2.0) -> dict[str, Any]:
     events = find_events(recording, warm_up_s)
     times = recording.video_times_s
     steady = times >= times[0] + warm_up_s
+    if recording.clear_times_s.size:  # interruptions are measured apart
+        steady &= times < recording.clear_times_s[0]
     kept = times[steady]
     both = [(e.mouth_s, e.returned_s) for e in events if e.mouth_s is not None and e.returned_s is not None]
     return {
@@ -177,6 +194,8 @@ def analyse(recording: Recording, warm_up_s: float = 2.0) -> dict[str, Any]:
         "frame_interval_ms": summarise(np.diff(kept) * 1e3),
         "fps": round(float((kept.size - 1) / (kept[-1] - kept[0])), 3) if kept.size > 1 else 0.0,
         "frozen_ratio": round(frozen_ratio(kept), 5),
+        "longest_gap_ms": round(float(np.diff(kept).max()) * 1e3, 1) if kept.size > 1 else None,
+        "growth_ms": growth_ms(events),
         "repeated_frames_ratio": round(float(recording.repeated[steady].mean()), 4) if kept.size else 0.0,
         "start_ms": _start_figures(recording),
         "syllables": {
@@ -186,6 +205,27 @@ def analyse(recording: Recording, warm_up_s: float = 2.0) -> dict[str, Any]:
         },
         "measured_s": round(float(kept[-1] - kept[0]), 1) if kept.size > 1 else 0.0,
     }
+
+
+def growth_ms(events: list[Event]) -> dict[str, float | None]:
+    """How much later mouth and voice come in the call's last quarter than in its first; None where unseen."""
+    quarter = max(1, len(events) // 4)
+    first, last = events[:quarter], events[-quarter:]
+    return {
+        "mouth": _later(
+            [e.mouth_s - e.sent_s for e in first if e.mouth_s is not None],
+            [e.mouth_s - e.sent_s for e in last if e.mouth_s is not None],
+        ),
+        "voice": _later(
+            [e.returned_s - e.sent_s for e in first if e.returned_s is not None],
+            [e.returned_s - e.sent_s for e in last if e.returned_s is not None],
+        ),
+    }
+
+
+def _later(first: list[float], last: list[float]) -> float | None:
+    """Median of the last less that of the first, in ms."""
+    return round(float(np.median(last) - np.median(first)) * 1e3, 1) if first and last else None
 
 
 def _start_figures(recording: Recording) -> dict[str, float]:

@@ -1,7 +1,8 @@
 """`fada bench WHAT`: measures this machine and writes bench/results/WHAT.json.
 
 In flow the choice of what to measure; out flow a short table and a report (`bench.report`). Each measurement
-is a module that defines `add_arguments(parser)` and `run(args) -> report`, imported only when asked for.
+is a module that defines `add_arguments(parser)` and `run(args) -> report or reports`, imported only when asked
+for.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -19,6 +20,7 @@ SUMMARY = "Measure this machine: kernels, engine, or the whole way from micropho
 
 BENCHES = {
     "e2e": ("bench.e2e", "microphone to frame, A/V skew and fps, through a real server and client"),
+    "idle": ("bench.idle", "the mouth in noise without speech, and where speech begins and ends"),
     "kernels": ("bench.kernels", "attention kernels against PyTorch, in paired runs"),
     "engine": ("bench.engine", "milliseconds per frame by stage and number of evaluations"),
 }
@@ -29,7 +31,7 @@ class BenchModule(Protocol):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
 
-    def run(self, args: argparse.Namespace) -> Mapping[str, Any]: ...
+    def run(self, args: argparse.Namespace) -> Mapping[str, Any] | Sequence[Mapping[str, Any]]: ...
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,9 +48,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, print, write."""
     module = cast(BenchModule, importlib.import_module(BENCHES[args.bench][0]))
-    report = module.run(args)
-    print(render_figures(report["figures"]))
-    print(f"written to {write_report(report, args.json)}")
+    made = module.run(args)
+    reports = [made] if isinstance(made, Mapping) else list(made)
+    for report in reports:
+        path = args.json
+        if path is not None and len(reports) > 1:  # one file each: NAME-REPORT.json
+            path = path.with_stem(f"{path.stem}-{report['name']}")
+        print(f"{report['name']}\n{render_figures(report['figures'], '  ')}")
+        print(f"written to {write_report(report, path)}")
     return 0
 
 

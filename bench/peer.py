@@ -1,6 +1,6 @@
 """The end-to-end measurement's client: one call with a known microphone, written down as it comes back.
 
-In flow a server's address and a plan of syllables; out flows a `Recording` on disk. Runs as a process of its
+In flow a server's address and a `CallPlan`; out flows a `Recording` on disk. Runs as a process of its
 own (`python -m bench.peer`), so that its decoding shares no interpreter with the server. One event loop;
 pictures are cut on it, frames are decoded on aiortc's threads.
 
@@ -17,7 +17,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +33,11 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtp import RtpPacket
 
-from bench.bursts import MIC_RATE_HZ, PACKET_SAMPLES, BurstPlan
+from bench.bursts import BurstPlan
+from bench.call_plan import CallPlan
+from bench.microphone import BurstTrack
 from bench.recording import MOUTH_VIEW, Recording
+from bench.relay import Relay, stand_between, without_candidates
 from models.face import CANVAS_PX
 
 CONNECT_TIMEOUT_S = 20.0
@@ -44,34 +46,6 @@ _VIDEO_CLOCK_HZ = 90_000
 
 class PeerError(Exception):
     """The call could not be made or carried nothing; the message is a sentence for the user."""
-
-
-class BurstTrack(MediaStreamTrack):
-    """A microphone that plays the plan, one 20 ms packet at its due time, then silence."""
-
-    kind = "audio"
-
-    def __init__(self, plan: BurstPlan) -> None:
-        super().__init__()
-        self.times_s: list[float] = []
-        self._samples = np.round(plan.render() * 32767).astype(np.int16)
-
-    async def recv(self) -> av.AudioFrame:
-        """The next packet; its send time is noted as it leaves."""
-        index = len(self.times_s)
-        due_s = self.times_s[0] + index * PACKET_SAMPLES / MIC_RATE_HZ if index else time.monotonic()
-        await asyncio.sleep(max(0.0, due_s - time.monotonic()))
-        if self.readyState != "live":
-            raise MediaStreamError
-        packet = np.zeros((1, PACKET_SAMPLES), dtype=np.int16)
-        piece = self._samples[index * PACKET_SAMPLES : (index + 1) * PACKET_SAMPLES]
-        packet[0, : piece.size] = piece
-        frame = av.AudioFrame.from_ndarray(packet, format="s16", layout="mono")
-        frame.sample_rate = MIC_RATE_HZ
-        frame.pts = index * PACKET_SAMPLES
-        frame.time_base = Fraction(1, MIC_RATE_HZ)
-        self.times_s.append(time.monotonic())
-        return frame
 
 
 class ArrivalLog:
@@ -101,6 +75,9 @@ class CallLog:
     def __init__(self) -> None:
         self.marks_s: dict[str, float] = {}
         self.stats: list[dict[str, Any]] = []
+        self.clears_s: list[float] = []
+        self.hello: dict[str, Any] = {}
+        self.lanes: dict[str, dict[str, int]] = {}
         self._video_s: list[float] = []
         self._mouths: list[npt.NDArray[np.uint8]] = []
         self._repeated: list[bool] = []
@@ -134,13 +111,15 @@ class CallLog:
             self._audio.append(samples.astype(np.float32))
 
     def note_message(self, message: str | bytes) -> None:
-        """Keep the server's once-a-second figures; other messages are none of ours."""
+        """Keep the server's greeting and its once-a-second figures; other messages are none of ours."""
         try:
             content = json.loads(message)
         except ValueError:
             return
         if isinstance(content, dict) and content.get("type") == "stats":
             self.stats.append(content)
+        elif isinstance(content, dict) and content.get("type") == "hello":
+            self.hello = content
 
     def recording(self, plan: BurstPlan, mic: BurstTrack) -> Recording:
         """Everything as one value."""
@@ -157,6 +136,8 @@ class CallLog:
             audio=np.concatenate(self._audio) if self._audio else np.zeros(0, dtype=np.float32),
             marks_s=self.marks_s,
             stats=self.stats,
+            clear_times_s=np.array(self.clears_s),
+            told={"hello": self.hello, **({"relay": self.lanes} if self.lanes else {})},
         )
 
 
@@ -168,21 +149,21 @@ def cut_mouth(luma: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return luma[np.ix_(rows, columns)]
 
 
-async def call(url: str, plan: BurstPlan, options: dict[str, Any]) -> Recording:
+async def call(url: str, plan: CallPlan) -> Recording:
     """Make one call, send the whole plan, hang up.
 
     Args:
         url: the server's address, for example http://127.0.0.1:8080.
-        plan: what to say.
-        options: further fields of the offer: avatar, seed.
+        plan: what to say and what the network does.
 
     Raises:
         PeerError: the server refused the offer or no connection came about.
     """
-    log, mic = CallLog(), BurstTrack(plan)
+    log, mic = CallLog(), BurstTrack(plan.bursts, plan.mic_delay_s or 0.0)
     connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     connected = asyncio.Event()
     readers: list[asyncio.Task[None]] = []
+    relay: Relay | None = None
 
     @connection.on("track")
     def on_track(track: MediaStreamTrack) -> None:
@@ -204,18 +185,36 @@ async def call(url: str, plan: BurstPlan, options: dict[str, Any]) -> Recording:
         await connection.setLocalDescription(await connection.createOffer())
         log.mark("offer_sent")
         offer = connection.localDescription
-        answer = await asyncio.to_thread(post_offer, url, {"sdp": offer.sdp, "type": offer.type, **options})
+        sdp = without_candidates(offer.sdp) if plan.relayed else offer.sdp
+        fields = {"sdp": sdp, "type": offer.type, **plan.offer_fields()}
+        answer = await asyncio.to_thread(post_offer, url, fields)
         log.mark("answered")
+        if plan.relayed:
+            relay, answer["sdp"] = await stand_between(answer["sdp"], plan.up, plan.down)
         await connection.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
         try:
             await asyncio.wait_for(connected.wait(), CONNECT_TIMEOUT_S)
         except TimeoutError:
             raise PeerError(f"expected a connection within {CONNECT_TIMEOUT_S:.0f} s, none came.") from None
-        await _stay(channel, plan.duration_s)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_stay(channel, plan.bursts.total_s))
+            group.create_task(_interrupt(channel, mic, plan.bursts, log))
     finally:
+        if relay is not None:
+            log.lanes = relay.counts()
         await connection.close()
         await asyncio.gather(*readers, return_exceptions=True)
-    return log.recording(plan, mic)
+        if relay is not None:
+            relay.close()
+    return log.recording(plan.bursts, mic)
+
+
+async def _interrupt(channel: Any, mic: BurstTrack, plan: BurstPlan, log: CallLog) -> None:
+    """Send `clear` where a long vowel ends in the microphone."""
+    for _, end in plan.vowel_spans():
+        await mic.until(int(end))
+        channel.send(json.dumps({"type": "clear"}))
+        log.clears_s.append(time.monotonic())
 
 
 def post_offer(url: str, offer: dict[str, Any]) -> dict[str, Any]:
@@ -263,17 +262,14 @@ def _luma(frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
 
 
 def main() -> int:
-    """One call from the command line: `python -m bench.peer URL SECONDS OUT`."""
+    """One call from the command line: `python -m bench.peer URL OUT PLAN`, the plan as JSON."""
     parser = argparse.ArgumentParser(description="One measured call; see `fada bench e2e`.")
     parser.add_argument("url")
-    parser.add_argument("seconds", type=float)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--avatar")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("plan", type=CallPlan.from_json)
     args = parser.parse_args()
-    options = {"seed": args.seed, **({"avatar": args.avatar} if args.avatar else {})}
     try:
-        recording = asyncio.run(call(args.url, BurstPlan(args.seconds), options))
+        recording = asyncio.run(call(args.url, args.plan))
     except PeerError as error:
         print(error, file=sys.stderr)
         return 1

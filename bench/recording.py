@@ -27,6 +27,8 @@ MOUTH_VIEW = (
 )
 """(left, top, width, height) of the kept part in canvas pixels: the mouth with the search's margin."""
 
+_AS_TEXT = ("marks_s", "stats", "told")
+
 
 @dataclass(frozen=True, slots=True)
 class Recording:
@@ -34,15 +36,18 @@ class Recording:
 
     Attributes:
         onset_samples: (E,) first mic sample of each syllable, at 48 kHz.
-        mic_times_s: (M,) when each 20 ms mic packet was handed to the encoder.
-        video_times_s: (F,) when the last packet of each video frame arrived.
+        mic_times_s: (M,) when each 20 ms of the microphone was handed to the encoder.
+        video_times_s: (F,) when each video frame counts as seen: its last packet's arrival, or its display.
         mouths: (F, h, w) uint8 luma of `MOUTH_VIEW` of each frame.
         repeated: (F,) bool, the frame equals the one before in every pixel.
-        audio_times_s: (P,) when each returned audio packet arrived.
+        audio_times_s: (P,) when each returned audio packet counts as heard: its arrival, or its playout.
         audio_starts: (P,) index into `audio` of each packet's first sample.
         audio: (S,) float32 mono at 48 kHz, the packets' samples one after another.
         marks_s: moments of the call by name: offer_sent, answered, connected, first_video, first_audio.
         stats: the server's once-a-second messages.
+        clear_times_s: (C,) when each `clear` was sent.
+        received_s: (F,) where `video_times_s` are displays: when each frame's last packet arrived.
+        told: what else was told, by name: the server's `hello`, the relay's packets, the browser's counts.
     """
 
     onset_samples: npt.NDArray[np.int64]
@@ -55,6 +60,9 @@ class Recording:
     audio: npt.NDArray[np.float32]
     marks_s: dict[str, float] = field(default_factory=dict)
     stats: list[dict[str, Any]] = field(default_factory=list)
+    clear_times_s: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    received_s: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    told: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         frames = len(self.video_times_s)
@@ -71,8 +79,8 @@ class Recording:
 
     def save(self, path: Path) -> None:
         """Write to an npz file."""
-        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("marks_s", "stats")}
-        text = json.dumps({"marks_s": self.marks_s, "stats": self.stats})
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _AS_TEXT}
+        text = json.dumps({name: getattr(self, name) for name in _AS_TEXT})
         with path.open("wb") as file:
             np.savez_compressed(file, text=np.array(text), **arrays)
 

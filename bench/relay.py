@@ -1,14 +1,15 @@
 """A bad network between two ends of one machine: datagrams are lost, delayed, reordered and held up on the way.
 
 In: the address that a peer would send to, and an `Impairment` for each direction. Out: an address to send to
-instead. Runs on the event loop, needs no rights. Every decision comes from a seeded generator in order of arrival,
-so that two runs treat the n-th packet of a kind alike. WebRTC passes through once `through` has put its port into
-the answer: the far end then sees the near one at the relay's address, as behind a NAT.
+instead. Runs on the event loop, needs no rights. Every decision comes from a seeded generator in order of
+arrival, so that two runs treat the n-th packet of a kind alike. WebRTC passes through once `through` has put its
+port into the answer: the far end then sees the near one at the relay's address, as behind a NAT.
 """
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 import re
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ Address = tuple[str, int]
 _CANDIDATE = re.compile(
     r"^a=candidate:(\S+) 1 udp (\d+) (\S+) (\d+) typ host.*\r?\n", re.MULTILINE | re.IGNORECASE
 )
+_MEDIA_SECTION = re.compile(r"^m=(?:audio|video) \d+ \S+ ([\d ]+)", re.MULTILINE)
 _FIRST_RTP, _LAST_RTP = 128, 191  # RFC 7983: the first byte of RTP and RTCP
 _FIRST_RTCP, _LAST_RTCP = 192, 223  # RFC 5761: their second byte
 
@@ -129,6 +131,13 @@ class Relay:
         address = self._front.get_extra_info("sockname")
         return address[0], address[1]
 
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Packets concerned and lost, there and back."""
+        return {
+            name: {"packets": lane.seen, "lost": lane.lost}
+            for name, lane in (("up", self.up), ("down", self.down))
+        }
+
     def close(self) -> None:
         """Close every socket; what is on the way is lost."""
         for task in self._opening:
@@ -213,3 +222,40 @@ def through(sdp: str, relay: Address) -> str:
         else section
         for section in sections
     )
+
+
+def media_payload_types(sdp: str) -> frozenset[int]:
+    """RTP payload types of every audio and video section of a description.
+
+    Raises:
+        ValueError: it has none.
+    """
+    found = {int(number) for numbers in _MEDIA_SECTION.findall(sdp) for number in numbers.split()}
+    if not found:
+        raise ValueError("Expected a description with audio or video sections, found none.")
+    return frozenset(found)
+
+
+def without_candidates(sdp: str) -> str:
+    """A description that names no address: who gets it learns one from the first packet that arrives."""
+    return re.sub(r"(?m)^a=(?:candidate:.*|end-of-candidates)\r?\n", "", sdp)
+
+
+async def stand_between(
+    answer_sdp: str, up: Impairment | None = None, down: Impairment | None = None
+) -> tuple[Relay, str]:
+    """Open a relay before whoever gave this answer; only its media packets suffer.
+
+    The offer must have been sent `without_candidates`, or the two ends find a way round the relay.
+
+    Args:
+        answer_sdp: the answer.
+        up, down: what happens to media there and back; None is nothing.
+
+    Returns:
+        The relay, and the answer that leads through it.
+    """
+    types = media_payload_types(answer_sdp)
+    lanes = [dataclasses.replace(asked or Impairment(), payload_types=types) for asked in (up, down)]
+    relay = Relay(candidate_of(answer_sdp), *lanes)
+    return relay, through(answer_sdp, await relay.start())

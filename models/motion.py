@@ -1,11 +1,15 @@
 """Blinks, gaze, brows and head pose: how loud each frame's speech is goes in, small natural motion comes out.
 
+A face that listens keeps its eyes on the other side, tilts its head a little and nods; it comes into that and out
+of it within half a second, and its own voice takes it out.
+
 The corpus and the live engine use the same generator, so the face behaves as it did in training. NumPy and
 the standard library only. All state is in `MotionState`, plain numbers; randomness is a hash of (seed,
 number of draws so far), so frames come out the same however they are split into calls. No thread of its own.
 
-Source: blink rates and shapes after Bentivoglio et al. 1997 and Trutoiu et al. 2011; head gestures on
-prosodic stress after Munhall et al. 2004. Values are our own, chosen small.
+Source of listening: nods of one to three cycles of about half a second, backchannels every few seconds (Hadar et
+al. 1985; Poppe et al. 2010). Source: blink rates and shapes after Bentivoglio et al. 1997 and Trutoiu et al.
+2011; head gestures on prosodic stress after Munhall et al. 2004. Values are our own, chosen small.
 """
 
 from __future__ import annotations
@@ -38,6 +42,9 @@ _TALK: Final = (0.048, 0.033, 0.022, 1.5, 1.4)
 _BEAT_SPRING: Final = 9.5  # rad/s, critically damped: beat gestures of about half a second
 _POSTURE_SPRING: Final = 3.2
 _BROW_SPRING: Final = 12.0
+_ATTEND: Final = 0.08  # share of the way a frame: half of it in 0.35 s
+_NOD_S: Final = 0.52
+_TILT: Final = 0.024  # rad
 _COUNTER_TURN: Final = 1.2  # gaze units a radian of head turn
 
 
@@ -94,6 +101,11 @@ class MotionState:
     roll: float = 0.0
     roll_speed: float = 0.0
     breath_phase: float = 0.0
+    attention: float = 0.0  # 0 at rest or speaking .. 1 listening
+    nod_in_s: float = 1.0
+    nod_at_s: float = -1.0  # time since the running nod's start; negative while none runs
+    nod_cycles: int = 1
+    nod_size: float = 0.0
 
 
 def speech_level(audio: FloatArray) -> FloatArray:
@@ -124,12 +136,15 @@ def init_motion(seed: int) -> MotionState:
     return state
 
 
-def advance_motion(state: MotionState, level: FloatArray) -> tuple[MotionState, FloatArray, FloatArray]:
+def advance_motion(
+    state: MotionState, level: FloatArray, listening: bool = False
+) -> tuple[MotionState, FloatArray, FloatArray]:
     """Move on by one frame for each entry of `level`.
 
     Args:
         state: as returned by `init_motion` or an earlier call; not changed.
         level: (n,) speech level 0..1 per frame, as from `speech_level`.
+        listening: the other side speaks.
 
     Returns:
         The new state, expression (n, 4) as `EXPRESSION_DIMS`, pose (n, 6) as `POSE_DIMS`, both float32.
@@ -141,6 +156,7 @@ def advance_motion(state: MotionState, level: FloatArray) -> tuple[MotionState, 
     pose = np.zeros((level.shape[0], 6), np.float32)
     for n in range(level.shape[0]):
         onset, phrase_end = _follow_speech(state, min(1.0, max(0.0, float(level[n]))))
+        _attend(state, listening)
         blink = _blink(state, phrase_end)
         _glance(state)
         _raise_brow(state, onset)
@@ -184,6 +200,33 @@ def _follow_speech(state: MotionState, level: float) -> tuple[bool, bool]:
     return onset, phrase_end
 
 
+def _attend(state: MotionState, listening: bool) -> None:
+    """Ease into listening and out of it; nod now and then. Draws no chance while nobody listens."""
+    target = 1.0 if listening and state.level_fast < 0.15 else 0.0
+    state.attention += (target - state.attention) * _ATTEND
+    if state.nod_at_s >= 0:
+        state.nod_at_s += _DT
+        if state.nod_at_s >= state.nod_cycles * _NOD_S:
+            state.nod_at_s = -1.0
+    elif target > 0 and state.attention > 0.5:
+        state.nod_in_s -= _DT
+        if state.nod_in_s <= 0:
+            state.nod_at_s = 0.0
+            state.nod_cycles = 1 + int(3 * _uniform(state))
+            state.nod_size = 0.035 + 0.035 * _uniform(state)
+            state.nod_in_s = 1.8 + 3.4 * _uniform(state)
+            if _uniform(state) < 0.3:
+                state.blink_in_s = min(state.blink_in_s, 0.2)
+
+
+def _nod(state: MotionState) -> float:
+    """Pitch of the running nod in rad: down and back in each cycle, each a little smaller."""
+    if state.nod_at_s < 0:
+        return 0.0
+    cycle, phase = divmod(state.nod_at_s / _NOD_S, 1.0)
+    return -state.nod_size * 0.75**cycle * math.sin(math.pi * phase) ** 2
+
+
 def _blink(state: MotionState, phrase_end: bool) -> float:
     """Lid closure 0..1: quick close, slower opening; intervals are log-normal, shorter at phrase ends."""
     if phrase_end and state.blink_at_s < 0 and _uniform(state) < 0.35:
@@ -223,7 +266,7 @@ def _glance(state: MotionState) -> None:
     state.fixate_in_s -= _DT
     if state.fixate_in_s > 0:
         return
-    aside = _uniform(state) < 0.10 + 0.16 * state.level
+    aside = _uniform(state) < (0.10 + 0.16 * state.level) * (1.0 - 0.8 * state.attention)
     size = 0.42 if aside else 0.09
     state.gaze_from_x, state.gaze_from_y = state.gaze_x, state.gaze_y
     state.gaze_to_x = max(-0.85, min(0.85, size * _normal(state)))
@@ -280,11 +323,13 @@ def _pose(state: MotionState) -> tuple[float, float, float, float, float, float]
     rate = _BREATH_HZ * (1.0 + 0.15 * math.sin(2 * math.pi * 0.031 * time_s + state.seed % 31))
     state.breath_phase = (state.breath_phase + rate * _DT) % 1.0
     yaw = size[0] * sway[0] + state.yaw + state.beat_yaw
-    pitch = size[1] * sway[1] + state.pitch + state.beat_pitch
-    roll = size[2] * sway[2] + state.roll + state.beat_roll
+    nod = _nod(state)
+    pitch = size[1] * sway[1] + state.pitch + state.beat_pitch + nod
+    tilt = _TILT * state.attention * (1.0 if state.seed % 2 else -1.0)
+    roll = size[2] * sway[2] + state.roll + state.beat_roll + tilt
     # A turn also carries the head a little sideways, a nod a little down.
     shift_x = size[3] * sway[3] + 9.0 * (state.yaw + state.beat_yaw)
-    shift_y = size[4] * sway[4] - 9.0 * (state.pitch + state.beat_pitch)
+    shift_y = size[4] * sway[4] - 9.0 * (state.pitch + state.beat_pitch + nod)
     breath = 0.5 - 0.5 * math.cos(2 * math.pi * _inhale_first(state.breath_phase))
     return yaw, pitch, roll, shift_x, shift_y, breath
 

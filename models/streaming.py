@@ -23,6 +23,7 @@ from models.motion import MotionState, advance_motion, init_motion, speech_level
 from models.networks import Networks
 from models.presets import SCALE_LIMIT
 from models.samplers import ddim
+from models.voice import voice_only
 from models.warp import HeadWarp
 
 
@@ -48,6 +49,7 @@ class HopControls:
     audio_scale: float
     reference_scale: float
     nfe: int
+    listening: bool = False  # the other side speaks: the face nods and looks as a listener does
 
     def __post_init__(self) -> None:
         if not (0.0 <= self.audio_scale <= SCALE_LIMIT and 0.0 <= self.reference_scale <= SCALE_LIMIT):
@@ -162,7 +164,8 @@ class Streamer:
 
         Args:
             states: B states.
-            audio: (B, context + (hop + overlap) * 640 + look-ahead) float32 in [-1, 1].
+            audio: (B, context + (hop + overlap) * 640 + look-ahead) float32 in [-1, 1]; what is no voice in it
+                (breath, keys, hiss) moves nothing (`models.voice`).
             controls: scales and number of evaluations: one for all sessions, or one each with the same nfe.
 
         Returns:
@@ -173,7 +176,8 @@ class Streamer:
         """
         self._check(states, audio)
         each = _controls_of_rows(controls, len(states))
-        expression, pose, gestures = self._gestures(states, audio)
+        audio = np.stack([voice_only(np.asarray(window, np.float32)) for window in audio])
+        expression, pose, gestures = self._gestures(states, audio, [c.listening for c in each])
         inputs = self._gather(states, audio, expression, pose, each)
         latents, frames, timings = self._runner.run(inputs, each[0].nfe)
         return self._advance(states, latents, gestures), frames, timings
@@ -217,7 +221,7 @@ class Streamer:
         silence = np.zeros(hop, dtype=np.float32)
         poses, after = [], []
         for state in states:
-            moved, _, pose = advance_motion(state.gestures, silence)
+            moved, _, pose = advance_motion(state.gestures, silence, state.gestures.attention > 0.5)
             poses.append(pose)
             after.append(moved)
         ramp = [min(1.0, (frame + 1) / min(EASE_FRAMES, hop)) for frame in range(hop)]
@@ -242,15 +246,15 @@ class Streamer:
         return canvas[:, :, top : top + height, left : left + width]
 
     def _gestures(
-        self, states: Sequence[StreamState], audio: np.ndarray
+        self, states: Sequence[StreamState], audio: np.ndarray, listening: Sequence[bool]
     ) -> tuple[Tensor, Tensor, list[MotionState]]:
         """Expression (B, T, 4) of the window, pose (B * hop, 6) of the hop, and the generators after the hop."""
         stream, context = self.preset.stream, self.preset.audio.context_samples
         expressions, poses, after = [], [], []
-        for state, window in zip(states, audio, strict=True):
+        for state, window, listens in zip(states, audio, listening, strict=True):
             level = speech_level(window[context : context + stream.window_frames * SAMPLES_PER_FRAME])
-            moved, expression, pose = advance_motion(state.gestures, level[: stream.hop_frames])
-            _, ahead, _ = advance_motion(moved, level[stream.hop_frames :])
+            moved, expression, pose = advance_motion(state.gestures, level[: stream.hop_frames], listens)
+            _, ahead, _ = advance_motion(moved, level[stream.hop_frames :], listens)
             expressions.append(np.concatenate((expression, ahead.reshape(-1, len(EXPRESSION_DIMS)))))
             poses.append(pose)
             after.append(moved)

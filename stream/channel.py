@@ -74,5 +74,7 @@ def greeting(
         "width": spec.width,
         "height": spec.height,
         "hop_ms": round(1000 * spec.hop_s),
+        "overlap_ms": round(1000 * spec.overlap_frames / spec.fps),
+        "lookahead_ms": round(1000 * spec.lookahead_samples / spec.sample_rate_hz),
         **scales,
     }

@@ -1,4 +1,4 @@
-"""What callers may turn while their face is drawn: the two guidance scales. Pure.
+"""What callers may turn while their face is drawn: the two guidance scales, and whether it listens. Pure.
 
 In: fields from anybody (an offer, the data channel, PATCH /sessions/ID/controls), the settings in force, the
 engine's ranges. Out: checked `Controls`, or a `ValueError` with one sentence and nothing changed.
@@ -34,6 +34,18 @@ def read_scale(fields: Mapping[str, Any], name: str) -> float | None:
         return math.inf
 
 
+def read_listening(fields: Mapping[str, Any], now: bool) -> bool:
+    """Whether the face shall listen; null means no, absent means as before.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    value = fields.get("listening", now)
+    if value is not None and not isinstance(value, bool):
+        raise ValueError(f"Expected listening to be true, false or null, got {json.dumps(value)[:40]}.")
+    return bool(value)
+
+
 def read_controls(fields: Mapping[str, Any], now: Controls, spec: EngineSpec) -> Controls:
     """The settings that fields ask for; those absent stay, null means the preset's own.
 
@@ -41,7 +53,7 @@ def read_controls(fields: Mapping[str, Any], now: Controls, spec: EngineSpec) ->
         ValueError: a field is no number or out of the engine's range.
     """
     wanted = {name: read_scale(fields, name) if name in fields else getattr(now, name) for name in SCALES}
-    controls = Controls(nfe=now.nfe, **wanted)
+    controls = Controls(nfe=now.nfe, listening=read_listening(fields, now.listening), **wanted)
     check_scales(controls, spec)
     return controls
 
@@ -63,6 +75,11 @@ def in_force(controls: Controls, spec: EngineSpec) -> dict[str, float]:
     own = {name: getattr(spec, name).default for name in SCALES}
     asked = {name: getattr(controls, name) for name in SCALES}
     return {name: own[name] if asked[name] is None else asked[name] for name in SCALES}
+
+
+def controls_in_force(controls: Controls, spec: EngineSpec) -> dict[str, float]:
+    """All that callers may turn, as it counts now: the scales, and `listening` as true or false."""
+    return {**in_force(controls, spec), "listening": controls.listening}
 
 
 def offered_scales(spec: EngineSpec) -> dict[str, dict[str, float]]:

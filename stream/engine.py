@@ -142,6 +142,7 @@ class TorchEngine:
             defaults.audio_scale if asked.audio_scale is None else asked.audio_scale,
             defaults.reference_scale if asked.reference_scale is None else asked.reference_scale,
             defaults.nfe if asked.nfe is None else asked.nfe,
+            asked.listening,
         )
 
 

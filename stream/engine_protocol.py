@@ -113,11 +113,13 @@ class Controls:
         audio_scale: how strongly the face follows the voice (guidance, 1 = plain).
         reference_scale: how strongly it keeps to the reference picture.
         nfe: network evaluations for this window.
+        listening: the other side speaks: nod, look and blink as a listener does.
     """
 
     audio_scale: float | None = None
     reference_scale: float | None = None
     nfe: int | None = None
+    listening: bool = False
 
     def __post_init__(self) -> None:
         for name in ("audio_scale", "reference_scale"):

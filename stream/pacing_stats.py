@@ -60,10 +60,15 @@ class PacingStats:
         self.moves = 0
 
     def note_arrival(self, position: int, count: int, slot_samples: int, arrived_s: float) -> None:
-        """Remember when the first sample of each media frame came in."""
+        """Remember when the first sample of each media frame came in.
+
+        A packet's first sample arrives with it, the others as much later as they were spoken: where frames begin
+        within packets is chance, and would move the latency by up to a packet from call to call.
+        """
         first = -(-position // slot_samples)
+        sample_s = self._slot_s / slot_samples
         for frame in range(first, -(-(position + count) // slot_samples)):
-            self._arrivals[frame] = arrived_s
+            self._arrivals[frame] = arrived_s + (frame * slot_samples - position) * sample_s
         while len(self._arrivals) > 200:
             del self._arrivals[next(iter(self._arrivals))]
 

@@ -21,7 +21,7 @@ from aiortc import RTCDataChannel
 from stream.avatars_catalogue import Avatar
 from stream.bit_rate import BitRateControl
 from stream.channel import Channel, greeting
-from stream.controls import in_force, read_controls
+from stream.controls import controls_in_force, read_controls
 from stream.engine_protocol import EngineSpec, UInt8Array
 from stream.engine_stream import Drawn, EngineStream
 from stream.errors import EngineError, StreamError
@@ -97,8 +97,8 @@ class Session:
 
     @property
     def scales(self) -> dict[str, float]:
-        """The guidance scales in force."""
-        return in_force(self._controls, self._spec)
+        """The guidance scales in force, and whether the face listens."""
+        return controls_in_force(self._controls, self._spec)
 
     # -- life ---------------------------------------------------------------------------------------------
 

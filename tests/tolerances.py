@@ -36,3 +36,8 @@ NATIVE_RMS: Final = 1e-5
 
 NATIVE_HOP: Final = 1e-4
 """Largest relative L2 difference of a hop's latents on the CPU kernels from fp32 PyTorch's; 2.5e-6 measured."""
+
+QUIET_MOUTH_SHARE: Final = 0.10
+"""In noise without a voice the mouth opens by no more than this share of its range in speech."""
+IDLE_BORDER_RATIO: Final = 1.2
+"""Change from frame to frame where speech begins and ends, over that inside speech."""

@@ -87,9 +87,12 @@ export class Diagnostics {
     const counts = [
       ["Way there and back", `${shown(link?.rtt_ms ?? rtt_ms, 0)} ms`],
       ["Picture waits in the browser", `${shown(link?.buffer_ms, 0)} ms`],
+      ["Sound waits in the browser", `${shown(link?.voiceBuffer_ms, 0)} ms`],
+      ["Picture is decoded in", `${shown(link?.decode_ms)} ms`],
       ["Picture behind sound here", `${shown(link?.skew_ms, 0)} ms`],
       ["Picture stood still", `${shown(link?.freezes, 0)} times, ${shown(link?.frozen_s)} s`],
       ["Lost packets, picture and voice", `${shown(link?.packetsLost, 0)} and ${shown(link?.voicePacketsLost, 0)}`],
+      ["Sound made up for losses", `${shown(100 * (link?.voicePatched ?? NaN))} %`],
       ["Picture may cost", `${shown(Number(server?.bit_rate) / 1000, 0)} kb/s`],
       ["Engine is busy", `${shown(100 * Number(server?.busy), 0)} %`],
     ];

@@ -14,6 +14,9 @@
  * @property {number | null} height in pixels
  * @property {number | null} rtt_ms of the network path
  * @property {number | null} buffer_ms mean time a picture waits in the jitter buffer
+ * @property {number | null} decode_ms mean time a picture takes to decode
+ * @property {number | null} voiceBuffer_ms mean time the sound waits in its jitter buffer
+ * @property {number | null} voicePatched share of the sound that was made up for what did not come, 0 to 1
  * @property {number} packetsLost of the picture
  * @property {number} voicePacketsLost
  * @property {number} freezes times the picture stood still so far
@@ -31,6 +34,17 @@ function numberOrNull(value) {
 }
 
 /**
+ * @param {unknown} sum
+ * @param {unknown} count
+ * @param {number} scale
+ * @returns {number | null}
+ */
+function mean(sum, count, scale) {
+  const [all, parts] = [numberOrNull(sum), numberOrNull(count)];
+  return all === null || !parts ? null : (scale * all) / parts;
+}
+
+/**
  * @param {RTCPeerConnection} pc
  * @returns {Promise<LinkStats>}
  */
@@ -44,6 +58,9 @@ export async function readStats(pc) {
     height: null,
     rtt_ms: null,
     buffer_ms: null,
+    decode_ms: null,
+    voiceBuffer_ms: null,
+    voicePatched: null,
     packetsLost: 0,
     voicePacketsLost: 0,
     freezes: 0,
@@ -65,11 +82,13 @@ export async function readStats(pc) {
       stats.freezes = row.freezeCount ?? 0;
       stats.frozen_s = row.totalFreezesDuration ?? 0;
       played.video = numberOrNull(row.estimatedPlayoutTimestamp);
-      const emitted = row.jitterBufferEmittedCount ?? 0;
-      if (emitted > 0) stats.buffer_ms = (1000 * row.jitterBufferDelay) / emitted;
+      stats.buffer_ms = mean(row.jitterBufferDelay, row.jitterBufferEmittedCount, 1000);
+      stats.decode_ms = mean(row.totalDecodeTime, row.framesDecoded, 1000);
     }
     if (row.type === "inbound-rtp" && row.kind === "audio") {
       stats.voicePacketsLost = row.packetsLost ?? 0;
+      stats.voiceBuffer_ms = mean(row.jitterBufferDelay, row.jitterBufferEmittedCount, 1000);
+      stats.voicePatched = mean(row.concealedSamples, row.totalSamplesReceived, 1);
       played.audio = numberOrNull(row.estimatedPlayoutTimestamp);
     }
     if (row.type === "candidate-pair" && row.nominated && row.state === "succeeded") {

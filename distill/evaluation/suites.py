@@ -28,6 +28,7 @@ from distill.speech_set import SpeechItem, SpeechSet
 from distill.styled_pictures import EVALUATION_SEED
 from models.face import FACE_BOX, FPS, SAMPLES_PER_FRAME
 from models.motion import advance_motion, init_motion, speech_level
+from models.voice import voice_only
 
 _CHUNK_FRAMES: Final = 25
 
@@ -135,7 +136,7 @@ def driven_motion(audio: Tensor, frames: int, seed: int) -> tuple[Tensor, Tensor
     """
     needed = frames * SAMPLES_PER_FRAME
     padded = torch.nn.functional.pad(audio[:needed], (0, max(0, needed - audio.shape[0])))
-    _, expression, pose = advance_motion(init_motion(seed), speech_level(padded.float().numpy()))
+    _, expression, pose = advance_motion(init_motion(seed), speech_level(voice_only(padded.float().numpy())))
     return torch.from_numpy(expression), torch.from_numpy(pose)
 
 

@@ -11,9 +11,10 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from bench.e2e import free_port, read_stages, summarise_stats
+from bench.e2e import summarise_stats
 from bench.peer import CallLog, PeerError, cut_mouth, post_offer
 from bench.recording import MOUTH_VIEW
+from bench.server_process import free_port, read_stages
 
 METRICS = """\
 # HELP fada_stage_seconds Time by stage.

@@ -42,9 +42,11 @@ class BreathingEngine(FakeEngine):
         assert isinstance(state, FakeState)
         first = state.windows * SPEC.hop_frames
         scale = in_force(request.controls, SPEC)["audio_scale"] / SPEC.audio_scale.default
+        rest = [0] * SPEC.hop_frames
+        brightness_of = rest if request.audio is None else mouth_brightness(SPEC, request.audio)
         frames = [
             _breathe(_open_mouth(state.still, min(1.0, scale * brightness / 255)), (first + index) / SPEC.fps)
-            for index, brightness in enumerate(mouth_brightness(SPEC, request.audio))
+            for index, brightness in enumerate(brightness_of)
         ]
         after = FakeState(state.still, state.seed, state.windows + 1)
         return StepResult(after, np.stack(frames), {"draw": 0.1})

@@ -8,7 +8,7 @@ from tests.browser.conftest import OpenPage
 from tests.browser.playback import measure
 from tests.browser.servers import ServerProcess
 
-FIRST_FRAME_WITHIN_MS = 1500
+FIRST_FRAME_WITHIN_MS = 1000
 KEEP_MICROPHONES = """
 window.microphones = [];
 const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);

@@ -47,19 +47,19 @@ def test_sliders_turn_the_session_and_the_next_visit_keeps_them(
     call = open_page(fake_server.url)
     wait_for_slider(call, "audio-scale", "1.4")
     address = go_live(call)
-    assert ask(fake_server, address) == {"audio_scale": 1.4, "reference_scale": 1.0}
+    assert ask(fake_server, address) == {"audio_scale": 1.4, "reference_scale": 1.0, "listening": False}
     call.page.get_by_label("Expression").focus()
     for _ in range(6):
         call.page.keyboard.press("ArrowRight")
     call.page.get_by_test_id("reference-scale").fill("0.5")
     wait_for_hud(call, "expression", "1.70")
     wait_for_hud(call, "likeness", "0.50")
-    assert ask(fake_server, address) == {"audio_scale": 1.7, "reference_scale": 0.5}
+    assert ask(fake_server, address) == {"audio_scale": 1.7, "reference_scale": 0.5, "listening": False}
     assert call.state == "live"
     call.page.reload()
     wait_for_slider(call, "audio-scale", "1.7")
     assert call.page.locator("output").all_inner_texts() == ["1.70", "0.50"]
-    assert ask(fake_server, go_live(call)) == {"audio_scale": 1.7, "reference_scale": 0.5}
+    assert ask(fake_server, go_live(call)) == {"audio_scale": 1.7, "reference_scale": 0.5, "listening": False}
     call.page.get_by_test_id("scales-reset").click()
     wait_for_hud(call, "expression", "1.40")
     wait_for_hud(call, "likeness", "1.00")
@@ -71,7 +71,11 @@ def test_sliders_turn_the_session_and_the_next_visit_keeps_them(
 def test_sliders_follow_who_else_turns_the_session(fake_server: ServerProcess, open_page: OpenPage) -> None:
     call = open_page(fake_server.url)
     address = go_live(call)
-    assert ask(fake_server, address, {"audio_scale": 2.5}) == {"audio_scale": 2.5, "reference_scale": 1.0}
+    assert ask(fake_server, address, {"audio_scale": 2.5}) == {
+        "audio_scale": 2.5,
+        "reference_scale": 1.0,
+        "listening": False,
+    }
     wait_for_slider(call, "audio-scale", "2.5")
     call.press_stop()
     call.wait_for_state("stopped")

@@ -145,3 +145,44 @@ def test_wrong_shapes_are_refused() -> None:
 def test_imports_without_torch() -> None:
     code = "import sys; import models.motion; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def listen(
+    seconds: float, listening: bool, level: float = 0.0, seed: int = 3
+) -> tuple[np.ndarray, np.ndarray]:
+    """Expression and pose of a face that hears `level` all the time."""
+    levels = np.full(round(seconds * FPS), level, np.float32)
+    _, expression, pose = advance_motion(init_motion(seed), levels, listening)
+    return expression, pose
+
+
+def test_a_listener_nods_looks_and_blinks() -> None:
+    expression, pose = listen(60, True)
+    idle_expression, idle_pose = listen(60, False)
+    pitch, idle_pitch = pose[:, 1], idle_pose[:, 1]
+    assert pitch.min() < idle_pitch.min() - 0.02  # nods go down
+    nods = np.diff((pitch - np.median(pitch) < -0.025).astype(int)) == 1
+    assert 8 <= nods.sum() <= 60
+    assert 6 <= (np.diff((expression[:, 0] > 0.5).astype(int)) == 1).sum() <= 40
+    assert (np.abs(expression[:, 1]) > 0.3).mean() < (np.abs(idle_expression[:, 1]) > 0.3).mean() + 0.02
+    assert np.abs(np.diff(pose[:, :3], axis=0)).max() < 0.02  # never a jerk
+
+
+def test_listening_comes_and_goes_without_a_jump_and_the_own_voice_ends_it() -> None:
+    state = init_motion(4)
+    poses = []
+    for listening, level in ((False, 0.0), (True, 0.0), (True, 0.8), (True, 0.0), (False, 0.0)):
+        state, _, pose = advance_motion(state, np.full(75, level, np.float32), listening)
+        poses.append(pose)
+        assert (state.attention > 0.9) == (listening and level == 0.0)
+    assert np.abs(np.diff(np.concatenate(poses)[:, :3], axis=0)).max() < 0.03
+
+
+def test_listening_is_the_same_however_it_is_cut() -> None:
+    levels = np.zeros(200, np.float32)
+    _, _, whole = advance_motion(init_motion(8), levels, True)
+    state, parts = init_motion(8), []
+    for first in range(0, 200, 8):
+        state, _, pose = advance_motion(state, levels[first : first + 8], True)
+        parts.append(pose)
+    np.testing.assert_array_equal(np.concatenate(parts), whole)

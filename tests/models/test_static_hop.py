@@ -9,7 +9,7 @@ import torch
 from models.networks import TorchNetworks
 from models.static_hop import CudaLanes, EagerLanes, Lane, StaticRunner, Work
 from models.streaming import HopControls, Streamer
-from tests.models.tiny import tiny_model
+from tests.models.tiny import buzz, tiny_model
 from tests.tolerances import STREAM_EQUALS_OFFLINE
 
 CONTROLS = HopControls(1.4, 1.0, 2)
@@ -49,10 +49,8 @@ def _run(streamer: Streamer, hops: int, rows: int) -> tuple[list[np.ndarray], to
     states = [streamer.open(picture, seed) for seed, picture in enumerate(pictures)]
     controls = [HopControls(1.0 + row / 4, 1.0, 2) for row in range(rows)]
     frames = []
-    for _ in range(hops):
-        states, drawn, _ = streamer.hop(
-            states, random.normal(0, 0.1, (rows, 14720)).astype(np.float32), controls
-        )
+    for hop in range(hops):
+        states, drawn, _ = streamer.hop(states, buzz(hop, rows, 14720), controls)
         frames.append(drawn)
     return frames, torch.cat([state.motion for state in states]).cpu()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from models.avatar_model import AvatarModel, Role
@@ -35,3 +36,11 @@ def tiny_model(role: Role = "student", seed: int = 0) -> AvatarModel:
             if not parameter.any():
                 parameter.normal_(std=0.05)
     return model
+
+
+def buzz(seed: int, *shape: int) -> np.ndarray:
+    """Sound (..., N) float32 that counts as a voice: a sawtooth, each row with its own pitch, and some noise."""
+    random = np.random.default_rng(seed)
+    pitch_hz = random.uniform(100, 250, (*shape[:-1], 1))
+    saw = (np.arange(shape[-1]) * pitch_hz / 16_000) % 1.0 - 0.5
+    return (0.3 * saw + random.normal(0, 0.01, shape)).astype(np.float32)

@@ -13,7 +13,7 @@ import torch
 from models.networks import TorchNetworks
 from models.streaming import Streamer
 from stream.clock import MonotonicClock
-from stream.controls import check_scales, in_force, offered_scales, read_controls
+from stream.controls import check_scales, controls_in_force, in_force, offered_scales, read_controls
 from stream.engine import TorchEngine
 from stream.engine_protocol import Controls, ScaleRange, StepRequest
 from stream.engine_stream import Drawn
@@ -114,3 +114,18 @@ async def test_sessions_with_different_scales_share_a_batch_and_get_what_each_ge
         assert (ours - theirs).norm() / theirs.norm() <= STREAM_EQUALS_OFFLINE
         assert np.abs(alone.frames.astype(int) - each.frames).max() <= 1
     assert not np.array_equal(drawn[0].frames, drawn[2].frames)
+
+
+def test_listening_is_turned_like_a_scale() -> None:
+    listening = read_controls({"listening": True}, NOW, SMALL_SPEC)
+    assert listening.listening and listening.audio_scale == 1.5
+    assert read_controls({"audio_scale": 1.0}, listening, SMALL_SPEC).listening
+    assert not read_controls({"listening": None}, listening, SMALL_SPEC).listening
+    assert controls_in_force(listening, SMALL_SPEC) == {
+        "audio_scale": 1.5,
+        "reference_scale": 1.25,
+        "listening": True,
+    }
+    for wrong in ("yes", 1, [True]):
+        with pytest.raises(ValueError, match="listening to be true"):
+            read_controls({"listening": wrong, "audio_scale": 0.5}, NOW, SMALL_SPEC)

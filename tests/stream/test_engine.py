@@ -12,6 +12,7 @@ from PIL import Image
 from stream.engine import WEIGHTS, TorchEngine, load_engine
 from stream.engine_protocol import Controls, StepRequest
 from stream.errors import EngineError
+from tests.models.tiny import buzz
 from tests.tolerances import NATIVE_HOP, STREAM_EQUALS_OFFLINE
 
 AVATARS = Path(__file__).resolve().parents[2] / "avatars"
@@ -27,8 +28,7 @@ def _avatar() -> np.ndarray:
 
 
 def _request(engine: TorchEngine, seed: int, **controls: float) -> StepRequest:
-    rng = np.random.default_rng(seed)
-    audio = rng.normal(0, 0.1, engine.spec.window_samples).astype(np.float32)
+    audio = buzz(seed, engine.spec.window_samples)
     return StepRequest(engine.open(_avatar(), seed), audio, Controls(**controls))
 
 

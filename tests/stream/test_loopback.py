@@ -187,7 +187,10 @@ async def test_scales_turn_over_both_ways_and_every_answer_tells_what_is_in_forc
         say(caller, {"type": "controls", "audio_scale": 1.8})
         await caller.until(lambda: (1.8, 0.5) in seen)
         response = await running.http.patch(address, json={"reference_scale": 1.5})
-        assert (response.status_code, response.json()) == (200, {"audio_scale": 1.8, "reference_scale": 1.5})
+        assert (response.status_code, response.json()) == (
+            200,
+            {"audio_scale": 1.8, "reference_scale": 1.5, "listening": False},
+        )
         await caller.until(lambda: (1.8, 1.5) in seen)
         for wrong in ({"reference_scale": 2.1}, {"reference_scale": "2"}, {"audio_scale": 10**400}):
             response = await running.http.patch(address, json={"audio_scale": 0.1, **wrong})
@@ -196,12 +199,16 @@ async def test_scales_turn_over_both_ways_and_every_answer_tells_what_is_in_forc
             address, content=b"[", headers={"content-type": "application/json"}
         )
         assert (response.status_code, response.json()["error"]) == (400, "bad_json")
-        assert (await running.http.get(address)).json() == {"audio_scale": 1.8, "reference_scale": 1.5}
+        assert (await running.http.get(address)).json() == {
+            "audio_scale": 1.8,
+            "reference_scale": 1.5,
+            "listening": False,
+        }
         assert (await running.http.patch(address, json={"audio_scale": None})).json()["audio_scale"] == 1.4
         told = [message | {"type": ""} for message in caller.received.of_type("controls")]
         assert told[:2] == [
-            {"type": "", "audio_scale": 1.8, "reference_scale": 0.5, "by": "page"},
-            {"type": "", "audio_scale": 1.8, "reference_scale": 1.5, "by": "http"},
+            {"type": "", "audio_scale": 1.8, "reference_scale": 0.5, "listening": False, "by": "page"},
+            {"type": "", "audio_scale": 1.8, "reference_scale": 1.5, "listening": False, "by": "http"},
         ]
         await caller.until(
             lambda: caller.received.of_type("stats")[-1:] != [] and in_stats(caller) == (1.4, 1.5)

@@ -1,0 +1,182 @@
+/**
+ * What a caller says, sees and hears, written down inside the call page. Runs before the page's own scripts.
+ *
+ * In: `window.fadaPlan` ({mouth: [left, top, width, height] as shares of the picture, size: [w, h], vowel_ms,
+ * mic_delay_ms or null}) and whatever call the page makes. Out: `fadaProbe.take()`, the rows since the last call:
+ * sound of the microphone and of the returned voice with the moment of every 10 ms block, the mouth of every
+ * presented picture with its moments, the server's messages, when `clear` was sent. Every moment is
+ * `performance.now()`: blocks carry it as their timestamp, pictures as `expectedDisplayTime` and `receiveTime`.
+ */
+(() => {
+  const plan = window.fadaPlan;
+  const THUMB = 64;
+  const LOUD = 0.02; // rms of a block in a long vowel
+  const rows = { mic: [], back: [], pictures: [], stats: [], clears: [] };
+  let [pc, channel, watched, hello] = [null, null, null, null];
+  let [loudBlocks, quietBlocks] = [0, 0];
+
+  const toBase64 = (/** @type {ArrayBuffer} */ buffer) => {
+    const bytes = new Uint8Array(buffer);
+    let text = "";
+    for (let k = 0; k < bytes.length; k += 32768) text += String.fromCharCode(...bytes.subarray(k, k + 32768));
+    return btoa(text);
+  };
+
+  const readBlock = (/** @type {AudioData} */ block) => {
+    const samples = new Float32Array(block.numberOfFrames);
+    block.copyTo(samples, { planeIndex: 0, format: "f32-planar" });
+    return samples;
+  };
+
+  const listen = async (track, out, each) => {
+    const reader = new MediaStreamTrackProcessor({ track }).readable.getReader();
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      const samples = readBlock(value);
+      out.push({ at_ms: value.timestamp / 1000, rate_hz: value.sampleRate, samples });
+      value.close();
+      each?.(samples);
+    }
+  };
+
+  /** Sends `clear` where a long vowel ends. */
+  const watchVowels = (samples) => {
+    let sum = 0;
+    for (const sample of samples) sum += sample * sample;
+    if (Math.sqrt(sum / samples.length) > LOUD) {
+      loudBlocks += 1 + quietBlocks;
+      quietBlocks = 0;
+    } else if (loudBlocks > 0 && ++quietBlocks >= 2) {
+      const long = 10 * loudBlocks >= plan.vowel_ms;
+      loudBlocks = quietBlocks = 0;
+      if (long && channel?.readyState === "open") {
+        rows.clears.push(performance.now());
+        channel.send(JSON.stringify({ type: "clear" }));
+      }
+    }
+  };
+
+  const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  navigator.mediaDevices.getUserMedia = async (wish) => {
+    const stream = await ask(wish);
+    void listen(stream.getAudioTracks()[0].clone(), rows.mic, watchVowels);
+    if (plan.mic_delay_ms === null) return stream;
+    const audio = new AudioContext();
+    const delay = new DelayNode(audio, { delayTime: plan.mic_delay_ms / 1000, maxDelayTime: 1 });
+    const out = audio.createMediaStreamDestination();
+    audio.createMediaStreamSource(stream).connect(delay).connect(out);
+    return out.stream;
+  };
+
+  const watch = (/** @type {HTMLVideoElement} */ video) => {
+    const [left, top, width, height] = plan.mouth;
+    const mouth = new OffscreenCanvas(...plan.size).getContext("2d", { willReadFrequently: true });
+    const thumb = new OffscreenCanvas(THUMB, THUMB).getContext("2d", { willReadFrequently: true });
+    let before = "";
+    const next = (_, seen) => {
+      const [w, h] = [video.videoWidth, video.videoHeight];
+      mouth.drawImage(video, left * w, top * h, width * w, height * h, 0, 0, ...plan.size);
+      const { data } = mouth.getImageData(0, 0, ...plan.size);
+      const luma = new Uint8Array(data.length / 4);
+      for (let k = 0; k < luma.length; k += 1) {
+        luma[k] = 0.299 * data[4 * k] + 0.587 * data[4 * k + 1] + 0.114 * data[4 * k + 2] + 0.5;
+      }
+      thumb.drawImage(video, 0, 0, THUMB, THUMB);
+      const whole = new Uint32Array(thumb.getImageData(0, 0, THUMB, THUMB).data.buffer);
+      let sum = 0;
+      for (const pixel of whole) sum = (Math.imul(sum, 31) + pixel) | 0;
+      const same = String(sum) === before;
+      before = String(sum);
+      rows.pictures.push({
+        row: [seen.expectedDisplayTime, seen.receiveTime ?? 0, 1000 * (seen.processingDuration ?? 0),
+          seen.presentedFrames, same ? 1 : 0],
+        luma,
+      });
+      video.requestVideoFrameCallback(next);
+    };
+    video.requestVideoFrameCallback(next);
+  };
+
+  const Connection = window.RTCPeerConnection;
+  window.RTCPeerConnection = class extends Connection {
+    constructor(...given) {
+      super(...given);
+      pc = this;
+      this.addEventListener("track", ({ track }) => {
+        if (track.kind === "audio") void listen(track.clone(), rows.back);
+      });
+    }
+    createDataChannel(...given) {
+      channel = super.createDataChannel(...given);
+      channel.addEventListener("message", ({ data }) => {
+        const message = JSON.parse(data);
+        if (message.type === "stats") rows.stats.push(message);
+        if (message.type === "hello") hello = message;
+      });
+      return channel;
+    }
+  };
+
+  const joined = (blocks) => {
+    const all = new Int16Array(blocks.reduce((sum, { samples }) => sum + samples.length, 0));
+    let at = 0;
+    for (const { samples } of blocks) {
+      for (const sample of samples) all[at++] = Math.max(-32768, Math.min(32767, Math.round(32767 * sample)));
+    }
+    return {
+      at_ms: blocks.map(({ at_ms }) => at_ms),
+      lengths: blocks.map(({ samples }) => samples.length),
+      rate_hz: blocks[0]?.rate_hz ?? 48000,
+      pcm: toBase64(all.buffer),
+    };
+  };
+
+  window.fadaProbe = {
+    /** Begins to watch the page's video. */
+    watch: (selector) => {
+      const video = document.querySelector(selector);
+      if (video === watched) return;
+      watched = video;
+      watch(video);
+    },
+    /** Forgets everything so far: for a call after others. */
+    forget: () => {
+      for (const list of Object.values(rows)) list.length = 0;
+    },
+    take: () => {
+      const [mic, back, pictures] = [rows.mic, rows.back, rows.pictures].map((list) => list.splice(0));
+      const luma = new Uint8Array(pictures.reduce((sum, picture) => sum + picture.luma.length, 0));
+      let at = 0;
+      for (const picture of pictures) {
+        luma.set(picture.luma, at);
+        at += picture.luma.length;
+      }
+      return {
+        mic: joined(mic),
+        back: joined(back),
+        pictures: pictures.map(({ row }) => row),
+        mouths: toBase64(luma.buffer),
+        stats: rows.stats.splice(0),
+        clears: rows.clears.splice(0),
+        hello,
+      };
+    },
+    /** Picture behind sound as this browser plays them, in ms; null while it cannot tell. */
+    skew: async () => {
+      const at = {};
+      (await pc.getStats()).forEach((row) => {
+        if (row.type === "inbound-rtp") at[row.kind] = row.estimatedPlayoutTimestamp;
+      });
+      return at.audio && at.video ? at.audio - at.video : null;
+    },
+    counts: async () => {
+      const kept = [];
+      (await pc.getStats()).forEach((row) => {
+        if (["inbound-rtp", "outbound-rtp", "remote-inbound-rtp", "media-playout"].includes(row.type)) kept.push(row);
+        if (row.type === "candidate-pair" && row.nominated) kept.push(row);
+      });
+      return kept;
+    },
+  };
+})();

@@ -1,0 +1,117 @@
+"""An engine without networks, to measure everything else, with a server: `python -m bench.plain_engine`.
+
+In: windows of sound, cut as for the preset. Out: the reference picture with a dark mouth, as open as each frame's
+own samples are loud. It costs next to nothing and answers at once, so that what a call measures is the way there
+and back; `--lag-ms` lets its mouth follow the sound that much later, which a measurement must show.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from models.face import CANVAS_PX, MOUTH_LINE_Y
+from models.presets import preset
+from stream import serve
+from stream.engine_protocol import EngineSpec, ScaleRange, StepRequest, StepResult, UInt8Array
+from stream.images import fit
+
+OPENEST_PX: Final = 18.0
+LIPS: Final = (90, 30, 34)
+LOUD_RMS: Final = 0.1
+"""Loudness of a frame whose mouth stands widest open."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainState:
+    """The picture that the stream was opened with."""
+
+    still: UInt8Array
+
+
+class PlainEngine:
+    """See the module's docstring.
+
+    Args:
+        name: preset whose windows it takes.
+        lag_s: how much later than the sound the mouth moves; at most the preset's context.
+    """
+
+    def __init__(self, name: str = "small", lag_s: float = 0.0) -> None:
+        chosen = preset(name)
+        stream, audio = chosen.stream, chosen.audio
+        self.spec = EngineSpec(
+            fps=chosen.fps,
+            sample_rate_hz=chosen.sample_rate_hz,
+            width=chosen.canvas_px,
+            height=chosen.canvas_px,
+            hop_frames=stream.hop_frames,
+            overlap_frames=stream.overlap_frames,
+            context_samples=audio.context_samples,
+            lookahead_samples=audio.lookahead_samples,
+            max_batch=stream.max_batch,
+            audio_scale=ScaleRange(*stream.audio_scale_range, stream.audio_scale),
+            reference_scale=ScaleRange(*stream.reference_scale_range, stream.reference_scale),
+            nfe=stream.nfe,
+        )
+        self._lag_samples = round(lag_s * self.spec.sample_rate_hz)
+        if not 0 <= self._lag_samples <= self.spec.context_samples:
+            raise ValueError(
+                f"expected a lag within the context of {self.spec.context_samples}, got {lag_s} s."
+            )
+        self._rows, self._columns = _mouth_grid(chosen.canvas_px)
+
+    def warm_up(self) -> None:
+        """Nothing to warm."""
+
+    def open(self, image: UInt8Array, seed: int) -> PlainState:
+        """Start a stream on a picture."""
+        return PlainState(fit(image, self.spec.width, self.spec.height))
+
+    def step(self, requests: Sequence[StepRequest]) -> list[StepResult]:
+        """Draw one window for each request."""
+        return [self._draw(request) for request in requests]
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def _draw(self, request: StepRequest) -> StepResult:
+        assert isinstance(request.state, PlainState)
+        frames = np.repeat(request.state.still[None], self.spec.hop_frames, axis=0)
+        for frame, opening in zip(frames, self._openings(request), strict=True):
+            height = 3.0 + OPENEST_PX * opening
+            frame[self._columns**2 + ((self._rows - height / 2) / height) ** 2 < 0.6] = LIPS
+        return StepResult(request.state, frames, {"draw": 0.1})
+
+    def _openings(self, request: StepRequest) -> list[float]:
+        """How far the mouth is open in each frame of the hop, 0..1."""
+        if request.audio is None:
+            return [0.0] * self.spec.hop_frames
+        spf, first = self.spec.samples_per_frame, self.spec.context_samples - self._lag_samples
+        heard = request.audio[first : first + self.spec.hop_frames * spf].reshape(-1, spf)
+        return [min(1.0, float(np.sqrt(np.mean(frame**2))) / LOUD_RMS) for frame in heard]
+
+
+def _mouth_grid(side: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Rows below the mouth's line in canvas pixels, and columns from its middle as shares of half its width."""
+    rows, columns = np.mgrid[0:side, 0:side].astype(np.float32) * (CANVAS_PX / side)
+    return rows - MOUTH_LINE_Y, (columns - CANVAS_PX / 2) / 26
+
+
+def main() -> int:
+    """Serve with the plain engine; options of `fada serve` and `--lag-ms`."""
+    parser = argparse.ArgumentParser(description="The live server without networks, for measuring.")
+    serve.add_arguments(parser)
+    parser.add_argument("--lag-ms", type=float, default=0.0, help="mouth behind sound (default 0)")
+    args = parser.parse_args()
+    return serve.serve(args, lambda: PlainEngine(args.preset, args.lag_ms / 1e3))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
