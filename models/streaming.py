@@ -123,7 +123,7 @@ class Streamer:
 
         Args:
             states: B states.
-            audio: (B, context + (hop + overlap) * 640 + look-ahead) float32 in [-1, 1].
+            audio: (B, `Preset.window_samples`) float32 in [-1, 1].
             controls: scales and number of evaluations: one for all sessions, or one each with the same nfe.
 
         Returns:
@@ -135,8 +135,7 @@ class Streamer:
         self._check(states, audio)
         each = _controls_of_rows(controls, len(states))
         clock = _StageClock(self.device)
-        windows = torch.from_numpy(np.ascontiguousarray(audio, dtype=np.float32))
-        features = self.networks.audio_features(windows)
+        features = self.networks.audio_features(torch.from_numpy(self._with_lookahead(audio)))
         clock.mark("audio")
         expression, pose, gestures = self._gestures(states, audio)
         latents = self._sample(states, features, expression, each)
@@ -174,10 +173,15 @@ class Streamer:
         return eased, frames, clock.stages_ms
 
     def _check(self, states: Sequence[StreamState], audio: np.ndarray) -> None:
-        stream, cfg = self.preset.stream, self.preset.audio
-        samples = cfg.context_samples + stream.window_frames * SAMPLES_PER_FRAME + cfg.lookahead_samples
+        samples = self.preset.window_samples
         if audio.shape != (len(states), samples):
             raise ValueError(f"Expected audio of shape ({len(states)}, {samples}), got {audio.shape}.")
+
+    def _with_lookahead(self, audio: np.ndarray) -> np.ndarray:
+        """The windows (B, N) with as much look-ahead as the audio encoder hears, mirrored where not awaited."""
+        audio = np.ascontiguousarray(audio, dtype=np.float32)
+        missing = (self.preset.audio.lookahead_frames - self.preset.lookahead_frames) * SAMPLES_PER_FRAME
+        return np.concatenate((audio, audio[:, : -missing - 1 : -1]), axis=1) if missing else audio
 
     def _box(self, canvas: Tensor) -> Tensor:
         left, top, width, height = self.preset.face_box

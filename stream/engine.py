@@ -16,7 +16,9 @@ import torch
 
 from models.backends import choose_backend, load_networks
 from models.checkpoint import CheckpointError, load_model
+from models.face import SAMPLES_PER_FRAME
 from models.pictures import fit_canvas
+from models.presets import HopChoice
 from models.streaming import HopControls, Streamer, StreamState
 from stream.engine_protocol import Controls, EngineSpec, ScaleRange, StepRequest, StepResult, UInt8Array
 from stream.errors import EngineError
@@ -45,7 +47,7 @@ class TorchEngine:
             hop_frames=preset.stream.hop_frames,
             overlap_frames=preset.stream.overlap_frames,
             context_samples=preset.audio.context_samples,
-            lookahead_samples=preset.audio.lookahead_samples,
+            lookahead_samples=preset.lookahead_frames * SAMPLES_PER_FRAME,
             max_batch=preset.stream.max_batch,
             audio_scale=ScaleRange(*preset.stream.audio_scale_range, preset.stream.audio_scale),
             reference_scale=ScaleRange(*preset.stream.reference_scale_range, preset.stream.reference_scale),
@@ -111,6 +113,7 @@ def load_engine(
     backend: str = "auto",
     weights: Path | None = None,
     threads: int | None = None,
+    hop: HopChoice | None = None,
 ) -> TorchEngine:
     """Load a preset's student on the fastest backend of this machine.
 
@@ -121,6 +124,7 @@ def load_engine(
         backend: "auto", "torch-bf16", "torch-fp32" or "onnx".
         weights: a student checkpoint; None takes the shipped one.
         threads: CPU threads for the networks; None leaves torch's default.
+        hop: how windows follow each other; None is the preset's own choice.
 
     Raises:
         EngineError: no such preset or backend, or its weights are missing or broken.
@@ -133,6 +137,7 @@ def load_engine(
         model = load_model(path)
         if model.preset.name != preset:
             raise ValueError(f"The weights {path} are of preset '{model.preset.name}', not '{preset}'.")
+        model.preset = (hop or HopChoice()).applied(model.preset)
         networks = load_networks(model, where, choose_backend(where) if backend == "auto" else backend)
         return TorchEngine(Streamer(networks, where), nfe)
     except (CheckpointError, ValueError) as error:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import uvicorn
 
+from models.hop_options import add_hop_arguments, read_hop
 from stream.app import ServerConfig, create_app
 from stream.engine_protocol import Engine
 from stream.errors import StreamError
@@ -43,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend", default="auto", help="auto, torch-bf16, torch-fp32 or onnx (default: %(default)s)"
     )
+    add_hop_arguments(parser)
     parser.add_argument(
         "--max-sessions", type=int, default=2, help="callers at a time (default: %(default)s)"
     )
@@ -67,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     def load() -> Engine:
         from stream.engine import load_engine  # torch is imported here, on the engine's own thread
 
-        return load_engine(args.preset, args.nfe, args.device, args.backend)
+        return load_engine(args.preset, args.nfe, args.device, args.backend, hop=read_hop(args))
 
     return serve(args, load)
 

@@ -19,6 +19,8 @@ Int16Array = npt.NDArray[np.int16]
 
 RATE_HZ = 48_000
 FADE_SAMPLES = 240  # 5 ms: an edge shorter than this clicks
+PACKET_UNIT_SAMPLES = 120  # 2.5 ms, of which Opus packets are multiples
+FRAME_GRID_SAMPLES = 1920  # 40 ms, a frame
 MIRROR_SAMPLES = 960  # 20 ms: what covers the start of a gap
 
 
@@ -126,8 +128,14 @@ class Timeline:
     def _restart(self, pts: int, count: int, now_s: float) -> None:
         """Put a packet at the present, whatever the sender's numbers say,
         so that no delay is added for good.
+
+        At the present, rounded up to a whole number of such packets: then windows, which are whole numbers of
+        20 ms packets too, are complete with a packet and do not wait for a part of the next one.
         """
-        self._shift = max(self._length, self._expected(now_s) - count) - pts
+        position = max(self._length, self._expected(now_s) - count)
+        if count % PACKET_UNIT_SAMPLES == 0 and FRAME_GRID_SAMPLES % count == 0:
+            position = -(-position // count) * count
+        self._shift = position - pts
         self.restarts += 1
         self._late_since_s = None
 
