@@ -9,6 +9,7 @@ one run. Also draws them as one plot. Written to docs/results/latency_quality.js
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +118,7 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
                 **quality,
             }
         )
+        print(rows[-1], file=sys.stderr, flush=True)
     if args.plot:
         draw(rows, args.plot)
     return make_report(

@@ -134,12 +134,16 @@ class Pacer:
 
         Nobody else may move the clock, or a slow picture would make the voice wait.
         """
+        self.follow_standstill(slot)
+        await self.wait(slot)
+
+    def follow_standstill(self, slot: float) -> None:
+        """Move the clock on if this slot's time has passed by more than `stall_s`."""
         late_s = self._clock.now() - self.due(slot)
         if late_s > self._config.stall_s:
             assert self._t0_s is not None
             self._t0_s += late_s
             self.stats.stalls += 1
-        await self.wait(slot)
 
     def latest_slot(self, slot: int) -> int:
         """The slot to show when it is `slot`'s turn: a later one when whole slots have already passed."""
@@ -147,6 +151,11 @@ class Pacer:
         if passed > 0:
             self.stats.missed_slots += passed
         return slot + max(0, passed)
+
+    @property
+    def voice_sent_s(self) -> float:
+        """Media time up to which the voice has been sent, in seconds."""
+        return self._voice_sent / RATE_HZ
 
     @property
     def started(self) -> bool:
