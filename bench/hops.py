@@ -9,9 +9,9 @@ one run. Also draws them as one plot. Written to docs/results/latency_quality.js
 from __future__ import annotations
 
 import argparse
-import sys
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -85,6 +85,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--rounds", type=int, default=15, help="of the timing")
     parser.add_argument("--data", type=Path, default=Path("runs/data"), help="cache of the corpus")
+    parser.add_argument(
+        "--resume", type=Path, metavar="FILE", help="keep each choice's quality here, and go on"
+    )
     parser.add_argument("--plot", type=Path, help="draw the trade here (PNG)")
     parser.set_defaults(json=ROOT / "docs" / "results" / "latency_quality.json")
 
@@ -101,24 +104,11 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     controls = {
         choice: HopControls(stream.audio_scale, stream.reference_scale, choice.nfe) for choice in choices
     }
+    qualities = {
+        choice: _kept_quality(args, choice, streamers[choice], controls[choice]) for choice in choices
+    }
     times = paired_time({c.name: (streamers[c], controls[c]) for c in choices}, args.rounds)
-    rows = []
-    for choice in choices:
-        quality = _quality(args, streamers[choice], controls[choice])
-        per_frame_ms = times[choice.name]
-        rows.append(
-            {
-                "hop": choice.hop,
-                "overlap": choice.overlap,
-                "lookahead": choice.lookahead,
-                "nfe": choice.nfe,
-                "window_delay_ms": choice.delay_ms,
-                "ms_per_hop": round(per_frame_ms * choice.hop, 2),
-                "ms_per_frame": per_frame_ms,
-                **quality,
-            }
-        )
-        print(rows[-1], file=sys.stderr, flush=True)
+    rows = [_row(choice, times[choice.name], qualities[choice]) for choice in choices]
     if args.plot:
         draw(rows, args.plot)
     return make_report(
@@ -141,10 +131,36 @@ def _streamer(weights: Path, device: torch.device, backend: str, choice: Choice)
     return Streamer(load_networks(model, device, backend), device, move_head=False)
 
 
+def _row(choice: Choice, per_frame_ms: float, quality: Mapping[str, float | None]) -> dict[str, Any]:
+    return {
+        "hop": choice.hop,
+        "overlap": choice.overlap,
+        "lookahead": choice.lookahead,
+        "nfe": choice.nfe,
+        "window_delay_ms": choice.delay_ms,
+        "ms_per_hop": round(per_frame_ms * choice.hop, 2),
+        "ms_per_frame": per_frame_ms,
+        **quality,
+    }
+
+
+def _kept_quality(
+    args: argparse.Namespace, choice: Choice, streamer: Streamer, controls: HopControls
+) -> dict[str, float | None]:
+    """The quality of a choice, from `--resume` if an earlier run with these clips has it."""
+    if args.resume is None:
+        return _quality(args, streamer, controls)
+    kept = json.loads(args.resume.read_text()) if args.resume.exists() else {}
+    key = f"{choice.name}, {args.clips} x {args.seconds:g} s"
+    if key not in kept:
+        kept[key] = _quality(args, streamer, controls)
+        args.resume.write_text(json.dumps(kept, indent=1))
+    found: dict[str, float | None] = kept[key]
+    return found
+
+
 def _quality(args: argparse.Namespace, streamer: Streamer, controls: HopControls) -> dict[str, float | None]:
     """The kept figures of the held-out suite; a hop of one frame has no frames within to compare borders with."""
-    from dataclasses import replace
-
     probe = load_probe(ROOT / "weights" / args.preset / "probe.safetensors", str(streamer.device))
     suite = replace(SUITES["held-out"], split="test", clips=args.clips, seconds=args.seconds)
     figures = evaluate(streamer, probe, suite, controls, args.data)
