@@ -133,9 +133,11 @@ class Streamer:
             ValueError: the audio's shape, the number of controls or their nfe do not fit.
         """
         self._check(states, audio)
+        audio = self._with_lookahead(audio)
         each = _controls_of_rows(controls, len(states))
         clock = _StageClock(self.device)
-        features = self.networks.audio_features(torch.from_numpy(self._with_lookahead(audio)))
+        windows = torch.from_numpy(np.ascontiguousarray(audio, dtype=np.float32))
+        features = self.networks.audio_features(windows)
         clock.mark("audio")
         expression, pose, gestures = self._gestures(states, audio)
         latents = self._sample(states, features, expression, each)
@@ -179,7 +181,6 @@ class Streamer:
 
     def _with_lookahead(self, audio: np.ndarray) -> np.ndarray:
         """The windows (B, N) with as much look-ahead as the audio encoder hears, mirrored where not awaited."""
-        audio = np.ascontiguousarray(audio, dtype=np.float32)
         missing = (self.preset.audio.lookahead_frames - self.preset.lookahead_frames) * SAMPLES_PER_FRAME
         return np.concatenate((audio, audio[:, : -missing - 1 : -1]), axis=1) if missing else audio
 
