@@ -2,7 +2,7 @@
 
 Files in the order in which data flows; nothing flows back.
 
-    signalling  lobby  seats  session  peer  ice  playout_delay an offer becomes a session
+    signalling  lobby  seats  session  peer  ice  playout_delay  an offer becomes a session
     inbound  timeline  windower                            microphone -> gapless 16 kHz -> windows
     engine_stream  scheduler  effort  stepping             whose windows run now, at how many evaluations
     engine_protocol  engine                                windows -> frames (the only torch in this room)
