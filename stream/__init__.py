@@ -3,7 +3,7 @@
 Files in the order in which data flows; nothing flows back.
 
     signalling  lobby  seats  session  peer  ice  playout_delay  an offer becomes a session
-    inbound  timeline  windower                            microphone -> gapless 16 kHz -> windows
+    inbound  timeline  concealment  windower               microphone -> gapless 16 kHz -> windows
     engine_stream  scheduler  effort  stepping             whose windows run now, at how many evaluations
     engine_protocol  engine                                windows -> frames (the only torch in this room)
     voice_buffer  pacer  reserve                           frames and voice on one clock, no later than needed

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from stream.timeline import FADE_SAMPLES, RATE_HZ, Int16Array
+from stream.concealment import FADE_SAMPLES, Int16Array
+from stream.timeline import RATE_HZ
 
 
 class VoiceBuffer:
