@@ -1,8 +1,9 @@
 """Lays the microphone's packets on one gapless media timeline. Pure numpy; runs on the event loop.
 
-In: 48 kHz mono chunks with the sender's timestamp and the moment of arrival. Out: contiguous 48 kHz chunks, in order,
-starting at sample 0 when the session starts. Lost packets are concealed (`stream.concealment`); a microphone that
-stalls becomes silence fed by the clock, so that the face goes on living; packets that come later than that are dropped.
+In: 48 kHz mono chunks with the sender's timestamp and the moment of arrival. Out: contiguous 48 kHz chunks,
+in order, starting at sample 0 when the session starts. Lost packets are concealed (`stream.concealment`); a
+microphone that stalls becomes silence fed by the clock, so that the face goes on living; packets that come later
+than that are dropped.
 
 The position on this timeline is *media time*, the only clock that windows, frames and returned audio know.
 """
