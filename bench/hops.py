@@ -2,8 +2,8 @@
 
 In flow a list of choices HOP/OVERLAP/LOOK-AHEAD[/NFE]; out flow, for each, the delay that its windows alone cost,
 lip-sync and flicker on held-out clips (`fada eval`'s measures), and what a frame costs against the first choice,
-all timed in turn in one run (milliseconds are `fada bench engine`'s to tell). Also draws them as one plot. Written to
-docs/results/latency_quality.json, which is what chose the presets' `HopChoice`.
+all timed in turn in one run (milliseconds are `fada bench engine`'s to tell). Also draws them as one plot. Written
+to docs/results/latency_quality.json, which is what chose the presets' `HopChoice`.
 """
 
 from __future__ import annotations
