@@ -20,8 +20,9 @@ import numpy as np
 from tqdm import tqdm
 
 from bench.report import make_report, summarise
+from stream.concealment import Int16Array
 from stream.pacer import Pacer
-from stream.timeline import RATE_HZ, Int16Array, Timeline
+from stream.timeline import RATE_HZ, Timeline
 
 FPS: Final = 25
 SLOT_SAMPLES: Final = RATE_HZ // FPS

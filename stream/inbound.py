@@ -21,8 +21,9 @@ from aiortc.rtp import RtpPacket
 from aiortc.utils import uint16_add, uint16_gt
 
 from stream.clock import Clock
+from stream.concealment import Int16Array
 from stream.engine_protocol import Float32Array
-from stream.timeline import RATE_HZ, Int16Array, Timeline
+from stream.timeline import RATE_HZ, Timeline
 
 TICK_S = 0.02
 HELD_UP_TICKS = 10
@@ -76,7 +77,8 @@ class EngineResampler:
         self._count += len(pcm)
         if len(pcm) <= first:
             return np.zeros(0, np.float32)
-        return np.convolve(heard, self._taps, mode="valid")[first :: self._factor].astype(np.float32)
+        filtered: Float32Array = np.convolve(heard, self._taps, mode="valid")
+        return filtered[first :: self._factor]
 
 
 def _low_pass(cutoff: float, taps: int = 95) -> Float32Array:

@@ -20,11 +20,11 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
 from stream.clock import Clock
+from stream.concealment import Int16Array
 from stream.encoder import VIDEO_RATE_HZ, Encoder, VideoPacket, make_encoder, suitable_bit_rate
 from stream.engine_protocol import EngineSpec
 from stream.pacer import Pacer
 from stream.pacing_stats import Picture
-from stream.timeline import Int16Array
 from stream.voice_encoder import DELAY_S, OPUS, AudioPacket, OpusEncoder, voice_frame
 
 PACKET_SAMPLES = 960  # 20 ms

@@ -23,10 +23,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from stream.clock import Clock
+from stream.concealment import Int16Array
 from stream.engine_protocol import UInt8Array
 from stream.pacing_stats import PacingStats, Picture
 from stream.reserve import Reserve, ReserveConfig
-from stream.timeline import RATE_HZ, Int16Array
+from stream.timeline import RATE_HZ
 from stream.voice_buffer import VoiceBuffer, joined, loudness
 
 SETTLED_SLOTS = 32  # remembered, so that both tracks see the same decision
@@ -188,6 +189,7 @@ class Pacer:
             self.stats.dropped_frames += 1
         if self._offset is None:
             self._begin(first_frame, now_s + self.picture_lead_s + self._config.margin_s)
+        assert self._offset is not None
         self.reserve.note(first_frame / self._fps, now_s)
         self.stats.note_reserve(self.due(first_frame + self._offset) - self.picture_lead_s - now_s)
 

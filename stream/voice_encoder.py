@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 import av
 
-from stream.timeline import RATE_HZ, Int16Array
+from stream.concealment import Int16Array
+from stream.timeline import RATE_HZ
 
 if TYPE_CHECKING:
     AudioPacket = av.Packet[av.AudioStream]
