@@ -77,8 +77,8 @@ class EngineResampler:
         self._count += len(pcm)
         if len(pcm) <= first:
             return np.zeros(0, np.float32)
-        filtered: Float32Array = np.convolve(heard, self._taps, mode="valid")
-        return filtered[first :: self._factor]
+        kept: Float32Array = np.convolve(heard, self._taps, mode="valid")[first :: self._factor]
+        return kept
 
 
 def _low_pass(cutoff: float, taps: int = 95) -> Float32Array:
