@@ -77,8 +77,8 @@ class EngineResampler:
         self._count += len(pcm)
         if len(pcm) <= first:
             return np.zeros(0, np.float32)
-        kept: Float32Array = np.convolve(heard, self._taps, mode="valid")[first :: self._factor]
-        return kept
+        filtered = np.convolve(heard, self._taps, mode="valid")
+        return np.asarray(filtered[first :: self._factor], dtype=np.float32)
 
 
 def _low_pass(cutoff: float, taps: int = 95) -> Float32Array:
