@@ -31,7 +31,7 @@ PACKET_SAMPLES = 960  # 20 ms
 MOUTH_LEAD_S = 0.015
 """A frame's picture stands there from its first sample on, its sounds come in the 40 ms after: a drawn mouth opens
 up to 40 ms before its sound. Most of half a frame evens it out: with 10 ms, sounds were 16 ms behind or 4 ms ahead
-by their place in the frame (`fada bench e2e --engine plain`); early sound disturbs sooner than late (ATSC IS-191)."""
+by their place in the frame (`fada bench e2e --engine plain`); early sound disturbs sooner than late."""
 VOICE_LEAD_S = MOUTH_LEAD_S + DELAY_S  # the voice is sent so much ahead of its picture
 FIRST_LEAD_S = 0.010  # a picture is chosen and encoded so long before it is due, at first
 LEAST_LEAD_S, MOST_LEAD_S = 0.003, 0.020
