@@ -1,7 +1,8 @@
 """`fada doctor`: what this machine has, what would run on it, and what is missing.
 
 In flow nothing; out flow findings, each good, a remark or a fault with what to do about it. Looks, changes
-nothing, needs no network, and works with half of the packages missing.
+nothing, needs no network, and works with half of the packages missing. With ``--calibrate`` it first measures which
+runtime is fastest here and keeps the answer in the cache folder, where `fada serve` and `fada render` find it.
 """
 
 from __future__ import annotations
@@ -52,11 +53,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address the server would listen on")
     parser.add_argument("--port", type=int, default=8080, help="port the server would listen on")
     parser.add_argument("--preset", default="small", help="networks the server would load")
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="measure which runtime is fastest here (about a minute on an idle machine) and remember it",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings here")
 
 
 def run(args: argparse.Namespace) -> int:
     """Look, print, and write where asked; 1 if something is at fault."""
+    if getattr(args, "calibrate", False):
+        calibrate_engine(args.preset)
     findings = examine(args.host, args.port, args.preset)
     for finding in findings:
         print(f"{_SIGNS[finding.verdict]}  {finding.topic:<12} {finding.text}")
@@ -83,7 +91,7 @@ def examine(host: str, port: int, preset: str) -> list[Finding]:
         ("machine", look_at_machine),
         ("packages", look_at_packages),
         ("cuda", look_at_cuda),
-        ("engine", look_at_engine),
+        ("engine", lambda: look_at_engine(preset)),
         ("codecs", look_at_codecs),
         ("weights", lambda: look_at_weights(preset)),
         ("port", lambda: look_at_port(host, port)),
@@ -157,19 +165,57 @@ def look_at_cuda() -> list[Finding]:
     return [Finding("cuda", "good", text)]
 
 
-def look_at_engine() -> list[Finding]:
-    """Which runtime `fada serve` would choose."""
+def look_at_engine(preset: str) -> list[Finding]:
+    """Which runtime `fada serve` would choose, and whether that was measured."""
     import torch
 
     from models.backends import choose_backend
+    from models.calibration import calibration_key, read_calibration
+    from models.checkpoint import load_model
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    backend = choose_backend(device)
-    if backend == "onnx" and importlib.util.find_spec("onnxruntime") is None:
-        return [Finding("engine", "fault", "would choose ONNX Runtime, which is missing; run `make setup`.")]
-    return [
-        Finding("engine", "good", f"would choose {backend} on {device}, {torch.get_num_threads()} threads")
-    ]
+    where = f"on {device}, {torch.get_num_threads()} threads"
+    weights = ROOT / "weights" / preset / "student.safetensors"
+    if not weights.is_file():
+        return [Finding("engine", "good", f"would choose {choose_backend(device)} {where}, by rule")]
+    found = read_calibration(calibration_key(load_model(weights), device))
+    if found is None:
+        text = f"would choose {choose_backend(device)} {where}, by rule; `fada doctor --calibrate` measures instead"
+        return [Finding("engine", "remark", text)]
+    findings = [Finding("engine", "good", f"would choose {found.chosen} {where}, as measured here")]
+    for trial in found.trials:
+        told = f"{trial.backend}: {trial.problem}"
+        if trial.hop_ms is not None:
+            told = (
+                f"{trial.backend}: {trial.hop_ms:.0f} ms a hop, {trial.speedup:.2f} x PyTorch's default, "
+                f"difference {trial.difference:.1e}"
+            )
+        findings.append(Finding("engine", "good", told))
+    return findings
+
+
+def calibrate_engine(preset: str) -> None:
+    """Measure the runtimes on the shipped weights and keep the answer.
+
+    Raises:
+        CheckpointError: the weights are missing or broken.
+    """
+    import torch
+    from tqdm import tqdm
+
+    from models.calibration import calibrate, write_calibration
+    from models.checkpoint import load_model
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = load_model(ROOT / "weights" / preset / "student.safetensors")
+    with tqdm(desc="calibrating", unit="step", disable=None) as bar:
+
+        def on_step(text: str) -> None:
+            bar.set_postfix_str(text)
+            bar.update()
+
+        found = calibrate(model, device, on_step=on_step)
+    write_calibration(found)
 
 
 def look_at_codecs() -> list[Finding]:

@@ -1,15 +1,19 @@
-"""`fada bench engine`: milliseconds per frame by stage and number of evaluations, in paired rounds.
+"""`fada bench engine`: the ladder of runtimes on this machine, in one paired run.
 
-In flow a preset and backends; out flows a report. Runs on the machine's own device, in one thread, without a
-server. Where no weights are at hand (a bare GPU machine), random ones are measured: speed does not depend on
-their values, and the report says so.
+In flow a preset and the rungs to climb; out flows a report: milliseconds per frame by runtime, stage and number
+of evaluations, each rung's ratio to PyTorch's default (eager, fp32, NCHW), the time from a picture to its first
+frames, and the sessions that meet their deadlines. A rung is timed only after it drew the same latents as that
+default. Runs on the machine's own device, in one thread, without a server. Where no weights are at hand (a bare GPU
+machine), random ones are measured: speed does not depend on their values, and the report says so.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,57 +21,83 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from bench.engine_plot import plot_ladder
 from bench.pairs import compare, time_rounds
 from bench.report import make_report, summarise
+from kernels.native import NativeError
 from models.avatar_model import AvatarModel
-from models.backends import BACKENDS, choose_backend, load_networks
+from models.backends import BACKENDS, cpu_has_bf16, load_networks
+from models.calibration import TOLERANCES, resolve_backend
 from models.checkpoint import CheckpointError, load_model
 from models.presets import PRESETS, preset
+from models.static_hop import record_on
 from models.streaming import HopControls, Streamer, StreamState
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
+BASE = "torch-eager"
+GRAPH = "+graph"
+"""Behind a backend's name: its hops are recorded as CUDA graphs."""
 
 _METHOD = (
     "One hop of every arm a round, arms in turn (A B C, B C A, ...). Milliseconds per frame are those of a "
     "hop over its frames and sessions; CPU time counts all threads. speedup is the median of the rounds' "
-    "ratios to the first arm. VAE decoding, blending and head warp are inside, video encoding is not."
+    "ratios to torch-eager (fp32, NCHW, what PyTorch gives by default) at the same number of evaluations. "
+    "Decoding, blending and head warp are inside, video encoding is not. A rung is timed only if the latents of "
+    "its first hop differ from torch-eager's by no more than its tolerance (difference, relative L2). "
+    "first_frames_ms: from a picture to the frames of its first hop, one evaluation. sessions: batches whose P99 "
+    "is within the hop."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One runtime that passed its check, or why it did not."""
+
+    name: str
+    streamer: Streamer | None
+    difference: float | None
+    problem: str = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the command's arguments."""
     parser.add_argument("--preset", default="small", choices=sorted(PRESETS))
     parser.add_argument("--nfe", type=int, nargs="+", default=[1, 2, 4, 6], help="evaluations per window")
-    parser.add_argument("--batch", type=int, nargs="+", default=[1], help="sessions per batch")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 2], help="sessions per batch")
     parser.add_argument(
-        "--backend", nargs="+", default=["auto"], choices=("auto", *BACKENDS), help="runtimes to compare"
+        "--backend",
+        nargs="+",
+        default=["ladder"],
+        choices=(
+            "ladder",
+            "auto",
+            *BACKENDS,
+            *(name + GRAPH for name in BACKENDS if name.startswith("torch-")),
+        ),
+        help="rungs to climb; torch-compile, which compiles for minutes, only if named (default: ladder)",
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the ladder there (needs matplotlib)")
 
 
 def run(args: argparse.Namespace) -> Mapping[str, Any]:
-    """Measure every backend, batch and number of evaluations against the first of each."""
+    """Check every rung, time those that passed, and report."""
     torch.set_num_threads(args.threads)
     device = torch.device(args.device)
     model, origin = load_or_invent(args.preset)
-    backends = [choose_backend(device) if name == "auto" else name for name in args.backend]
-    sources = {name: Streamer(load_networks(model, device, name), device) for name in dict.fromkeys(backends)}
-    rows: list[dict[str, Any]] = []
+    names = choose_rungs(args.backend, model, device)
+    rungs = [climb(name, model, device) for name in tqdm(names, desc="checking", unit="rung", disable=None)]
+    check_against_base(rungs)
+    sound = [rung for rung in rungs if not rung.problem]
+    rows, sessions = [], []
     for batch in args.batch:
-        arms = {
-            f"{backend} nfe {nfe}": HopArm(source, batch, nfe)
-            for backend, source in sources.items()
-            for nfe in args.nfe
-        }
-        with tqdm(total=args.rounds, desc=f"batch {batch}", unit="round", disable=None) as bar:
-            first = next(iter(arms.values()))
-            first.on_call = bar.update
-            times = time_rounds({name: arm.step for name, arm in arms.items()}, rounds=args.rounds)
-        compared = compare(times)
-        rows += [_row(name, arms[name], compared[name]) for name in arms]
-    return make_report(
+        rows += time_rungs(sound, batch, args.nfe if batch == min(args.batch) else args.nfe[:1], args.rounds)
+        sessions += [
+            _deadline(row, model.preset.stream.hop_frames / model.preset.fps) for row in rows[-len(sound) :]
+        ]
+    report = make_report(
         "engine",
         method=_METHOD,
         shapes={
@@ -80,8 +110,104 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
             "canvas_px": model.preset.canvas_px,
             "rounds": args.rounds,
         },
-        figures={"arms": rows},
+        figures={
+            "chosen": dict(zip(("backend", "why"), resolve_backend(model, device), strict=True)),
+            "rungs": [
+                {
+                    "rung": r.name,
+                    "difference": r.difference,
+                    "tolerance": _tolerance(r.name),
+                    "problem": r.problem,
+                }
+                for r in rungs
+            ],
+            "arms": rows,
+            "sessions": sessions,
+            "first_frames_ms": {rung.name: first_frames(rung) for rung in sound},
+        },
     )
+    if args.plot is not None:
+        plot_ladder(report, args.plot)
+    return report
+
+
+def choose_rungs(asked: Sequence[str], model: AvatarModel, device: torch.device) -> list[str]:
+    """The rungs' names, PyTorch's default first."""
+    names = [BASE]
+    for name in asked:
+        if name == "auto":
+            names.append(resolve_backend(model, device)[0])
+        elif name != "ladder":
+            names.append(name)
+        elif device.type == "cuda":
+            names += ["torch-fp32", "torch-bf16", "torch-bf16" + GRAPH]
+        else:
+            names += ["torch-fp32", *(["torch-bf16"] if cpu_has_bf16() else []), "onnx", "native"]
+    return list(dict.fromkeys(names))
+
+
+def climb(name: str, model: AvatarModel, device: torch.device) -> Rung:
+    """Load one rung, or say why it cannot be had here."""
+    try:
+        streamer = Streamer(load_networks(copy.deepcopy(model), device, name.removesuffix(GRAPH)), device)
+        if name.endswith(GRAPH):
+            if device.type != "cuda":
+                raise ValueError(f"CUDA graphs need a CUDA device, got {device}.")
+            record_on(streamer)
+        return Rung(name, streamer, None)
+    except (NativeError, ValueError, ImportError, OSError, RuntimeError) as error:
+        return Rung(name, None, None, (str(error).strip().splitlines() or [type(error).__name__])[0])
+
+
+def check_against_base(rungs: list[Rung]) -> None:
+    """Hold every rung's first latents to the first rung's; what differs too much keeps its difference alone."""
+    truth: torch.Tensor | None = None
+    for index, rung in enumerate(rungs):
+        if rung.streamer is None:
+            continue
+        arm = HopArm(rung.streamer, 1, 1)
+        arm.step()
+        latents = arm.latents()
+        truth = latents if truth is None else truth
+        difference = float((latents - truth).norm() / truth.norm())
+        limit = _tolerance(rung.name)
+        bad = "" if difference <= limit else f"differs by {difference:.1e}, more than {limit:.0e}: not timed"
+        rungs[index] = Rung(rung.name, rung.streamer, float(f"{difference:.2e}"), bad)
+
+
+def time_rungs(rungs: Sequence[Rung], batch: int, nfes: Sequence[int], rounds: int) -> list[dict[str, Any]]:
+    """Every rung at every number of evaluations in one paired run; one row for each."""
+    arms = {
+        (rung.name, nfe): HopArm(rung.streamer, batch, nfe)
+        for nfe in nfes
+        for rung in rungs
+        if rung.streamer is not None
+    }
+    work = {f"{name} nfe {nfe}": arm.step for (name, nfe), arm in arms.items()}
+    with tqdm(total=rounds, desc=f"batch {batch}", unit="round", disable=None) as bar:
+        next(iter(arms.values())).on_call = bar.update
+        times = time_rounds(work, rounds=rounds)
+    rows = []
+    for nfe in nfes:
+        ours = {key: value for key, value in times.items() if key.endswith(f" nfe {nfe}")}
+        compared = compare(ours, base=f"{BASE} nfe {nfe}")
+        rows += [
+            _row(name, arm, compared[f"{name} nfe {nfe}"])
+            for (name, evaluations), arm in arms.items()
+            if evaluations == nfe
+        ]
+    return rows
+
+
+def first_frames(rung: Rung, repeats: int = 5) -> dict[str, Any]:
+    """From a picture to its first frames: a stream opened and one hop of one evaluation, warm."""
+    assert rung.streamer is not None
+    took_ms = []
+    for _ in range(repeats):
+        began_s = time.perf_counter()
+        HopArm(rung.streamer, 1, 1).step()
+        took_ms.append((time.perf_counter() - began_s) * 1e3)
+    return summarise(took_ms)
 
 
 class HopArm:
@@ -113,6 +239,10 @@ class HopArm:
         if self.on_call is not None:
             self.on_call()
 
+    def latents(self) -> torch.Tensor:
+        """The last latents of all streams, fp32 on the host."""
+        return torch.cat([state.motion for state in self._states]).float().cpu()
+
 
 def load_or_invent(name: str) -> tuple[AvatarModel, str]:
     """The shipped student of a preset, or one with random weights; and which of the two it is."""
@@ -124,6 +254,23 @@ def load_or_invent(name: str) -> tuple[AvatarModel, str]:
             tqdm.write(f"random weights instead of {path}: {error}")
     torch.manual_seed(0)
     return AvatarModel(preset(name), "student").eval(), "random"
+
+
+def _tolerance(rung: str) -> float:
+    return TOLERANCES[rung.removesuffix(GRAPH)]
+
+
+def _deadline(row: Mapping[str, Any], hop_s: float) -> dict[str, Any]:
+    """Whether this many sessions are drawn in time, 99 windows out of 100."""
+    p99_ms = row["hop_ms"]["p99"]
+    return {
+        "arm": row["arm"],
+        "nfe": row["nfe"],
+        "sessions": row["batch"],
+        "hop_p99_ms": p99_ms,
+        "hop_budget_ms": round(hop_s * 1e3, 1),
+        "in_time": p99_ms <= hop_s * 1e3,
+    }
 
 
 def _row(name: str, arm: HopArm, compared: Mapping[str, Any]) -> dict[str, Any]:

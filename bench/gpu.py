@@ -125,14 +125,15 @@ def plan_checks(args: argparse.Namespace, work: Path) -> list[Step]:
         Step(
             "kernels",
             [*fada, "bench", "kernels", "--json", str(work / "kernels.json")]
-            + (["--device", "cpu", "--rounds", "1"] if dry else []),
+            + (["--device", "cpu", "--rounds", "1"] if dry else ["--quick"]),
             whole_s / 8,
         ),
         Step(
             "engine",
             [*fada, "bench", "engine", "--json", str(work / "engine.json")]
-            + (["--device", "cpu", "--rounds", "1", "--threads", "1", "--nfe", "1"] if dry else
-               ["--batch", "1", "4", "16", "--backend", "torch-bf16"]),
+            + (["--device", "cpu", "--rounds", "1", "--threads", "1", "--nfe", "1", "--batch", "1",
+                "--backend", "torch-fp32"] if dry else
+               ["--batch", "1", "4", "16"]),
             whole_s / 8,
         ),
     ]  # fmt: skip

@@ -1,191 +1,150 @@
-"""`fada bench kernels`: attention kernels against PyTorch's best, in paired rounds.
+"""`fada bench kernels`: the kernels against the best that libraries offer, in paired rounds.
 
-In flow nothing but the device; out flows a report. On CUDA the Triton kernel meets PyTorch's fused attention
-with each of its backends, both given the same two sources (PyTorch must join them first). On a CPU, where the
-kernel does not run, the written-out formula meets the fused one. An arm is timed only after it agreed with
-the fp32 reference.
+In flow nothing but the device; out flows a report with the ceilings measured in the same run, every arm's time,
+rate and share of its roofline, the kernels' ratios to the best library call, and the targets they were built
+for, held or missed. An arm is timed only after its result agreed with the fp32 truth. On a CPU, where the
+kernels do not run, the same command compares the PyTorch paths that do, at the small preset's shapes, and
+the report goes to another file.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
-from bench.pairs import Timer, compare, time_rounds, wall_ms
+from bench.ceilings import Ceilings, measure_ceilings
+from bench.gpu_timer import event_ms, prepare_timing
+from bench.kernel_cases import OWN, Case, cases
+from bench.kernel_targets import TARGETS, judge
+from bench.pairs import compare, time_rounds, wall_ms
 from bench.report import make_report
-from kernels.attention import has_triton
-from kernels.reference import attention_naive, attention_sdpa
+from kernels.dispatch import has_triton
+from kernels.tuning import tune_kernels
 
-RMS_LIMIT = 5e-3
-"""Largest RMS of the error over that of the truth with which an arm may be timed, in bf16 and fp32."""
+RMS_LIMIT = {"float32": 1e-4, "float16": 5e-3, "bfloat16": 1e-2}
+"""Largest RMS of the error over that of the truth with which an arm may be timed."""
 
-_SDPA_BACKENDS = {
-    "cudnn": SDPBackend.CUDNN_ATTENTION,
-    "flash": SDPBackend.FLASH_ATTENTION,
-    "efficient": SDPBackend.EFFICIENT_ATTENTION,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class AttentionShape:
-    """One attention of a network: B rows, H heads, Lq queries, Lk own and Lk2 reference keys, width D."""
-
-    name: str
-    batch: int
-    heads: int
-    queries: int
-    keys: int
-    reference: int
-    width: int
-
-    def tflop(self) -> float:
-        """Useful work, two products of 2·MAC each, in 1e12."""
-        return 4e-12 * self.batch * self.heads * self.queries * (self.keys + self.reference) * self.width
-
-
-CUDA_SHAPES = (
-    AttentionShape("base self+ref 64²", 16, 8, 4096, 4096, 4096, 40),
-    AttentionShape("base self+ref 32²", 16, 8, 1024, 1024, 1024, 80),
-    AttentionShape("base self+ref 16²", 16, 8, 256, 256, 256, 160),
-    AttentionShape("base audio 64²", 16, 8, 4096, 32, 0, 40),
-    AttentionShape("base temporal 64²", 4096, 8, 16, 16, 0, 40),
-    AttentionShape("small self+ref 10²", 20, 6, 100, 100, 100, 32),
-)
-CPU_SHAPES = (
-    AttentionShape("small self+ref 10²", 5, 6, 100, 100, 100, 32),
-    AttentionShape("small audio 10²", 5, 6, 100, 6, 0, 32),
-    AttentionShape("small temporal 10²", 100, 6, 5, 7, 0, 32),
+_METHOD = (
+    "Arms in turn (A B C, B C A, ...), all of a line in one process with one timer: CUDA graphs less their L2 "
+    "flushes where the quickest arm is under 50 µs, else events around each call after a flush, the wall clock "
+    "on a CPU. Useful FLOP and necessary bytes only. roofline is the time the slower of the measured matmul and "
+    "copy ceilings would need over the arm's median. A ratio is the median of per-round ratios with its 10th and "
+    "90th percentile. No arm is timed before its result agreed with fp32. 'kernel' lines get their inputs "
+    "joined and rearranged beforehand, 'chain' lines do it inside."
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the command's arguments."""
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--dtype", default="bfloat16", choices=("float32", "float16", "bfloat16"))
+    parser.add_argument(
+        "--dtype", choices=tuple(RMS_LIMIT), help="default bfloat16 on CUDA, float32 on a CPU"
+    )
     parser.add_argument("--rounds", type=int, default=20)
-
-
-def run(args: argparse.Namespace) -> Mapping[str, Any]:
-    """Check, then time every shape.
-
-    Raises:
-        ValueError: a CUDA device was asked for without Triton.
-    """
-    device, dtype = torch.device(args.device), getattr(torch, args.dtype)
-    on_cuda = device.type == "cuda"
-    if on_cuda and not has_triton():
-        raise ValueError("expected the package triton beside CUDA, it is not installed; use --device cpu.")
-    rows = []
-    with torch.inference_mode():
-        for shape in tqdm(CUDA_SHAPES if on_cuda else CPU_SHAPES, unit="shape", disable=None):
-            rows += measure(shape, device, dtype, args.rounds)
-    return make_report(
-        "kernels",
-        method="Arms in turn (A B, B A, …), each a median of its rounds; on CUDA each round is the median of "
-        "triton.testing.do_bench with a cold L2. Useful FLOP only (D as it is, not padded). speedup is the "
-        "median of per-round ratios of the first arm's time to the arm's.",
-        shapes={"device": str(device), "dtype": args.dtype, "rounds": args.rounds},
-        figures={"attention": rows},
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="chain lines in 5 rounds, no tilings timed, no arms that torch.compile makes",
+    )
+    parser.add_argument(
+        "--tilings", type=int, default=6, help="tilings to time for each kernel and shape (0: rule of thumb)"
     )
 
 
+def run(args: argparse.Namespace) -> Mapping[str, Any]:
+    """Check, then time every case.
+
+    Raises:
+        ValueError: a CUDA device was asked for where there is none, or without Triton.
+    """
+    device = torch.device(args.device)
+    on_cuda = device.type == "cuda"
+    if on_cuda and not torch.cuda.is_available():
+        raise ValueError("expected a CUDA device, found none; use --device cpu.")
+    if on_cuda and not has_triton():
+        raise ValueError("expected the package triton beside CUDA, it is not installed; use --device cpu.")
+    name = args.dtype or ("bfloat16" if on_cuda else "float32")
+    dtype = getattr(torch, name)
+    rounds, tilings = (5, 0) if args.quick else (args.rounds, args.tilings)
+    lines: list[dict[str, Any]] = []
+    ratios: list[dict[str, Any]] = []
+    with torch.inference_mode(), tune_kernels(tilings if on_cuda else 0):
+        ceilings = measure_ceilings(device, dtype, event_ms if on_cuda else wall_ms)
+        for case in tqdm(cases(device, dtype, compiled=not args.quick), unit="case", disable=None):
+            if args.quick and case.line != "chain":
+                continue
+            rows, ratio = measure(case, device, RMS_LIMIT[name], rounds, ceilings)
+            lines += rows
+            ratios += ratio
+    return make_report(
+        "kernels" if on_cuda else "kernels-cpu",
+        method=_METHOD,
+        shapes={
+            "device": str(device), "dtype": name, "rounds": rounds, "tilings": tilings,
+            "threads": torch.get_num_threads(),
+        },
+        figures={
+            "ceilings": ceilings.as_figures(),
+            "lines": lines,
+            "ratios": ratios,
+            "targets": [judge(target, lines, ratios) for target in TARGETS],
+        },
+    )  # fmt: skip
+
+
 def measure(
-    shape: AttentionShape, device: torch.device, dtype: torch.dtype, rounds: int
-) -> list[dict[str, Any]]:
-    """All arms of one shape: their times, or why an arm was left out."""
-    inputs = draw_inputs(shape, device, dtype)
-    arms = build_arms(inputs, device)
-    first = inputs.first_row()
-    truth = attention_naive(first.q, first.k, first.v, k2=first.k2, v2=first.v2)
-    rows: list[dict[str, Any]] = []
-    sound: dict[str, Callable[[], object]] = {}
-    for name, arm in arms.items():
+    case: Case, device: torch.device, rms_limit: float, rounds: int, ceilings: Ceilings
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """One case: its arms' rows, or why an arm was left out, and the kernel's ratio to each other arm."""
+    at = {"op": case.op, "shape": case.shape, "line": case.line}
+    rows, sound = _check_arms(case, at, rms_limit)
+    if not sound:
+        return rows, []
+    timer_name, arms, timer = prepare_timing(device, sound)
+    lost = sound.keys() - arms.keys()
+    rows += [
+        at | {"arm": name, "left_out": "it cannot be captured into a CUDA graph"} for name in sorted(lost)
+    ]
+    if not arms:
+        return rows, []
+    times = time_rounds(arms, rounds=rounds, timer=timer)
+    for name, figures in compare(times).items():
+        seconds = figures["ms"]["p50"] * 1e-3
+        rates = {
+            "tflop_per_s": round(case.tflop / seconds, 3),
+            "gb_per_s": round(case.gigabytes / seconds, 1),
+            "roofline": round(ceilings.ideal_ms(case.tflop, case.gigabytes) * 1e-3 / seconds, 3),
+        }
+        rows.append(at | {"arm": name, "timer": timer_name} | rates | {"ms": figures["ms"]})
+    if OWN not in times:
+        return rows, []
+    others = {name: compare(times, base=name)[OWN]["speedup"] for name in times if name != OWN}
+    return rows, [at | {"against": name} | ratio for name, ratio in others.items()]
+
+
+def _check_arms(
+    case: Case, at: Mapping[str, Any], rms_limit: float
+) -> tuple[list[dict[str, Any]], dict[str, Callable[[], Tensor]]]:
+    """Hold every arm to the truth; rows for those that fell, the rest by name."""
+    truth = case.truth()
+    size = truth.square().mean().sqrt()
+    fallen: list[dict[str, Any]] = []
+    sound: dict[str, Callable[[], Tensor]] = {}
+    for name, arm in case.arms.items():
         try:
-            error = _rms_ratio(arm()[:1], truth)
-        except RuntimeError as refusal:  # a backend that does not take this shape
-            rows.append({"shape": shape.name, "arm": name, "left_out": str(refusal).splitlines()[0][:160]})
+            error = float((case.part(arm()).float() - truth).square().mean().sqrt() / size)
+        # What a library refuses shows as many kinds of error, a compiler's own among them.
+        except Exception as refusal:
+            reason = (str(refusal).splitlines() or [type(refusal).__name__])[0][:160]
+            fallen.append({**at, "arm": name, "left_out": reason})
             continue
-        if error > RMS_LIMIT:
-            rows.append({"shape": shape.name, "arm": name, "left_out": f"wrong by {error:.1e} RMS"})
+        if not error <= rms_limit:
+            fallen.append({**at, "arm": name, "left_out": f"wrong by {error:.1e} RMS"})
         else:
             sound[name] = arm
-    compared = compare(time_rounds(sound, rounds=rounds, timer=_timer(device))) if sound else {}
-    for name, result in compared.items():
-        rate = round(shape.tflop() / (result["ms"]["p50"] * 1e-3), 2)
-        rows.append({"shape": shape.name, "arm": name, "tflop_per_s": rate, **result})
-    return rows
-
-
-@dataclass(frozen=True, slots=True)
-class _Inputs:
-    q: Tensor
-    k: Tensor
-    v: Tensor
-    k2: Tensor | None
-    v2: Tensor | None
-
-    def first_row(self) -> _Inputs:
-        """The first row alone: enough to check an arm, little enough for the written-out formula."""
-        return _Inputs(self.q[:1], self.k[:1], self.v[:1], self.k2, self.v2)
-
-
-def draw_inputs(shape: AttentionShape, device: torch.device, dtype: torch.dtype) -> _Inputs:
-    """Unit-normal tensors laid out as projections leave them, (B, L, H, D) seen as (B, H, L, D)."""
-    source = torch.Generator(device=device).manual_seed(0)
-
-    def draw(rows: int, length: int) -> Tensor:
-        wide = torch.randn(
-            rows, length, shape.heads, shape.width, generator=source, device=device, dtype=torch.float32
-        )
-        return wide.to(dtype).transpose(1, 2)
-
-    q = draw(shape.batch, shape.queries)
-    k, v = draw(shape.batch, shape.keys), draw(shape.batch, shape.keys)
-    if not shape.reference:
-        return _Inputs(q, k, v, None, None)
-    return _Inputs(q, k, v, draw(1, shape.reference), draw(1, shape.reference))
-
-
-def build_arms(inputs: _Inputs, device: torch.device) -> dict[str, Callable[[], Tensor]]:
-    """What meets what; the first arm is the one compared with."""
-    q, k, v, k2, v2 = inputs.q, inputs.k, inputs.v, inputs.k2, inputs.v2
-    sdpa = functools.partial(attention_sdpa, q, k, v, k2=k2, v2=v2)
-    arms: dict[str, Callable[[], Tensor]] = {"sdpa default": sdpa}
-    if device.type != "cuda":
-        arms["formula"] = functools.partial(attention_naive, q, k, v, k2=k2, v2=v2)
-        return arms
-
-    def forced(backend: SDPBackend) -> Tensor:
-        with sdpa_kernel(backend):
-            return sdpa()
-
-    for name, backend in _SDPA_BACKENDS.items():
-        arms[f"sdpa {name}"] = functools.partial(forced, backend)
-    from kernels.attention_triton import attention_triton
-
-    arms["triton"] = functools.partial(attention_triton, q, k, v, k2=k2, v2=v2)
-    return arms
-
-
-def _rms_ratio(actual: Tensor, truth: Tensor) -> float:
-    difference = (actual.float() - truth).square().mean().sqrt()
-    return float(difference / truth.square().mean().sqrt())
-
-
-def _timer(device: torch.device) -> Timer:
-    if device.type != "cuda":
-        return wall_ms
-    from triton.testing import do_bench
-
-    def median_ms(work: Callable[[], object]) -> float:
-        return float(do_bench(work, warmup=5, rep=20, return_mode="median"))
-
-    return median_ms
+    return fallen, sound

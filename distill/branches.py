@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from models.avatar_model import AvatarModel, channels_last
-from models.blocks import Bank
 from models.guidance import guided_x0
-from models.networks import TorchNetworks
+from models.networks import TorchNetworks, projected_banks
 from models.unet import Conditions
 
 
@@ -48,7 +47,7 @@ class BranchNetworks(TorchNetworks):
         motion_banks: tuple[Tensor, ...],
         scales: Tensor,
     ) -> Tensor:
-        banks = tuple(Bank(r, m) for r, m in zip(reference_banks, motion_banks, strict=True))
+        banks = projected_banks(reference_banks, motion_banks)
         cond = Conditions(self._in(audio), self._in(expression), self._in(reference), banks)
         x_t, t = self._in(x_t), t.to(self.device)
         if self.branches == 1:

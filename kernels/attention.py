@@ -3,29 +3,26 @@
 In flow queries, keys and values, and optionally a second source of keys and values (a cached reference bank);
 out flows one softmax over both. Any thread.
 
-Choice: a CUDA tensor with Triton at hand and no gradient asked for takes `kernels.attention_triton`; all else
-(CPU, training, export, a head wider than the kernel holds) takes `kernels.reference.attention_sdpa`. The
-kernel has no backward pass, so a call under autograd with an argument that requires gradients is never given
-to it.
+Choice as in `kernels.dispatch`: `kernels.attention_triton` on CUDA, `kernels.reference.attention_sdpa` elsewhere
+and for heads wider than the kernel holds.
 """
 
 from __future__ import annotations
 
-import importlib.util
-from functools import lru_cache
-from typing import Literal
-
-import torch
 from torch import Tensor
 
+from kernels.dispatch import (
+    Backend,
+    check_groups,
+    check_like,
+    check_mask,
+    check_scale,
+    choose_kernel,
+)
 from kernels.reference import attention_sdpa
-
-Backend = Literal["auto", "triton", "reference"]
 
 MAX_KERNEL_WIDTH = 256
 """Widest head (D) the Triton kernel holds in registers."""
-
-_KERNEL_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
 def attention(
@@ -50,8 +47,8 @@ def attention(
         v2: its values, like k2.
         mask: (B, Lk) bool, True where a key of the first source may be seen; the second is always seen. A
             query that sees no key gives zeros.
-        scale: factor on the scores; None takes 1/√D.
-        backend: "auto" chooses as the module says; the others insist.
+        scale: factor on the scores, at least 0; None takes 1/√D.
+        backend: see `kernels.dispatch`.
 
     Returns:
         (B, H, Lq, D) in q's dtype.
@@ -61,58 +58,28 @@ def attention(
             run.
         TypeError: mask is not boolean.
     """
-    _check(q, k, v, k2, v2, mask)
-    needs_gradient = torch.is_grad_enabled() and any(
-        t is not None and t.requires_grad for t in (q, k, v, k2, v2)
-    )
-    if backend == "reference" or (backend == "auto" and not _kernel_runs(q, needs_gradient)):
+    _check(q, k, v, k2, v2, mask, scale)
+    width = q.shape[-1]
+    refusal = None
+    if not 1 <= width <= MAX_KERNEL_WIDTH:
+        refusal = f"holds heads 1 to {MAX_KERNEL_WIDTH} wide, got {width}"
+    if not choose_kernel(backend, (q, k, v, k2, v2), refusal):
         return attention_sdpa(q, k, v, k2=k2, v2=v2, mask=mask, scale=scale)
-    if backend == "triton":
-        _check_kernel(q, needs_gradient)
     # Imported late: Triton is missing on machines without CUDA, and slow to import where it is not needed.
     from kernels.attention_triton import attention_triton
 
-    return attention_triton(q, k, v, k2=k2, v2=v2, mask=mask, scale=scale)
-
-
-@lru_cache(maxsize=1)
-def has_triton() -> bool:
-    """Whether the Triton compiler is installed."""
-    return importlib.util.find_spec("triton") is not None
-
-
-def _kernel_runs(q: Tensor, needs_gradient: bool) -> bool:
-    return (
-        q.is_cuda
-        and not needs_gradient
-        and q.dtype in _KERNEL_DTYPES
-        and q.shape[-1] <= MAX_KERNEL_WIDTH
-        and not torch.compiler.is_exporting()
-        and has_triton()
-    )
-
-
-def _check_kernel(q: Tensor, needs_gradient: bool) -> None:
-    """Say why an insisted-on kernel cannot run. CPU tensors pass: Triton's interpreter takes them."""
-    if needs_gradient:
-        raise ValueError(
-            "the Triton kernel has no backward pass; call under torch.no_grad() or use 'reference'."
-        )
-    if q.dtype not in _KERNEL_DTYPES:
-        raise ValueError(f"the Triton kernel takes fp32, fp16 or bf16, got {q.dtype}; use 'reference'.")
-    width = q.shape[-1]
-    if width > MAX_KERNEL_WIDTH:
-        raise ValueError(
-            f"the Triton kernel holds heads up to {MAX_KERNEL_WIDTH} wide, got {width}; use 'reference'."
-        )
-    if not has_triton():
-        raise ValueError(
-            "the Triton kernel needs the package triton, which is not installed; use 'reference'."
-        )
+    result: Tensor = attention_triton(q, k, v, k2=k2, v2=v2, mask=mask, scale=scale)
+    return result
 
 
 def _check(
-    q: Tensor, k: Tensor, v: Tensor, k2: Tensor | None, v2: Tensor | None, mask: Tensor | None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    k2: Tensor | None,
+    v2: Tensor | None,
+    mask: Tensor | None,
+    scale: float | None,
 ) -> None:
     if q.ndim != 4:
         raise ValueError(f"expected q of shape (B, H, Lq, D), got {tuple(q.shape)}.")
@@ -126,15 +93,9 @@ def _check(
         _check_source("k2", k2, "v2", v2, q)
         if k2.ndim != 4 or (k2.shape[1], k2.shape[3]) != (heads, width):
             raise ValueError(f"expected k2 of shape (B2, {heads}, Lk2, {width}), got {tuple(k2.shape)}.")
-        if k2.shape[0] == 0 or batch % k2.shape[0] != 0:
-            raise ValueError(f"expected k2's first size to divide the batch of {batch}, got {k2.shape[0]}.")
-    if mask is not None:
-        if mask.dtype != torch.bool:
-            raise TypeError(f"expected a boolean mask, True where a key may be seen, got {mask.dtype}.")
-        if tuple(mask.shape) != (batch, k.shape[2]):
-            raise ValueError(f"expected mask of shape ({batch}, {k.shape[2]}), got {tuple(mask.shape)}.")
-        if mask.device != q.device:
-            raise ValueError(f"expected mask on {q.device} like q, got {mask.device}.")
+        check_groups(batch, "k2", k2.shape[0])
+    check_mask(mask, "q", q, batch, k.shape[2])
+    check_scale("scale", scale)
 
 
 def _check_source(k_name: str, k: Tensor, v_name: str, v: Tensor, q: Tensor) -> None:
@@ -142,8 +103,4 @@ def _check_source(k_name: str, k: Tensor, v_name: str, v: Tensor, q: Tensor) -> 
         raise ValueError(
             f"expected {k_name} and {v_name} of one shape, got {tuple(k.shape)} and {tuple(v.shape)}."
         )
-    for name, tensor in ((k_name, k), (v_name, v)):
-        if tensor.dtype != q.dtype:
-            raise ValueError(f"expected {name} in q's dtype {q.dtype}, got {tensor.dtype}.")
-        if tensor.device != q.device:
-            raise ValueError(f"expected {name} on q's device {q.device}, got {tensor.device}.")
+    check_like("q", q, {k_name: k, v_name: v})

@@ -4,9 +4,10 @@ In flow strided (B, H, L, D) tensors, taken as they lie; out flows (B, H, Lq, D)
 BLOCK_M queries of one head and walks first over k, v, then over k2, v2, under one online softmax: the joined
 keys never exist in memory, and a reference bank shared by many frames is read where it lies, in L2.
 
-Head widths of this family (40, 80, 160) are no powers of two, and padding them to 64, 128 and 256 wastes up
-to 60% of the work. Here D is split into two power-of-two blocks: 80 = 64 + 16, 160 = 128 + 32, and
-40 = 32 + 16 with half of the last masked, since tensor cores take no fewer than 16 columns.
+The head width is split into two power-of-two blocks (`kernels.launch.split_width`), so that 40, 80 and 160
+columns are not padded to 64, 128 and 256. Whole blocks of keys are walked without a mask and with the scale
+folded into the exponent (one multiply-add and one exp2 a score, since at D = 40 the exponential unit is as
+busy as the tensor cores); only the last, partial block and masked sources pay for `tl.where`.
 
 Runs on CPU tensors under TRITON_INTERPRET=1 (set before Triton is first imported), which is how tests without
 a GPU hold it to the reference.
@@ -17,186 +18,142 @@ Source: Dao, "FlashAttention-2" (arXiv 2307.08691), algorithm 1, forward pass.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-_STAGES = 2
+from kernels.launch import Launch, Tiling, precision_of, split_width, widens
+from kernels.tuning import choose_tiling
+
 _SHARED_BYTES = 96 * 1024  # of the 99 KB a block may hold on consumer cards
-_MIN_BLOCK = 16  # the narrowest tile tensor cores multiply
 
 
-@dataclass(frozen=True, slots=True)
-class Tiling:
-    """How one launch cuts its work: queries and keys per step, and the hardware's share."""
-
-    block_m: int
-    block_n: int
-    num_warps: int
-    num_stages: int
-
-
-def split_width(width: int) -> tuple[int, int]:
-    """Split a head width into two power-of-two blocks, the second possibly 0.
+def candidate_tilings(queries: int, width: int, dtype: torch.dtype) -> list[Tiling]:
+    """Tilings worth timing, the rule of thumb first: the largest tiles that fit with their stages in flight.
 
     Args:
-        width: D, 1..256.
-
-    Returns:
-        (first, second), each 0 or a power of two ≥ 16, together ≥ width.
-    """
-    first = max(_MIN_BLOCK, 1 << (width.bit_length() - 1))
-    rest = width - first
-    return first, 0 if rest <= 0 else max(_MIN_BLOCK, triton.next_power_of_2(rest))
-
-
-def choose_tiling(queries: int, width: int, dtype: torch.dtype) -> Tiling:
-    """The largest tiles that fit a consumer GPU's shared memory with two stages of keys and values in flight.
-
-    Args:
-        queries: Lq.
+        queries: Lq; a block holds no more queries than there are, rounded up to a power of two.
         width: D.
-        dtype: fp32 doubles each tile's bytes, so it gets smaller ones.
+        dtype: fp32 doubles each tile's bytes, and its exact products use no tensor cores, so it gets smaller
+            ones.
     """
     column_bytes = sum(split_width(width)) * dtype.itemsize
-    block_m = min(128, max(_MIN_BLOCK, triton.next_power_of_2(queries)))
-    block_n = 64
-    while (block_m + 2 * _STAGES * block_n) * column_bytes > _SHARED_BYTES:
-        if block_n > _MIN_BLOCK and 2 * block_n >= block_m:
-            block_n //= 2
-        else:
-            block_m //= 2
-    return Tiling(block_m, block_n, num_warps=8 if block_m == 128 else 4, num_stages=_STAGES)
+    most_m = max(16, triton.next_power_of_2(queries))
+    sizes = ((32, 32), (64, 32)) if dtype == torch.float32 else ((128, 64), (128, 128), (64, 64), (128, 32))
+    found: list[Tiling] = []
+    for wanted_m, wanted_n in (*sizes, (64, 32), (32, 32), (16, 16)):
+        block_m, block_n = min(wanted_m, most_m), wanted_n
+        for stages in (3, 2):
+            if (block_m + 2 * stages * block_n) * column_bytes <= _SHARED_BYTES:
+                warps = (8, 4) if block_m >= 128 else (4,)
+                found += [Tiling(block_m, block_n, number, stages) for number in warps]
+    return list(dict.fromkeys(found))
 
 
 @triton.jit
-def _dot(a, b, PRECISION: tl.constexpr, WIDEN: tl.constexpr):
-    """a @ b summed in fp32. WIDEN is for the interpreter, which would multiply bf16 as raw bits."""
+def dot(a, b, acc, PRECISION: tl.constexpr, WIDEN: tl.constexpr):
+    """acc + a @ b, summed in fp32. WIDEN is for the interpreter, which would multiply bf16 as raw bits."""
     if WIDEN:
         a = a.to(tl.float32)
         b = b.to(tl.float32)
-    return tl.dot(a, b, input_precision=PRECISION)
+    return tl.dot(a, b, acc, input_precision=PRECISION)
 
 
 @triton.jit
-def _walk_source(
-    q_a,
-    q_b,
-    acc_a,
-    acc_b,
-    row_max,
-    row_sum,
-    k_ptr,
-    v_ptr,
-    mask_ptr,
-    stride_kl,
-    stride_kd,
-    stride_vl,
-    stride_vd,
-    stride_mask,
-    length,
-    width,
-    scale_log2,
-    HAS_MASK: tl.constexpr,
-    PRECISION: tl.constexpr,
-    WIDEN: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    D_A: tl.constexpr,
-    D_B: tl.constexpr,
-):
-    """One source of keys through the online softmax; pointers already stand at this row and head."""
+def _place(row, stride_row, head, stride_head, ALIGNED: tl.constexpr):
+    """Where a row's head begins. ALIGNED: at a multiple of 8 elements, which a head stride of 40 does not tell."""
+    start = row * stride_row + head * stride_head
+    if ALIGNED:
+        start = tl.multiple_of(start, 8)
+    return start
+
+
+@triton.jit
+def _fold_keys(
+    q_a, q_b, acc_a, acc_b, row_max, row_sum, k_ptr, v_ptr, mask_ptr, start, keys,
+    stride_kl, stride_kd, stride_vl, stride_vd, stride_mask, length, scale_log2,
+    PARTIAL: tl.constexpr, HAS_MASK: tl.constexpr, PRECISION: tl.constexpr, WIDEN: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, D_A: tl.constexpr, D_B: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
+    """One block of keys through the online softmax. PARTIAL: some of its rows lie beyond the length."""
+    rows = start + keys
+    inside = rows < length if PARTIAL else keys >= 0
     cols_a = tl.arange(0, D_A).to(tl.int64)
-    keys = tl.arange(0, BLOCK_N).to(tl.int64)
-    for start in range(0, length, BLOCK_N):
-        rows = start + keys
-        inside = rows < length
-        in_a = inside[:, None] & (cols_a < width)[None, :]
-        # scores (BLOCK_M, BLOCK_N), summed over both blocks of the width
-        k_a = tl.load(k_ptr + rows[:, None] * stride_kl + cols_a[None, :] * stride_kd, mask=in_a, other=0.0)
-        scores = _dot(q_a, tl.trans(k_a), PRECISION, WIDEN)
-        if D_B > 0:
-            cols_b = D_A + tl.arange(0, D_B).to(tl.int64)
-            in_b = inside[:, None] & (cols_b < width)[None, :]
-            k_b = tl.load(
-                k_ptr + rows[:, None] * stride_kl + cols_b[None, :] * stride_kd, mask=in_b, other=0.0
-            )
-            scores += _dot(q_b, tl.trans(k_b), PRECISION, WIDEN)
+    in_a = inside[:, None] & (cols_a < WIDTH)[None, :]
+    # scores (BLOCK_M, BLOCK_N), summed over both blocks of the width
+    k_a = tl.load(k_ptr + rows[:, None] * stride_kl + cols_a[None, :] * stride_kd, mask=in_a, other=0.0)
+    scores = dot(q_a, tl.trans(k_a), tl.zeros([BLOCK_M, BLOCK_N], dtype=tl.float32), PRECISION, WIDEN)
+    if D_B > 0:
+        cols_b = D_A + tl.arange(0, D_B).to(tl.int64)
+        in_b = inside[:, None] & (cols_b < WIDTH)[None, :]
+        k_b = tl.load(k_ptr + rows[:, None] * stride_kl + cols_b[None, :] * stride_kd, mask=in_b, other=0.0)
+        scores = dot(q_b, tl.trans(k_b), scores, PRECISION, WIDEN)
+    if PARTIAL or HAS_MASK:
         visible = inside
         if HAS_MASK:
             visible = visible & (tl.load(mask_ptr + rows * stride_mask, mask=inside, other=0) != 0)
         scores = tl.where(visible[None, :], scores * scale_log2, float("-inf"))
-        # A row that has seen no key yet keeps -inf as its maximum; 0 stands in so that no inf - inf arises.
         new_max = tl.maximum(row_max, tl.max(scores, 1))
+        # A row that has seen no key yet keeps -inf as its maximum; 0 stands in so that no inf - inf arises.
         anchor = tl.where(new_max == float("-inf"), 0.0, new_max)
         weights = tl.exp2(scores - anchor[:, None])
-        decay = tl.exp2(row_max - anchor)
-        row_sum = row_sum * decay + tl.sum(weights, 1)
-        row_max = new_max
-        v_a = tl.load(v_ptr + rows[:, None] * stride_vl + cols_a[None, :] * stride_vd, mask=in_a, other=0.0)
-        weights = weights.to(v_a.dtype)
-        acc_a = acc_a * decay[:, None] + _dot(weights, v_a, PRECISION, WIDEN)
-        if D_B > 0:
-            v_b = tl.load(
-                v_ptr + rows[:, None] * stride_vl + cols_b[None, :] * stride_vd, mask=in_b, other=0.0
-            )
-            acc_b = acc_b * decay[:, None] + _dot(weights, v_b, PRECISION, WIDEN)
+    else:
+        new_max = tl.maximum(row_max, tl.max(scores, 1) * scale_log2)
+        anchor = new_max
+        weights = tl.exp2(scores * scale_log2 - anchor[:, None])
+    decay = tl.exp2(row_max - anchor)
+    row_sum = row_sum * decay + tl.sum(weights, 1)
+    v_a = tl.load(v_ptr + rows[:, None] * stride_vl + cols_a[None, :] * stride_vd, mask=in_a, other=0.0)
+    weights = weights.to(v_a.dtype)
+    acc_a = dot(weights, v_a, acc_a * decay[:, None], PRECISION, WIDEN)
+    if D_B > 0:
+        v_b = tl.load(v_ptr + rows[:, None] * stride_vl + cols_b[None, :] * stride_vd, mask=in_b, other=0.0)
+        acc_b = dot(weights, v_b, acc_b * decay[:, None], PRECISION, WIDEN)
+    return acc_a, acc_b, new_max, row_sum
+
+
+@triton.jit
+def _walk_source(
+    q_a, q_b, acc_a, acc_b, row_max, row_sum, k_ptr, v_ptr, mask_ptr,
+    stride_kl, stride_kd, stride_vl, stride_vd, stride_mask, length, scale_log2,
+    HAS_MASK: tl.constexpr, PRECISION: tl.constexpr, WIDEN: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, D_A: tl.constexpr, D_B: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
+    """One source of keys; pointers already stand at this row and head."""
+    keys = tl.arange(0, BLOCK_N).to(tl.int64)
+    whole = length // BLOCK_N * BLOCK_N
+    for start in range(0, whole, BLOCK_N):
+        acc_a, acc_b, row_max, row_sum = _fold_keys(
+            q_a, q_b, acc_a, acc_b, row_max, row_sum, k_ptr, v_ptr, mask_ptr, start, keys,
+            stride_kl, stride_kd, stride_vl, stride_vd, stride_mask, length, scale_log2,
+            False, HAS_MASK, PRECISION, WIDEN, BLOCK_M, BLOCK_N, D_A, D_B, WIDTH,
+        )  # fmt: skip
+    if whole < length:
+        acc_a, acc_b, row_max, row_sum = _fold_keys(
+            q_a, q_b, acc_a, acc_b, row_max, row_sum, k_ptr, v_ptr, mask_ptr, whole, keys,
+            stride_kl, stride_kd, stride_vl, stride_vd, stride_mask, length, scale_log2,
+            True, HAS_MASK, PRECISION, WIDEN, BLOCK_M, BLOCK_N, D_A, D_B, WIDTH,
+        )  # fmt: skip
     return acc_a, acc_b, row_max, row_sum
 
 
 @triton.jit
 def _attention_kernel(
-    q_ptr,
-    k_ptr,
-    v_ptr,
-    k2_ptr,
-    v2_ptr,
-    mask_ptr,
-    out_ptr,
-    stride_qb,
-    stride_qh,
-    stride_ql,
-    stride_qd,
-    stride_kb,
-    stride_kh,
-    stride_kl,
-    stride_kd,
-    stride_vb,
-    stride_vh,
-    stride_vl,
-    stride_vd,
-    stride_k2b,
-    stride_k2h,
-    stride_k2l,
-    stride_k2d,
-    stride_v2b,
-    stride_v2h,
-    stride_v2l,
-    stride_v2d,
-    stride_mb,
-    stride_ml,
-    stride_ob,
-    stride_oh,
-    stride_ol,
-    stride_od,
-    heads,
-    lq,
-    lk,
-    lk2,
-    width,
-    rows_per_bank,
-    scale_log2,
-    HAS_K2: tl.constexpr,
-    HAS_MASK: tl.constexpr,
-    PRECISION: tl.constexpr,
-    WIDEN: tl.constexpr,
-    BLOCK_M: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    D_A: tl.constexpr,
-    D_B: tl.constexpr,
-):
+    q_ptr, k_ptr, v_ptr, k2_ptr, v2_ptr, mask_ptr, out_ptr,
+    stride_qb, stride_qh, stride_ql, stride_qd,
+    stride_kb, stride_kh, stride_kl, stride_kd,
+    stride_vb, stride_vh, stride_vl, stride_vd,
+    stride_k2b, stride_k2h, stride_k2l, stride_k2d,
+    stride_v2b, stride_v2h, stride_v2l, stride_v2d,
+    stride_mb, stride_ml,
+    stride_ob, stride_oh, stride_ol, stride_od,
+    heads, lq, lk, lk2, rows_per_bank, scale_log2,
+    HAS_K2: tl.constexpr, HAS_MASK: tl.constexpr, ALIGNED: tl.constexpr, PRECISION: tl.constexpr,
+    WIDEN: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+    D_A: tl.constexpr, D_B: tl.constexpr, WIDTH: tl.constexpr,
+):  # fmt: skip
     """One program: BLOCK_M queries of one (row, head). A 1-D grid, since B·H may pass 65,535."""
     blocks = tl.cdiv(lq, BLOCK_M)
     pid = tl.program_id(0)
@@ -205,38 +162,40 @@ def _attention_kernel(
     head = (row_head % heads).to(tl.int64)
     queries = (pid % blocks).to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
     cols_a = tl.arange(0, D_A).to(tl.int64)
-    in_a = (queries < lq)[:, None] & (cols_a < width)[None, :]
-    q_base = q_ptr + row * stride_qb + head * stride_qh + queries[:, None] * stride_ql
+    in_a = (queries < lq)[:, None] & (cols_a < WIDTH)[None, :]
+    q_base = q_ptr + _place(row, stride_qb, head, stride_qh, ALIGNED) + queries[:, None] * stride_ql
     q_a = tl.load(q_base + cols_a[None, :] * stride_qd, mask=in_a, other=0.0)
     acc_a = tl.zeros([BLOCK_M, D_A], dtype=tl.float32)
     q_b = q_a
     acc_b = acc_a
     if D_B > 0:
         cols_b = D_A + tl.arange(0, D_B).to(tl.int64)
-        in_b = (queries < lq)[:, None] & (cols_b < width)[None, :]
+        in_b = (queries < lq)[:, None] & (cols_b < WIDTH)[None, :]
         q_b = tl.load(q_base + cols_b[None, :] * stride_qd, mask=in_b, other=0.0)
         acc_b = tl.zeros([BLOCK_M, D_B], dtype=tl.float32)
     row_max = tl.full([BLOCK_M], float("-inf"), dtype=tl.float32)
     row_sum = tl.zeros([BLOCK_M], dtype=tl.float32)
     acc_a, acc_b, row_max, row_sum = _walk_source(
         q_a, q_b, acc_a, acc_b, row_max, row_sum,
-        k_ptr + row * stride_kb + head * stride_kh, v_ptr + row * stride_vb + head * stride_vh,
+        k_ptr + _place(row, stride_kb, head, stride_kh, ALIGNED),
+        v_ptr + _place(row, stride_vb, head, stride_vh, ALIGNED),
         mask_ptr + row * stride_mb,
-        stride_kl, stride_kd, stride_vl, stride_vd, stride_ml, lk, width, scale_log2,
-        HAS_MASK, PRECISION, WIDEN, BLOCK_N, D_A, D_B,
+        stride_kl, stride_kd, stride_vl, stride_vd, stride_ml, lk, scale_log2,
+        HAS_MASK, PRECISION, WIDEN, BLOCK_M, BLOCK_N, D_A, D_B, WIDTH,
     )  # fmt: skip
     if HAS_K2:
         bank = row // rows_per_bank
         acc_a, acc_b, row_max, row_sum = _walk_source(
             q_a, q_b, acc_a, acc_b, row_max, row_sum,
-            k2_ptr + bank * stride_k2b + head * stride_k2h, v2_ptr + bank * stride_v2b + head * stride_v2h,
+            k2_ptr + _place(bank, stride_k2b, head, stride_k2h, ALIGNED),
+            v2_ptr + _place(bank, stride_v2b, head, stride_v2h, ALIGNED),
             mask_ptr,
-            stride_k2l, stride_k2d, stride_v2l, stride_v2d, stride_ml, lk2, width, scale_log2,
-            False, PRECISION, WIDEN, BLOCK_N, D_A, D_B,
+            stride_k2l, stride_k2d, stride_v2l, stride_v2d, stride_ml, lk2, scale_log2,
+            False, PRECISION, WIDEN, BLOCK_M, BLOCK_N, D_A, D_B, WIDTH,
         )  # fmt: skip
     # No visible key: the sum is 0 and so is the answer.
     norm = tl.where(row_sum > 0.0, 1.0 / tl.where(row_sum > 0.0, row_sum, 1.0), 0.0)[:, None]
-    out_base = out_ptr + row * stride_ob + head * stride_oh + queries[:, None] * stride_ol
+    out_base = out_ptr + _place(row, stride_ob, head, stride_oh, ALIGNED) + queries[:, None] * stride_ol
     tl.store(out_base + cols_a[None, :] * stride_od, (acc_a * norm).to(out_ptr.dtype.element_ty), mask=in_a)
     if D_B > 0:
         tl.store(
@@ -244,6 +203,48 @@ def _attention_kernel(
         )
 
 
+def plan_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    k2: Tensor | None = None,
+    v2: Tensor | None = None,
+    mask: Tensor | None = None,
+    scale: float | None = None,
+    out: Tensor,
+    tiling: Tiling,
+) -> Launch:
+    """The launch of `attention_triton` with one tiling; nothing runs yet."""
+    batch, heads, lq, width = q.shape
+    d_a, d_b = split_width(width)
+    bank_k, bank_v = (k, v) if k2 is None or v2 is None else (k2, v2)
+    # Without a mask any pointer will do: the kernel compiled for that case never reads it.
+    mask_bytes = q if mask is None else mask.view(torch.uint8)
+    mask_strides = (0, 0) if mask is None else mask_bytes.stride()
+    factor = (width**-0.5 if scale is None else scale) * math.log2(math.e)
+    return Launch(
+        _attention_kernel,
+        programs=triton.cdiv(lq, tiling.block_m) * batch * heads if width else 0,
+        arguments=(
+            q, k, v, bank_k, bank_v, mask_bytes, out,
+            *q.stride(), *k.stride(), *v.stride(), *bank_k.stride(), *bank_v.stride(),
+            *mask_strides, *out.stride(),
+            heads, lq, k.shape[2], bank_k.shape[2], batch // max(1, bank_k.shape[0]), factor,
+        ),
+        constants={
+            "HAS_K2": k2 is not None, "HAS_MASK": mask is not None,
+            "ALIGNED": all(tensor.stride(axis) % 8 == 0 for tensor in (q, k, v, bank_k, bank_v, out)
+                           for axis in (0, 1)),
+            "PRECISION": precision_of(q.dtype), "WIDEN": widens(q),
+            "BLOCK_M": tiling.block_m, "BLOCK_N": tiling.block_n, "D_A": d_a, "D_B": d_b, "WIDTH": width,
+        },
+        num_warps=tiling.num_warps,
+        num_stages=tiling.num_stages,
+    )  # fmt: skip
+
+
+@torch.compiler.disable  # a launch plans, tunes and measures, which is not for tracing
 def attention_triton(
     q: Tensor,
     k: Tensor,
@@ -260,32 +261,23 @@ def attention_triton(
 
     Args:
         out: (B, H, Lq, D) to write into, any strides; None makes one.
-        tiling: how to cut the work; None lets `choose_tiling` decide.
+        tiling: how to cut the work; None takes the tuned one.
 
     Returns:
         (B, H, Lq, D) in q's dtype.
     """
+
+    def plan(cut: Tiling, target: Tensor) -> Launch:
+        return plan_attention(q, k, v, k2=k2, v2=v2, mask=mask, scale=scale, out=target, tiling=cut)
+
     batch, heads, lq, width = q.shape
     out = torch.empty_like(q) if out is None else out
-    if out.numel() == 0:
-        return out
-    tiling = choose_tiling(lq, width, q.dtype) if tiling is None else tiling
-    d_a, d_b = split_width(width)
-    bank_k, bank_v = (k, v) if k2 is None or v2 is None else (k2, v2)
-    # Without a mask any pointer will do: the kernel compiled for that case never reads it.
-    mask_bytes = q if mask is None else mask.view(torch.uint8)
-    mask_strides = (0, 0) if mask is None else mask_bytes.stride()
-    grid = (triton.cdiv(lq, tiling.block_m) * batch * heads,)
-    _attention_kernel[grid](
-        q, k, v, bank_k, bank_v, mask_bytes, out,
-        *q.stride(), *k.stride(), *v.stride(), *bank_k.stride(), *bank_v.stride(),
-        *mask_strides, *out.stride(),
-        heads, lq, k.shape[2], bank_k.shape[2], width, batch // bank_k.shape[0],
-        (width**-0.5 if scale is None else scale) * math.log2(math.e),
-        HAS_K2=k2 is not None, HAS_MASK=mask is not None,
-        PRECISION="ieee" if q.dtype == torch.float32 else "tf32",
-        WIDEN=q.dtype == torch.bfloat16 and not q.is_cuda,
-        BLOCK_M=tiling.block_m, BLOCK_N=tiling.block_n, D_A=d_a, D_B=d_b,
-        num_warps=tiling.num_warps, num_stages=tiling.num_stages,
-    )  # fmt: skip
+    if tiling is None:
+        keys_2 = 0 if k2 is None else k2.shape[2]
+        shape = (batch * heads, lq, k.shape[2], keys_2, width, mask is not None, q.dtype)
+        candidates = candidate_tilings(lq, width, q.dtype)
+        tiling = choose_tiling(
+            "attention", shape, candidates, lambda cut: plan(cut, torch.empty_like(q)), q.device
+        )
+    plan(tiling, out).run()
     return out

@@ -45,7 +45,11 @@ class LogMel(nn.Module):
         self.register_buffer("filters", mel_filterbank(cfg.mel_bins, n).T.contiguous(), persistent=False)
 
     def forward(self, audio: Tensor) -> Tensor:
-        spectrum = F.conv1d(audio.unsqueeze(1), self.basis, stride=self.cfg.step_samples)
+        if torch.compiler.is_exporting():
+            spectrum = F.conv1d(audio.unsqueeze(1), self.basis, stride=self.cfg.step_samples)
+        else:  # the same as one matrix product: PyTorch has no fast convolution with one channel in
+            columns = audio.unfold(-1, self.cfg.window_samples, self.cfg.step_samples)
+            spectrum = torch.matmul(self.basis.squeeze(1), columns.transpose(1, 2))
         real, imaginary = spectrum.chunk(2, dim=1)
         power = real.square() + imaginary.square()  # (B, n/2 + 1, columns)
         mel = torch.matmul(self.filters, power)

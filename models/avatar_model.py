@@ -5,6 +5,7 @@ In: a `Preset` and a role. Out: one module whose state dict is a checkpoint.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Literal, TypeVar
 
 import torch
@@ -53,3 +54,12 @@ class AvatarModel(nn.Module):
 def channels_last(model: ModuleT) -> ModuleT:
     """Convolution weights in channels-last memory, the layout that CPU and GPU kernels want."""
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def weights_digest(model: AvatarModel) -> str:
+    """16 hexadecimal digits that tell a model's preset, role and weights from any other's."""
+    digest = hashlib.sha256(repr((model.preset, model.role)).encode())
+    for name, value in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.float().contiguous().numpy(force=True).tobytes())
+    return digest.hexdigest()[:16]

@@ -1,8 +1,9 @@
 """Which runtime runs the networks, and how to get it.
 
-In: a model and a device. Out: `Networks`. "auto" takes torch bf16 on CUDA and on CPUs with bf16 units
-(AVX512-BF16, AMX, Arm BF16), and torch fp32 on all other CPUs: what was fastest where we measured
-(ARCHITECTURE.md has the figures). ONNX Runtime is there to be chosen.
+In: a model and a device. Out: `Networks`. "auto" takes what `models.calibration` measured to be fastest on this
+very machine; where nothing was measured yet, a rule: torch bf16 on CUDA and on CPUs with bf16 units (AVX512-BF16,
+AMX, Arm BF16), this machine's own kernels on other CPUs with a C compiler, torch fp32 on the rest (ARCHITECTURE.md
+has the figures).
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from typing import Final
 
 import torch
 
+from kernels.native import NativeError, find_compiler, load_native
 from models.avatar_model import AvatarModel
-from models.networks import Networks, TorchNetworks
+from models.networks import CompiledNetworks, NativeNetworks, Networks, PlainNetworks, TorchNetworks
 
-BACKENDS: Final = ("torch-bf16", "torch-fp32", "onnx")
+BACKENDS: Final = ("torch-eager", "torch-fp32", "torch-bf16", "torch-compile", "native", "onnx")
+"""torch-eager is fp32 in PyTorch's default layout: the measure of the others, never chosen."""
 
 
 def cpu_has_bf16() -> bool:
@@ -27,11 +30,22 @@ def cpu_has_bf16() -> bool:
     return any(bool(getattr(torch.cpu, name, bool)()) for name in probes)
 
 
+def has_native() -> bool:
+    """Whether this machine's own kernels can be had; compiles them where that was not done yet (seconds)."""
+    if find_compiler() is None:
+        return False
+    try:
+        load_native()
+    except NativeError:
+        return False
+    return True
+
+
 def choose_backend(device: torch.device) -> str:
-    """The default backend of a device."""
+    """The backend of a device by rule, where nothing was measured."""
     if device.type == "cuda" or cpu_has_bf16():
         return "torch-bf16"
-    return "torch-fp32"
+    return "native" if has_native() else "torch-fp32"
 
 
 def load_networks(model: AvatarModel, device: torch.device, backend: str) -> Networks:
@@ -39,11 +53,17 @@ def load_networks(model: AvatarModel, device: torch.device, backend: str) -> Net
 
     Raises:
         ValueError: no such backend, or the model is a teacher.
+        NativeError: this machine's own kernels cannot be had.
     """
-    if backend == "torch-bf16":
-        return TorchNetworks(model, device, torch.bfloat16)
-    if backend == "torch-fp32":
-        return TorchNetworks(model, device, torch.float32)
+    if backend == "torch-eager":
+        return PlainNetworks(model, device)
+    if backend in ("torch-fp32", "torch-bf16"):
+        return TorchNetworks(model, device, torch.bfloat16 if backend.endswith("bf16") else torch.float32)
+    if backend == "torch-compile":
+        half = device.type == "cuda" or cpu_has_bf16()
+        return CompiledNetworks(model, device, torch.bfloat16 if half else torch.float32)
+    if backend == "native":
+        return NativeNetworks(model, device)
     if backend == "onnx":
         from models.onnx_networks import OnnxNetworks
 

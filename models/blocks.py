@@ -13,15 +13,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels.attention import attention
+from kernels.norm import group_norm_silu
 from models.presets import UNetConfig
 
 
 @dataclass(frozen=True, slots=True)
 class Bank:
-    """What one transformer block of the ReferenceNet leaves for its twin in the denoiser."""
+    """What one transformer block of the ReferenceNet leaves for its twin in the denoiser.
+
+    ``projected``: the twin's keys and values are already made of them (`TransformerBlock.project_reference`,
+    `project_motion`), so both are 2C wide: once per session and per window instead of at every evaluation.
+    """
 
     reference: Tensor  # (B, L, C): normed tokens of the reference picture
     motion: Tensor  # (B, M, L, C): tokens of the motion frames
+    projected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,12 @@ class GroupNorm32(nn.GroupNorm):
             x.dtype
         )
 
+    def then_silu(self, x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
+        """silu((1 + scale) norm(x) + shift), scale and shift (B, C); one kernel's work on CUDA."""
+        return group_norm_silu(
+            x, self.num_groups, self.weight, self.bias, eps=self.eps, scale=scale, shift=shift
+        )
+
 
 class ResBlock(nn.Module):
     """GroupNorm, SiLU, 3x3 convolution, twice; the embedding scales and shifts the second norm.
@@ -79,9 +91,9 @@ class ResBlock(nn.Module):
         film = self.emb(F.silu(ctx.embedding))
         if self.control is not None and ctx.control is not None:
             film = film + self.control(ctx.control)
-        scale, shift = film[:, :, None, None].chunk(2, dim=1)
-        h = self.conv1(F.silu(self.norm1(x)))
-        h = self.conv2(F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale)))
+        scale, shift = film.chunk(2, dim=1)
+        h = self.conv1(self.norm1.then_silu(x))
+        h = self.conv2(self.norm2.then_silu(h, scale, shift))
         return self.skip(x) + h
 
 
@@ -97,9 +109,12 @@ class CrossAttention(nn.Module):
         self.to_out = nn.Linear(width, width)
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        q = split_heads(self.to_q(self.norm(x)), self.heads)
-        k, v = (split_heads(part, self.heads) for part in self.to_kv(context).chunk(2, dim=-1))
-        return self.to_out(join_heads(attention(q, k, v)))
+        return self.to_out(self.attend(self.to_q(self.norm(x)), self.to_kv(context)))
+
+    def attend(self, q: Tensor, kv: Tensor) -> Tensor:
+        """Queries (B, L, C), keys and values (B, K, 2C) -> (B, L, C)."""
+        k, v = (split_heads(part, self.heads) for part in kv.chunk(2, dim=-1))
+        return join_heads(attention(split_heads(q, self.heads), k, v))
 
 
 class ReferenceAttention(nn.Module):
@@ -116,23 +131,25 @@ class ReferenceAttention(nn.Module):
         self.to_kv = nn.Linear(width, 2 * width, bias=False)
         self.to_out = nn.Linear(width, width)
 
-    def keys_values(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        k, v = self.to_kv(tokens).chunk(2, dim=-1)
+    def split_keys_values(self, kv: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, L, 2C) -> keys and values, (B, H, L, D) each, without a copy."""
+        k, v = kv.chunk(2, dim=-1)
         return split_heads(k, self.heads), split_heads(v, self.heads)
 
     def forward(self, x: Tensor, bank: Bank | None, ctx: FrameContext) -> tuple[Tensor, Tensor]:
         """Returns (attended, normed tokens); the normed tokens fill the bank on the ReferenceNet's side."""
         normed = self.norm(x)
         q = split_heads(self.to_q(normed), self.heads)
-        k, v = self.keys_values(normed)
+        kv = self.to_kv(normed)
+        k, v = self.split_keys_values(kv)
         if bank is None:
             return self.to_out(join_heads(attention(q, k, v))), normed
-        if ctx.keep_reference is None:
-            k2, v2 = self.keys_values(bank.reference)  # (B, H, L, D), shared by the row's T frames
-        else:  # a row without reference attends to its own keys twice, which is plain self-attention
-            own = normed.unflatten(0, (-1, ctx.frames))
+        kv2 = bank.reference if bank.projected else self.to_kv(bank.reference)  # shared by the row's T frames
+        if ctx.keep_reference is not None:
+            # a row without reference attends to its own keys twice, which is plain self-attention
             keep = ctx.keep_reference.view(-1, 1, 1, 1)
-            k2, v2 = self.keys_values(torch.where(keep, bank.reference.unsqueeze(1), own).flatten(0, 1))
+            kv2 = torch.where(keep, kv2.unsqueeze(1), kv.unflatten(0, (-1, ctx.frames))).flatten(0, 1)
+        k2, v2 = self.split_keys_values(kv2)
         return self.to_out(join_heads(attention(q, k, v, k2=k2, v2=v2))), normed
 
 
@@ -165,20 +182,28 @@ class TemporalAttention(nn.Module):
         nn.init.zeros_(self.to_out.weight)
         nn.init.zeros_(self.to_out.bias)
 
-    def forward(self, x: Tensor, motion: Tensor, frames: int) -> Tensor:
-        """x (B*T, L, C), motion (B, M, L, C) -> (B*T, L, C)."""
+    def forward(self, x: Tensor, bank: Bank, frames: int) -> Tensor:
+        """x (B*T, L, C), the bank's motion frames before it -> (B*T, L, C)."""
         own = x.unflatten(0, (-1, frames))
-        tokens = self.norm(torch.cat((motion.to(own.dtype), own), dim=1))  # (B, M + T, L, C)
-        tokens = tokens + self.position[: tokens.shape[1], None].to(tokens.dtype)
-        q = self.to_q(tokens[:, self.motion_frames :])
-        k, v = self.to_kv(tokens).chunk(2, dim=-1)
+        before = self.motion_frames
+        tokens = self.norm(own) + self.position[before : before + frames, None].to(own.dtype)  # (B, T, L, C)
+        moving = bank.motion if bank.projected else self.project_motion(bank.motion.to(own.dtype))
+        kv = torch.cat((moving, self.to_kv(tokens)), dim=1)  # (B, M + T, L, 2C)
+        return self.to_out(self.attend(self.to_q(tokens), kv)).flatten(0, 1)
+
+    def project_motion(self, motion: Tensor) -> Tensor:
+        """Keys and values (B, M, L, 2C) of the motion frames' tokens (B, M, L, C)."""
+        return self.to_kv(self.norm(motion) + self.position[: self.motion_frames, None].to(motion.dtype))
+
+    def attend(self, q: Tensor, kv: Tensor) -> Tensor:
+        """Queries (B, T, L, C), keys and values (B, F, L, 2C) -> (B, T, L, C)."""
         # (B, F, L, C) -> (B*L, H, F, D): few frames, many pixels
-        q, k, v = (
-            p.transpose(1, 2).flatten(0, 1).unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in (q, k, v)
+        few = (
+            p.transpose(1, 2).flatten(0, 1).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for p in (q, *kv.chunk(2, dim=-1))
         )
-        out = attention(q, k, v).transpose(1, 2).flatten(2)  # (B*L, T, C)
-        out = out.unflatten(0, (own.shape[0], -1)).transpose(1, 2)  # (B, T, L, C)
-        return self.to_out(out).flatten(0, 1)
+        out = attention(*few).transpose(1, 2).flatten(2)  # (B*L, T, C)
+        return out.unflatten(0, (q.shape[0], -1)).transpose(1, 2)  # (B, T, L, C)
 
 
 class TransformerBlock(nn.Module):
@@ -195,6 +220,14 @@ class TransformerBlock(nn.Module):
         self.ffn = FeedForward(width, cfg.ffn_ratio)
         self.temporal = TemporalAttention(width, cfg) if denoiser and cfg.temporal[level] else None
 
+    def project_reference(self, tokens: Tensor) -> Tensor:
+        """What this block needs of a reference picture's bank (B, L, C): keys and values (B, L, 2C)."""
+        return self.attn.to_kv(tokens)
+
+    def project_motion(self, tokens: Tensor) -> Tensor:
+        """What this block needs of the motion frames' tokens (B, M, L, C): (B, M, L, 2C), or nothing."""
+        return tokens[..., :0] if self.temporal is None else self.temporal.project_motion(tokens)
+
     def forward(self, x: Tensor, bank: Bank | None, ctx: FrameContext) -> tuple[Tensor, Tensor, Tensor]:
         """(B*T, C, h, w) -> same; also the normed tokens for a bank, and the final tokens (B*T, L, C)."""
         _, _, rows, columns = x.shape
@@ -205,6 +238,6 @@ class TransformerBlock(nn.Module):
             tokens = tokens + self.cross(tokens, ctx.tokens)
         tokens = tokens + self.ffn(tokens)
         if self.temporal is not None and bank is not None:
-            tokens = tokens + self.temporal(tokens, bank.motion, ctx.frames)
+            tokens = tokens + self.temporal(tokens, bank, ctx.frames)
         out = tokens.unflatten(1, (rows, columns)).permute(0, 3, 1, 2)
         return out, normed, tokens

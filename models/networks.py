@@ -7,13 +7,16 @@ runtime (`models.onnx_networks`) answers the same protocol.
 from __future__ import annotations
 
 import copy
+import os
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from kernels.native import Kernels, cache_root
 from models.avatar_model import AvatarModel, channels_last
 from models.blocks import Bank
+from models.native_modules import make_native
 from models.presets import Preset
 from models.unet import Conditions
 from models.vae import ReferenceFeatures
@@ -25,7 +28,7 @@ class Networks(Protocol):
     preset: Preset
 
     def encode_reference(self, picture: Tensor) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Face box (1, 3, h, w) -> (latent (1, C, h, w), banks per block (1, L, C), decoder features)."""
+        """Face box (1, 3, h, w) -> latent (1, C, h, w), keys and values per block (1, L, 2C), decoder features."""
         ...
 
     def audio_features(self, audio: Tensor) -> Tensor:
@@ -33,7 +36,7 @@ class Networks(Protocol):
         ...
 
     def motion_banks(self, motion: Tensor) -> tuple[Tensor, ...]:
-        """Motion frames (B, M, C, h, w) -> per block (B, M, L, C)."""
+        """Motion frames (B, M, C, h, w) -> keys and values per block (B, M, L, 2C)."""
         ...
 
     def denoise(
@@ -55,8 +58,18 @@ class Networks(Protocol):
         ...
 
 
+def projected_banks(
+    reference_banks: tuple[Tensor, ...], motion_banks: tuple[Tensor, ...]
+) -> tuple[Bank, ...]:
+    """Banks of what `Networks.encode_reference` and `Networks.motion_banks` gave."""
+    return tuple(Bank(r, m, projected=True) for r, m in zip(reference_banks, motion_banks, strict=True))
+
+
 class TorchNetworks:
     """The modules themselves, on a device, in one dtype."""
+
+    kernels: Kernels | None = None
+    """This machine's CPU kernels, where the networks run on them; the head warp then does too."""
 
     def __init__(self, model: AvatarModel, device: torch.device, dtype: torch.dtype) -> None:
         if model.role != "student":
@@ -75,9 +88,13 @@ class TorchNetworks:
     def encode_reference(self, picture: Tensor) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
         picture = self._in(picture).contiguous(memory_format=torch.channels_last)
         latent = self.model.vae.encode(picture)
-        banks = tuple(bank.reference for bank in self.model.reference_net.read_reference(latent))
+        still = self.model.reference_net.read_reference(latent)
+        twins = self.model.denoiser.transformers()
+        banks = tuple(twin.project_reference(bank.reference) for twin, bank in zip(twins, still, strict=True))
         features = self.model.vae.reference(picture)
-        return latent.float(), banks, () if features is None else features.levels
+        if features is None:
+            return latent.float(), banks, ()
+        return latent.float(), banks, self.model.vae.decoder.mix_reference(features).levels
 
     def audio_features(self, audio: Tensor) -> Tensor:
         encoder = self.model.audio
@@ -86,7 +103,9 @@ class TorchNetworks:
         return encoder.encode_mel(encoder.slices(mel, frames)).unflatten(0, (audio.shape[0], frames))
 
     def motion_banks(self, motion: Tensor) -> tuple[Tensor, ...]:
-        return tuple(bank.motion for bank in self.model.reference_net.read_motion(self._in(motion)))
+        moving = self.read_motion(self._in(motion))
+        twins = self.model.denoiser.transformers()
+        return tuple(twin.project_motion(bank.motion) for twin, bank in zip(twins, moving, strict=True))
 
     def denoise(
         self,
@@ -100,12 +119,79 @@ class TorchNetworks:
         scales: Tensor,
     ) -> Tensor:
         scales = self._in(scales)
-        banks = tuple(Bank(r, m) for r, m in zip(reference_banks, motion_banks, strict=True))
+        banks = projected_banks(reference_banks, motion_banks)
         control = self.model.control(scales[:, 0], scales[:, 1])
         cond = Conditions(self._in(audio), self._in(expression), self._in(reference), banks, control=control)
-        return self.model.denoiser(self._in(x_t), t.to(self.device), cond).float()
+        return self.predict(self._in(x_t), t.to(self.device), cond).float()
 
     def decode(self, z: Tensor, picture: Tensor, features: tuple[Tensor, ...]) -> Tensor:
         z = self._in(z).contiguous(memory_format=torch.channels_last)
-        reference = ReferenceFeatures(self._in(picture), features) if features else None
-        return self.model.vae.decode(z, reference).float()
+        reference = ReferenceFeatures(self._in(picture), features, mixed=True) if features else None
+        return self.paint(z, reference).float()
+
+    # The three networks of a hop that other runtimes replace one by one.
+
+    def read_motion(self, motion: Tensor) -> tuple[Bank, ...]:
+        """Motion frames -> the ReferenceNet's banks."""
+        return self.model.reference_net.read_motion(motion)
+
+    def predict(self, x_t: Tensor, t: Tensor, cond: Conditions) -> Tensor:
+        """One evaluation of the denoiser."""
+        return self.model.denoiser(x_t, t, cond)
+
+    def paint(self, z: Tensor, reference: ReferenceFeatures | None) -> Tensor:
+        """Latents -> face boxes."""
+        return self.model.vae.decode(z, reference)
+
+
+class PlainNetworks(TorchNetworks):
+    """The modules as PyTorch takes them by default, fp32 and NCHW: what every speed is measured against."""
+
+    def __init__(self, model: AvatarModel, device: torch.device) -> None:
+        super().__init__(model, device, torch.float32)
+        for part in self.model.modules():
+            if isinstance(part, nn.Conv2d):
+                part.weight.data = part.weight.data.contiguous()
+        self.model.denoiser.layout = self.model.reference_net.layout = torch.contiguous_format
+
+    def decode(self, z: Tensor, picture: Tensor, features: tuple[Tensor, ...]) -> Tensor:
+        z, picture, *levels = (self._in(x).contiguous() for x in (z, picture, *features))
+        return self.model.vae.decode(z, ReferenceFeatures(picture, tuple(levels), mixed=True))
+
+
+class NativeNetworks(TorchNetworks):
+    """The modules on this machine's own CPU kernels (`kernels.native`), fp32."""
+
+    def __init__(self, model: AvatarModel, device: torch.device) -> None:
+        """Raises `kernels.native.NativeError` where the kernels cannot be had."""
+        if device.type != "cpu":
+            raise ValueError(f"The native backend runs on the CPU, got {device}; choose torch-bf16.")
+        kernels = Kernels()
+        super().__init__(model, device, torch.float32)
+        self.kernels = kernels
+        make_native(self.model, kernels)
+
+
+class CompiledNetworks(TorchNetworks):
+    """The modules through `torch.compile`; the first hop of each batch size compiles for a minute or more."""
+
+    def __init__(
+        self, model: AvatarModel, device: torch.device, dtype: torch.dtype, compiler: str = "inductor"
+    ) -> None:
+        """``compiler``: torch.compile's backend; what it makes is kept in the cache folder, not in the checkout."""
+        super().__init__(model, device, dtype)
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_root() / "inductor"))
+        self._read_motion = torch.compile(
+            self.model.reference_net.read_motion, backend=compiler, dynamic=False
+        )
+        self._denoise = torch.compile(self.model.denoiser, backend=compiler, dynamic=False)
+        self._decode = torch.compile(self.model.vae.decode, backend=compiler, dynamic=False)
+
+    def read_motion(self, motion: Tensor) -> tuple[Bank, ...]:
+        return self._read_motion(motion)
+
+    def predict(self, x_t: Tensor, t: Tensor, cond: Conditions) -> Tensor:
+        return self._denoise(x_t, t, cond)
+
+    def paint(self, z: Tensor, reference: ReferenceFeatures | None) -> Tensor:
+        return self._decode(z, reference)

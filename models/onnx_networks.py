@@ -1,4 +1,4 @@
-"""The student's networks on ONNX Runtime, for CPUs without bf16 units.
+"""The student's networks on ONNX Runtime, on the CPU or, with onnxruntime-gpu, on CUDA.
 
 In: a student. Out: `Networks` whose audio encoder, motion reader, denoiser and decoder run as ONNX graphs of one
 session each; the reference picture, read once per session, stays in PyTorch. Graphs are exported on first use
@@ -7,22 +7,24 @@ session each; the reference picture, read once per session, stays in PyTorch. Gr
 
 from __future__ import annotations
 
-import hashlib
-import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.avatar_model import AvatarModel
-from models.blocks import Bank
+from kernels.native import cache_root
+from models.avatar_model import AvatarModel, weights_digest
+from models.blocks import TransformerBlock
 from models.face import SAMPLES_PER_FRAME
-from models.networks import TorchNetworks
+from models.networks import TorchNetworks, projected_banks
 from models.unet import Conditions
 from models.vae import ReferenceFeatures
+
+_CPU = torch.device("cpu")
 
 TOLERANCE = 2e-4
 """Largest allowed relative L2 difference between a graph and PyTorch, fp32."""
@@ -40,10 +42,14 @@ class _Audio(nn.Module):
 class _Motion(nn.Module):
     def __init__(self, model: AvatarModel) -> None:
         super().__init__()
-        self.net = model.reference_net
+        self.net, self.twins = model.reference_net, nn.ModuleList(model.denoiser.transformers())
 
     def forward(self, motion: Tensor) -> tuple[Tensor, ...]:
-        return tuple(bank.motion for bank in self.net.read_motion(motion))
+        moving = self.net.read_motion(motion)
+        return tuple(
+            cast(TransformerBlock, twin).project_motion(bank.motion)
+            for twin, bank in zip(self.twins, moving, strict=True)
+        )
 
 
 class _Denoise(nn.Module):
@@ -53,9 +59,9 @@ class _Denoise(nn.Module):
 
     def forward(self, x_t: Tensor, t: Tensor, audio: Tensor, expression: Tensor, reference: Tensor,
                 scales: Tensor, *banks: Tensor) -> Tensor:  # fmt: skip
-        pairs = zip(banks[: self.blocks], banks[self.blocks :], strict=True)
+        kept = projected_banks(banks[: self.blocks], banks[self.blocks :])
         control = self.model.control(scales[:, 0], scales[:, 1])
-        cond = Conditions(audio, expression, reference, tuple(Bank(r, m) for r, m in pairs), control=control)
+        cond = Conditions(audio, expression, reference, kept, control=control)
         return self.model.denoiser(x_t, t, cond)
 
 
@@ -65,16 +71,16 @@ class _Decode(nn.Module):
         self.vae = model.vae
 
     def forward(self, z: Tensor, picture: Tensor, *features: Tensor) -> Tensor:
-        return self.vae.decode(z, ReferenceFeatures(picture, features) if features else None)
+        return self.vae.decode(z, ReferenceFeatures(picture, features, True) if features else None)
+
+
+GRAPHS_VERSION = 2
+"""Bumped when the same weights would give other graphs, so that old ones are not read."""
 
 
 def cache_folder(model: AvatarModel) -> Path:
-    """Where a model's graphs are kept: $FADA_CACHE or ~/.cache/fada-live, by the digest of its weights."""
-    digest = hashlib.sha1(repr(model.preset).encode())
-    for value in model.state_dict().values():
-        digest.update(value.float().contiguous().numpy(force=True).tobytes())
-    root = Path(os.environ.get("FADA_CACHE", Path.home() / ".cache" / "fada-live"))
-    return root / digest.hexdigest()[:16]
+    """Where a model's graphs are kept: in the cache folder, by the digest of its weights."""
+    return cache_root() / f"{weights_digest(model)}.v{GRAPHS_VERSION}"
 
 
 def example_inputs(model: AvatarModel) -> dict[str, tuple[Tensor, ...]]:
@@ -90,9 +96,12 @@ def example_inputs(model: AvatarModel) -> dict[str, tuple[Tensor, ...]]:
     picture = torch.rand(1, 3, preset.face_box[3], preset.face_box[2], generator=generator)
     motion = draw(1, preset.unet.motion_frames, *latent)
     with torch.no_grad():
-        still = tuple(b.reference for b in model.reference_net.read_reference(draw(1, *latent)))
-        moved = tuple(b.motion for b in model.reference_net.read_motion(motion))
+        twins = model.denoiser.transformers()
+        read = model.reference_net.read_reference(draw(1, *latent))
+        still = tuple(twin.project_reference(b.reference) for twin, b in zip(twins, read, strict=True))
+        moved = _Motion(model)(motion)
         kept = model.vae.reference(picture)
+        kept = None if kept is None else model.vae.decoder.mix_reference(kept)
     features = () if kept is None else tuple(level.repeat_interleave(hop, 0) for level in kept.levels)
     shared = (draw(1, frames, preset.unet.audio_width), draw(1, frames, preset.unet.expression_dims))
     denoise = (draw(1, frames, *latent), torch.tensor([0.5]), *shared, draw(1, *latent), torch.ones(1, 2))
@@ -106,7 +115,7 @@ def example_inputs(model: AvatarModel) -> dict[str, tuple[Tensor, ...]]:
 
 def graphs(model: AvatarModel) -> dict[str, nn.Module]:
     """The modules that become graphs."""
-    blocks = len(model.reference_net.read_reference(torch.zeros(1, *model.preset.latent_shape)))
+    blocks = len(model.denoiser.transformers())
     return {
         "audio": _Audio(model),
         "motion": _Motion(model),
@@ -148,15 +157,32 @@ def export_graphs(model: AvatarModel, folder: Path) -> dict[str, float]:
     return differences
 
 
-def open_graph(path: Path) -> Any:
-    """An ONNX Runtime session on the CUDA provider where onnxruntime-gpu is installed, else on the CPU."""
+def choose_providers(device: torch.device, available: Sequence[str]) -> list[str]:
+    """ONNX Runtime's execution providers for a device.
+
+    Raises:
+        ValueError: CUDA is asked for and this ONNX Runtime has no CUDA provider.
+    """
+    if device.type != "cuda":
+        return ["CPUExecutionProvider"]
+    if "CUDAExecutionProvider" not in available:
+        raise ValueError(
+            f"The onnx backend on {device} needs the package onnxruntime-gpu, and this ONNX Runtime has only "
+            f"{', '.join(available)}; install it in place of onnxruntime, or choose torch-bf16."
+        )
+    return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+
+def open_graph(path: Path, device: torch.device = _CPU) -> Any:
+    """An ONNX Runtime session on a device; see `choose_providers`."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
-    wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
-    providers = [p for p in wanted if p in onnxruntime.get_available_providers()]
+    # Spinning threads would take the core from whatever runs between two graphs: torch, the server, the encoder.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    providers = choose_providers(device, onnxruntime.get_available_providers())
     return onnxruntime.InferenceSession(str(path), options, providers=providers)
 
 
@@ -171,12 +197,16 @@ class OnnxNetworks(TorchNetworks):
     """`Networks` on ONNX Runtime; sessions of a batch run one after the other."""
 
     def __init__(self, model: AvatarModel, device: torch.device) -> None:
+        import onnxruntime
+
+        choose_providers(device, onnxruntime.get_available_providers())  # before a minute goes into exporting
         folder = cache_folder(model)
         if not all((folder / f"{name}.onnx").is_file() for name in ("audio", "motion", "denoise", "decode")):
             export_graphs(model, folder)
         super().__init__(model, torch.device("cpu"), torch.float32)
         self._graphs = {
-            name: open_graph(folder / f"{name}.onnx") for name in ("audio", "motion", "denoise", "decode")
+            name: open_graph(folder / f"{name}.onnx", device)
+            for name in ("audio", "motion", "denoise", "decode")
         }
 
     def _rows(self, name: str, rows: int, *inputs: Tensor) -> list[tuple[Tensor, ...]]:

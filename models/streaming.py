@@ -11,11 +11,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from kernels.native import Kernels
 from models.face import EXPRESSION_DIMS, POSE_DIMS, SAMPLES_PER_FRAME
 from models.motion import MotionState, advance_motion, init_motion, speech_level
 from models.networks import Networks
@@ -57,8 +59,41 @@ class HopControls:
             raise ValueError(f"nfe must lie in 1..50, got {self.nfe}.")
 
 
+@dataclass(frozen=True, slots=True)
+class HopInputs:
+    """What one hop of B sessions reads on the device: tensors alone, so that it can be recorded and replayed."""
+
+    audio: Tensor  # (B, samples)
+    expression: Tensor  # (B, T, 4)
+    pose: Tensor  # (B * hop, 6)
+    scales: Tensor  # (B, 2): reference, audio
+    reference: Tensor  # (B, C, h, w)
+    motion: Tensor  # (B, M, C, h, w)
+    noise: Tensor  # (B, 1, C, h, w)
+    tail: Tensor  # (B, overlap, C, h, w)
+    has_tail: Tensor  # (B,) bool
+    canvas: Tensor  # (B, 3, H, W)
+    banks: tuple[Tensor, ...]  # per block (B, L, 2C)
+    features: tuple[Tensor, ...]  # per decoder level (B, W, ., .)
+
+
+class HopRunner(Protocol):
+    """Does a hop's work on the device."""
+
+    def run(self, inputs: HopInputs, nfe: int) -> tuple[Tensor, np.ndarray, dict[str, float]]:
+        """Blended latents (B, T, C, h, w), frames (B, hop, H, W, 3) uint8, milliseconds per stage."""
+        ...
+
+    def forget(self) -> None:
+        """Free what it keeps between hops."""
+        ...
+
+
 EASE_FRAMES = 3
 """Frames in which a mouth that is interrupted comes to rest, 120 ms at 25 fps; a shorter hop is all it takes."""
+
+
+_REST = HopControls(1.0, 1.0, 1)  # a rest samples nothing, so its controls say nothing
 
 
 def blend_weights(overlap: int) -> tuple[float, ...]:
@@ -89,7 +124,11 @@ class Streamer:
         """``move_head`` False leaves the head still, for measuring."""
         self.networks, self.device, self.move_head = networks, device, move_head
         self.preset = networks.preset
-        self.warp = HeadWarp(self.preset.canvas_px, self.preset.canvas_px, device)
+        kernels: Kernels | None = getattr(networks, "kernels", None)
+        self.warp = HeadWarp(self.preset.canvas_px, self.preset.canvas_px, device, kernels)
+        overlap = self.preset.stream.overlap_frames
+        self._ramp = torch.tensor(blend_weights(overlap), device=device).view(-1, 1, 1, 1)
+        self._runner: HopRunner = self
 
     @torch.inference_mode()
     def open(self, picture: np.ndarray, seed: int) -> StreamState:
@@ -135,18 +174,35 @@ class Streamer:
         self._check(states, audio)
         audio = self._with_lookahead(audio)
         each = _controls_of_rows(controls, len(states))
-        clock = _StageClock(self.device)
-        windows = torch.from_numpy(np.ascontiguousarray(audio, dtype=np.float32))
-        features = self.networks.audio_features(windows)
-        clock.mark("audio")
         expression, pose, gestures = self._gestures(states, audio)
-        latents = self._sample(states, features, expression, each)
+        inputs = self._gather(states, audio, expression, pose, each)
+        latents, frames, timings = self._runner.run(inputs, each[0].nfe)
+        return self._advance(states, latents, gestures), frames, timings
+
+    def use_runner(self, runner: HopRunner) -> None:
+        """Let another runner do a hop's work on the device; see `models.static_hop`."""
+        self._runner = runner
+
+    def free_memory(self) -> None:
+        """Give back what can be made again, after memory ran out."""
+        self._runner.forget()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def forget(self) -> None:
+        """Nothing is kept between hops: `HopRunner`."""
+
+    def run(self, inputs: HopInputs, nfe: int) -> tuple[Tensor, np.ndarray, dict[str, float]]:
+        """A hop's work on the device, call by call: `HopRunner`."""
+        clock = _StageClock(self.device)
+        features = self.networks.audio_features(inputs.audio)
+        clock.mark("audio")
+        latents = self.blend(inputs, self.sample(inputs, features, nfe))
         clock.mark("denoise")
-        latents = self._blend(states, latents)
-        hop = self.preset.stream.hop_frames
-        frames = self._paint(states, latents[:, :hop], pose)
+        pixels = self.paint(inputs, latents[:, : self.preset.stream.hop_frames])
+        frames = pixels.unflatten(0, (len(inputs.audio), -1)).cpu().numpy()
         clock.mark("decode")
-        return self._advance(states, latents, gestures), frames, clock.stages_ms
+        return latents, frames, clock.stages_ms
 
     @torch.inference_mode()
     def rest(self, states: Sequence[StreamState]) -> tuple[list[StreamState], np.ndarray, dict[str, float]]:
@@ -169,7 +225,9 @@ class Streamer:
         weights = torch.tensor(ramp, device=self.device).view(1, -1, 1, 1, 1)
         last = torch.cat([state.motion[:, -1:] for state in states])
         latents = torch.lerp(last, torch.cat([state.latent for state in states]).unsqueeze(1), weights)
-        frames = self._paint(states, latents, torch.from_numpy(np.concatenate(poses)).float().to(self.device))
+        moves = torch.from_numpy(np.concatenate(poses)).float().to(self.device)
+        inputs = self._gather(states, np.zeros((len(states), 1)), moves, moves, [_REST] * len(states))
+        frames = self.paint(inputs, latents).unflatten(0, (len(states), -1)).cpu().numpy()
         clock.mark("decode")
         eased = [replace(state, tail=None) for state in self._advance(states, latents, after)]
         return eased, frames, clock.stages_ms
@@ -205,52 +263,63 @@ class Streamer:
         assert pose_tensor.shape[1] == len(POSE_DIMS)
         return torch.from_numpy(np.stack(expressions)).float().to(self.device), pose_tensor, after
 
-    def _sample(
+    def _gather(
         self,
         states: Sequence[StreamState],
-        features: Tensor,
+        audio: np.ndarray,
         expression: Tensor,
+        pose: Tensor,
         controls: Sequence[HopControls],
-    ) -> Tensor:
-        frames = self.preset.stream.window_frames
-        reference = torch.cat([s.latent for s in states])
-        banks = tuple(torch.cat(parts) for parts in zip(*(s.banks for s in states), strict=True))
-        moving = self.networks.motion_banks(torch.cat([s.motion for s in states]))
-        noise = torch.cat([s.noise for s in states]).expand(-1, frames, -1, -1, -1)
-        # (B, 2): the mix of the CFG tokens is each row's own, so different scales still share one batch.
-        scales = torch.tensor([[c.reference_scale, c.audio_scale] for c in controls], device=self.device)
+    ) -> HopInputs:
+        overlap = self.preset.stream.overlap_frames
+        empty = states[0].latent.unsqueeze(1).expand(-1, overlap, -1, -1, -1)
+        return HopInputs(
+            audio=torch.from_numpy(np.ascontiguousarray(audio, dtype=np.float32)).to(self.device),
+            expression=expression,
+            pose=pose,
+            # (B, 2): the mix of the CFG tokens is each row's own, so different scales still share one batch.
+            scales=torch.tensor([[c.reference_scale, c.audio_scale] for c in controls], device=self.device),
+            reference=_rows([s.latent for s in states]),
+            motion=_rows([s.motion for s in states]),
+            noise=_rows([s.noise for s in states]),
+            tail=_rows([empty if s.tail is None else s.tail for s in states]),
+            has_tail=torch.tensor([s.tail is not None for s in states], device=self.device),
+            canvas=_rows([s.canvas for s in states]),
+            banks=tuple(_rows(parts) for parts in zip(*(s.banks for s in states), strict=True)),
+            features=tuple(_rows(parts) for parts in zip(*(s.features for s in states), strict=True)),
+        )
+
+    def sample(self, inputs: HopInputs, features: Tensor, nfe: int) -> Tensor:
+        """Latents (B, T, C, h, w) of the window."""
+        moving = self.networks.motion_banks(inputs.motion)
+        noise = inputs.noise.expand(-1, self.preset.stream.window_frames, -1, -1, -1)
 
         def predict(x_t: Tensor, t: Tensor) -> Tensor:
-            return self.networks.denoise(x_t, t, features, expression, reference, banks, moving, scales)
+            return self.networks.denoise(
+                x_t, t, features, inputs.expression, inputs.reference, inputs.banks, moving, inputs.scales
+            )
 
-        return ddim(predict, noise, controls[0].nfe)
+        return ddim(predict, noise, nfe)
 
-    def _blend(self, states: Sequence[StreamState], latents: Tensor) -> Tensor:
-        weights = blend_weights(self.preset.stream.overlap_frames)
-        if not weights or all(s.tail is None for s in states):
+    def blend(self, inputs: HopInputs, latents: Tensor) -> Tensor:
+        """The window's first frames blended with the tail of the one before, in rows that have one."""
+        overlap = self.preset.stream.overlap_frames
+        if not overlap:
             return latents
-        latents = latents.clone()
-        ramp = torch.tensor(weights, device=self.device).view(-1, 1, 1, 1)
-        for row, state in enumerate(states):
-            if state.tail is not None:
-                head = latents[row, : len(weights)]
-                latents[row, : len(weights)] = torch.lerp(state.tail[0], head, ramp)
-        return latents
+        head = latents[:, :overlap]
+        mixed = torch.lerp(inputs.tail, head, self._ramp)
+        mixed = torch.where(inputs.has_tail.view(-1, 1, 1, 1, 1), mixed, head)
+        return torch.cat((mixed, latents[:, overlap:]), dim=1)
 
-    def _paint(self, states: Sequence[StreamState], latents: Tensor, pose: Tensor) -> np.ndarray:
-        """Decode the face boxes, put them into their canvases, move the heads: (B, hop, H, W, 3) uint8."""
+    def paint(self, inputs: HopInputs, latents: Tensor) -> Tensor:
+        """Decode face boxes, put them into their canvases, move the heads: (B * frames, H, W, 3) uint8."""
         hop = latents.shape[1]
-        canvas = torch.cat([s.canvas for s in states]).repeat_interleave(hop, 0)
-        features = tuple(
-            torch.cat(parts).repeat_interleave(hop, 0)
-            for parts in zip(*(s.features for s in states), strict=True)
-        )
+        canvas = _spread(inputs.canvas, hop).clone(memory_format=torch.channels_last)
+        features = tuple(_spread(part, hop) for part in inputs.features)
         left, top, width, height = self.preset.face_box
         box = self.networks.decode(latents.flatten(0, 1), self._box(canvas), features)
         canvas[:, :, top : top + height, left : left + width] = box
-        moved = self.warp(canvas, pose) if self.move_head else canvas
-        pixels = (moved * 255).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-        return pixels.unflatten(0, (len(states), hop)).cpu().numpy()
+        return self.warp.to_bytes(canvas, inputs.pose if self.move_head else None)
 
     def _advance(
         self, states: Sequence[StreamState], latents: Tensor, gestures: list[MotionState]
@@ -269,6 +338,16 @@ class Streamer:
                 )
             )
         return out
+
+
+def _rows(parts: Sequence[Tensor]) -> Tensor:
+    """B tensors (1, ...) -> (B, ...); a view where B is 1."""
+    return torch.cat(list(parts)) if len(parts) > 1 else parts[0]
+
+
+def _spread(rows: Tensor, frames: int) -> Tensor:
+    """(B, ...) -> (B * frames, ...): each row for all of its frames; a view where B is 1."""
+    return rows.unsqueeze(1).expand(-1, frames, *rows.shape[1:]).flatten(0, 1)
 
 
 class _StageClock:

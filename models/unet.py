@@ -119,6 +119,8 @@ class ReferenceNet(nn.Module):
     layer by layer into the denoising UNet.
     """
 
+    layout = torch.channels_last
+
     def __init__(self, cfg: UNetConfig) -> None:
         super().__init__()
         self.cfg = cfg
@@ -147,12 +149,14 @@ class ReferenceNet(nn.Module):
     def _run(self, latents: Tensor, kind: int) -> list[tuple[Tensor, Tensor]]:
         embedding = self.emb[kind].expand(latents.shape[0], -1)
         ctx = FrameContext(embedding, None, None, None, 1)
-        x = latents.contiguous(memory_format=torch.channels_last)
+        x = latents.contiguous(memory_format=self.layout)
         return self.trunk(x, None, ctx)[1]
 
 
 class Denoiser(nn.Module):
     """Predicts clean latents x_0 of a window of frames."""
+
+    layout = torch.channels_last
 
     def __init__(self, cfg: UNetConfig, control: bool = False) -> None:
         super().__init__()
@@ -178,6 +182,10 @@ class Denoiser(nn.Module):
         self.leave = nn.Conv2d(base, cfg.latent_channels, 3, padding=1)
         nn.init.zeros_(self.leave.get_parameter("weight"))
         nn.init.zeros_(self.leave.get_parameter("bias"))
+
+    def transformers(self) -> list[TransformerBlock]:
+        """The transformer blocks in the order in which they read the banks."""
+        return [part for part in self.trunk.modules() if isinstance(part, TransformerBlock)]
 
     def _context(self, t: Tensor, cond: Conditions, frames: int) -> tuple[FrameContext, Tensor]:
         """What all blocks see, and the guide (B*T, G, h, w): sound and expression spread over the face.
@@ -224,7 +232,7 @@ class Denoiser(nn.Module):
         spread = reference.unsqueeze(1).expand(-1, frames, -1, -1, -1)
         x = torch.cat((x_t, spread.to(x_t.dtype)), dim=2).flatten(0, 1)
         x = torch.cat((x, guide.to(x.dtype)), dim=1)
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = x.contiguous(memory_format=self.layout)
         h, _ = self.trunk(x, cond.banks, ctx)
         out = self.leave(F.silu(self.norm(h))).unflatten(0, (-1, frames))
         return out + spread.to(out.dtype)

@@ -43,10 +43,15 @@ def _wake(module: nn.Module) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceFeatures:
-    """What the decoder keeps of a reference picture: its pixels and its features per decoder level."""
+    """What the decoder keeps of a reference picture: its pixels and its features per decoder level.
+
+    ``mixed``: the decoder's own 1x1 convolutions have been over the features (`Decoder.mix_reference`): once per
+    session, since they depend on nothing else.
+    """
 
     picture: Tensor  # (B, 3, H, W)
     levels: tuple[Tensor, ...]  # finest first, (B, width_i, H/(stem 2^i), W/(stem 2^i))
+    mixed: bool = False
 
     def expand(self, frames: int) -> ReferenceFeatures:
         """Repeat every row ``frames`` times, for a batch of (b t) frames."""
@@ -55,6 +60,7 @@ class ReferenceFeatures:
         return ReferenceFeatures(
             self.picture.repeat_interleave(frames, 0),
             tuple(level.repeat_interleave(frames, 0) for level in self.levels),
+            self.mixed,
         )
 
 
@@ -102,11 +108,20 @@ class Decoder(nn.Module):
             for mix in self.mix.children():
                 nn.init.zeros_(mix.get_parameter("weight"))
 
+    def mix_reference(self, reference: ReferenceFeatures) -> ReferenceFeatures:
+        """The features as the levels add them."""
+        if self.mix is None or reference.mixed:
+            return reference
+        mixes = list(self.mix.children())[::-1]  # finest first, as the features
+        levels = tuple(mix(level) for mix, level in zip(mixes, reference.levels, strict=True))
+        return ReferenceFeatures(reference.picture, levels, mixed=True)
+
     def forward(self, z: Tensor, reference: ReferenceFeatures | None) -> Tensor:
         x = self.enter(z)
         for index, level in enumerate(self.levels):
             if reference is not None and self.mix is not None:
-                x = x + self.mix[index](reference.levels[-1 - index])
+                kept = reference.levels[-1 - index]
+                x = x + (kept if reference.mixed else self.mix[index](kept))
             x = level(x)
             if index < len(self.ups):
                 x = F.pixel_shuffle(self.ups[index](F.silu(x)), 2)

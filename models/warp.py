@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kernels.native import Kernels
 from models.face import CANVAS_PX, EYE_LINE_Y, MOUTH_LINE_Y, POSE_DIMS
 
 _RELIEF_PX: Final = 38.0  # how far the middle of the face stands out before the head's edge
@@ -38,17 +39,24 @@ class HeadWarp:
         height: rows of the pictures.
         width: columns; the framing of `models.face` is scaled to this size.
         device: where the pictures lie.
+        kernels: this machine's CPU kernels for `to_bytes`; None takes PyTorch's.
 
     Raises:
         ValueError: for a size below 16 pixels.
     """
 
-    def __init__(self, height: int, width: int, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        device: torch.device | str = "cpu",
+        kernels: Kernels | None = None,
+    ) -> None:
         if height < 16 or width < 16:
             raise ValueError(
                 f"Expected pictures of at least 16x16 pixels, got {height}x{width}; use a larger canvas."
             )
-        self.height, self.width = height, width
+        self.height, self.width, self.kernels = height, width, kernels
         device = torch.device(device)
         rows = (torch.arange(height, device=device) + 0.5) * (CANVAS_PX / height)
         columns = (torch.arange(width, device=device) + 0.5) * (CANVAS_PX / width)
@@ -76,16 +84,37 @@ class HeadWarp:
         self._check(frames, pose)
         pose = pose.to(self._fields)
         still = (pose == 0.0).all(1)
-        if bool(still.all()):
+        recording = (
+            pose.is_cuda and torch.cuda.is_current_stream_capturing()
+        )  # then nothing may be waited for
+        if not recording and bool(still.all()):
             return frames
         grid = self.sampling_grid(pose)
         moved = F.grid_sample(
             frames.float(), grid, mode="bicubic", padding_mode="border", align_corners=False
         )
         moved = moved.clamp_(0.0, 1.0)  # the cubic kernel overshoots at edges
-        if bool(still.any()):
+        if recording or bool(still.any()):
             moved = torch.where(still.view(-1, 1, 1, 1), frames.float(), moved)
         return moved.to(frames.dtype)
+
+    def to_bytes(self, frames: Tensor, pose: Tensor | None) -> Tensor:
+        """Move the heads and round to pixels, in one pass where this machine's own kernels are at hand.
+
+        Args:
+            frames: (B, 3, H, W) as for a call; channels-last in memory is free of copies.
+            pose: (B, 6), or None to leave the heads still.
+
+        Returns:
+            (B, H, W, 3) uint8.
+        """
+        if self.kernels is not None:
+            self._check(frames, torch.zeros(len(frames), len(POSE_DIMS)) if pose is None else pose)
+            turns = torch.zeros(len(frames), _COEFFICIENTS) if pose is None else _coefficients(pose.float())
+            canvas = frames.permute(0, 2, 3, 1).contiguous()
+            return self.kernels.warp(canvas, self._rest, self._fields, turns.contiguous())
+        moved = frames if pose is None else self(frames, pose)
+        return (moved * 255).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
     def sampling_grid(self, pose: Tensor) -> Tensor:
         """Where each pixel is read from, (B, H, W, 2) in [-1, 1] as `grid_sample` takes it."""

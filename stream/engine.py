@@ -1,12 +1,14 @@
 """The engine: the student behind the `Engine` protocol. The only file in `stream/` that imports torch.
 
 In: batches of windows with their states, from the scheduler's thread. Out: frames and new states.
-`load_engine` chooses the fastest runtime that this machine has for the preset: torch bf16 on CUDA and on CPUs
-with bf16 units, torch fp32 on other CPUs.
+`load_engine` takes the runtime that `fada doctor --calibrate` measured to be fastest here, or, before that, the one
+that `models.backends` has a rule for; on CUDA a hop is recorded once and replayed (`models.static_hop`). Where the
+device's memory runs out, a batch is drawn in smaller parts, and so is every later one.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, cast
@@ -14,14 +16,19 @@ from typing import Final, cast
 import numpy as np
 import torch
 
-from models.backends import choose_backend, load_networks
+from kernels.native import NativeError
+from models.backends import load_networks
+from models.calibration import resolve_backend
 from models.checkpoint import CheckpointError, load_model
 from models.face import SAMPLES_PER_FRAME
 from models.pictures import fit_canvas
 from models.presets import HopChoice
+from models.static_hop import record_on
 from models.streaming import HopControls, Streamer, StreamState
 from stream.engine_protocol import Controls, EngineSpec, ScaleRange, StepRequest, StepResult, UInt8Array
 from stream.errors import EngineError
+
+logger = logging.getLogger(__name__)
 
 WEIGHTS: Final = Path(__file__).resolve().parent.parent / "weights"
 """Shipped weights: ``weights/PRESET/student.safetensors``."""
@@ -33,9 +40,11 @@ REST: Final = 0
 class TorchEngine:
     """Runs hops of any sessions as batches on one `Streamer`. Used from one thread at a time."""
 
-    def __init__(self, streamer: Streamer, nfe: int | None = None) -> None:
+    def __init__(self, streamer: Streamer, nfe: int | None = None, backend: str = "", why: str = "") -> None:
+        """``backend`` runs the networks, ``why`` it was taken: "measured", "rule" or "asked"."""
         preset = streamer.preset
-        self._streamer = streamer
+        self._streamer, self.backend, self.why = streamer, backend, why
+        self._most_rows = preset.stream.max_batch
         self._defaults = HopControls(
             preset.stream.audio_scale, preset.stream.reference_scale, nfe or preset.stream.nfe
         )
@@ -59,8 +68,13 @@ class TorchEngine:
         picture = np.full((self.spec.height, self.spec.width, 3), 128, dtype=np.uint8)
         state = self.open(picture, seed=0)
         audio = np.zeros(self.spec.window_samples, dtype=np.float32)
-        for rows in range(1, self.spec.max_batch + 1):
-            self.step([StepRequest(state, audio, Controls())] * rows)
+        # Recorded hops are recorded for every number of evaluations that the effort ladder may fall to.
+        rungs = [nfe := self._defaults.nfe]
+        while self._streamer.device.type == "cuda" and nfe > 1:
+            rungs.append(nfe := nfe // 2)
+        for nfe in rungs:
+            for rows in range(1, self.spec.max_batch + 1):
+                self.step([StepRequest(state, audio, Controls(nfe=nfe))] * rows)
 
     def open(self, image: UInt8Array, seed: int) -> StreamState:
         """Start a stream on a picture (H, W, 3) uint8 RGB of any size; the middle square is used."""
@@ -78,21 +92,48 @@ class TorchEngine:
         for index, (request, asked) in enumerate(zip(requests, controls, strict=True)):
             groups.setdefault(asked.nfe if request.audio is not None else REST, []).append(index)
         for nfe, members in groups.items():
-            states = [cast(StreamState, requests[i].state) for i in members]
-            audio = [heard for i in members if (heard := requests[i].audio) is not None]
-            try:
-                if nfe == REST:
-                    after, frames, timings = self._streamer.rest(states)
-                else:
-                    told = [controls[i] for i in members]
-                    after, frames, timings = self._streamer.hop(states, np.stack(audio), told)
-            except (RuntimeError, MemoryError) as error:
-                raise EngineError(
-                    "engine_failed", f"The engine failed on a batch of {len(members)}: {error}"
-                ) from error
-            for row, index in enumerate(members):
-                results[index] = StepResult(after[row], frames[row], timings)
+            told = [controls[i] for i in members]
+            drawn = self._draw_parts([requests[i] for i in members], told, nfe)
+            for index, result in zip(members, drawn, strict=True):
+                results[index] = result
         return [result for result in results if result is not None]
+
+    def _draw_parts(
+        self, requests: Sequence[StepRequest], controls: Sequence[HopControls], nfe: int
+    ) -> list[StepResult]:
+        """One hop for all, in as few parts as memory allows; what it allowed last is remembered."""
+        drawn: list[StepResult] = []
+        while len(drawn) < len(requests):
+            part = slice(len(drawn), len(drawn) + self._most_rows)
+            rows = len(requests[part])
+            try:
+                drawn += self._draw(requests[part], controls[part], nfe)
+            except (torch.OutOfMemoryError, MemoryError) as error:
+                if rows == 1:
+                    raise EngineError(
+                        "engine_failed", f"The device has not enough memory for one session: {error}"
+                    ) from error
+                self._most_rows = rows // 2
+                logger.warning(
+                    "out of memory on a batch of %d; from now on at most %d", rows, self._most_rows
+                )
+                self._streamer.free_memory()
+            except RuntimeError as error:
+                raise EngineError(
+                    "engine_failed", f"The engine failed on a batch of {rows}: {error}"
+                ) from error
+        return drawn
+
+    def _draw(
+        self, requests: Sequence[StepRequest], controls: Sequence[HopControls], nfe: int
+    ) -> list[StepResult]:
+        states = [cast(StreamState, request.state) for request in requests]
+        if nfe == REST:
+            after, frames, timings = self._streamer.rest(states)
+        else:
+            audio = [request.audio for request in requests if request.audio is not None]
+            after, frames, timings = self._streamer.hop(states, np.stack(audio), controls)
+        return [StepResult(after[row], frames[row], timings) for row in range(len(requests))]
 
     def close(self) -> None:
         """Nothing to release: states belong to their sessions."""
@@ -121,7 +162,7 @@ def load_engine(
         preset: name of the preset.
         nfe: evaluations per window; None takes the preset's.
         device: "cpu", "cuda", …; None takes CUDA where there is one.
-        backend: "auto", "torch-bf16", "torch-fp32" or "onnx".
+        backend: "auto" or one of `models.backends.BACKENDS`.
         weights: a student checkpoint; None takes the shipped one.
         threads: CPU threads for the networks; None leaves torch's default.
         hop: how windows follow each other; None is the preset's own choice.
@@ -138,7 +179,11 @@ def load_engine(
         if model.preset.name != preset:
             raise ValueError(f"The weights {path} are of preset '{model.preset.name}', not '{preset}'.")
         model.preset = (hop or HopChoice()).applied(model.preset)
-        networks = load_networks(model, where, choose_backend(where) if backend == "auto" else backend)
-        return TorchEngine(Streamer(networks, where), nfe)
-    except (CheckpointError, ValueError) as error:
+        chosen, why = resolve_backend(model, where) if backend == "auto" else (backend, "asked")
+        streamer = Streamer(load_networks(model, where, chosen), where)
+        if where.type == "cuda" and chosen.startswith("torch"):
+            record_on(streamer)
+        logger.info("the networks run as %s on %s (%s)", chosen, where, why)
+        return TorchEngine(streamer, nfe, chosen, why)
+    except (CheckpointError, NativeError, ValueError) as error:
         raise EngineError("engine_not_loaded", str(error)) from error

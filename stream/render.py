@@ -73,7 +73,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         usual.reference_scale,
     )
     parser.add_argument("--device", default=None, help="cpu or cuda (default: cuda where there is one)")
-    parser.add_argument("--backend", default="auto", help="auto, torch-bf16, torch-fp32 or onnx")
+    parser.add_argument(
+        "--backend", default="auto", help="auto, native, torch-fp32, torch-bf16, torch-compile or onnx"
+    )
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write figures there")
 
 

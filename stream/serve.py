@@ -42,7 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default=None, help="cpu or cuda (default: cuda where there is one)")
     parser.add_argument(
-        "--backend", default="auto", help="auto, torch-bf16, torch-fp32 or onnx (default: %(default)s)"
+        "--backend",
+        default="auto",
+        help="auto, native, torch-fp32, torch-bf16, torch-compile or onnx (default: %(default)s: what "
+        "`fada doctor --calibrate` measured, else a rule)",
     )
     add_hop_arguments(parser)
     parser.add_argument(
@@ -69,7 +72,11 @@ def run(args: argparse.Namespace) -> int:
     def load() -> Engine:
         from stream.engine import load_engine  # torch is imported here, on the engine's own thread
 
-        return load_engine(args.preset, args.nfe, args.device, args.backend, hop=read_hop(args))
+        engine = load_engine(args.preset, args.nfe, args.device, args.backend, hop=read_hop(args))
+        if engine.why == "rule":
+            hint = "chosen by rule; `fada doctor --calibrate` measures which is fastest here"
+            print(f"The networks run as {engine.backend} ({hint}).", file=sys.stderr, flush=True)
+        return engine
 
     return serve(args, load)
 

@@ -8,8 +8,11 @@ import socket
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench import doctor
+from models.calibration import Calibration, Trial, calibration_key, write_calibration
+from models.checkpoint import load_model
 
 
 def test_a_taken_port_is_a_fault() -> None:
@@ -63,6 +66,20 @@ def test_a_look_that_breaks_is_itself_a_finding(monkeypatch: pytest.MonkeyPatch)
 def test_missing_speech_engines_are_only_a_remark(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_SPEECH", ("no-such-engine",))
     assert [finding.verdict for finding in doctor.look_at_speech()] == ["remark"]
+
+
+def test_the_engine_is_chosen_by_rule_until_it_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FADA_CACHE", str(tmp_path))
+    (finding,) = doctor.look_at_engine("small")
+    assert finding.verdict == "remark" and "by rule" in finding.text and "--calibrate" in finding.text
+    model = load_model(doctor.ROOT / "weights" / "small" / "student.safetensors")
+    trials = (Trial("native", 50.0, 2.5, 2e-6), Trial("onnx", problem="no graphs today"))
+    write_calibration(Calibration("native", trials, calibration_key(model, torch.device("cpu"))))
+    texts = [finding.text for finding in doctor.look_at_engine("small")]
+    assert "native" in texts[0] and "as measured here" in texts[0]
+    assert "50 ms a hop, 2.50 x" in texts[1] and texts[2] == "onnx: no graphs today"
 
 
 @pytest.mark.parametrize(("verdict", "code"), [("good", 0), ("remark", 0), ("fault", 1)])

@@ -23,7 +23,6 @@ from distill.methods.stage import StudentStage, start_student
 from distill.methods.tokens import controlled, student_from
 from distill.speech_set import SpeechSet
 from models.avatar_model import AvatarModel
-from models.blocks import Bank
 from models.checkpoint import load_model, read_tensors
 from models.guidance import guided_x0
 from models.networks import TorchNetworks
@@ -214,14 +213,16 @@ def test_three_branches_stream_as_the_guided_teacher_and_one_as_its_audio_branch
     read = [three.encode_reference(torch.rand(1, 3, 160, 160, generator=generator)) for _ in range(rows)]
     latent = torch.cat([one[0] for one in read])
     still = tuple(torch.cat(parts) for parts in zip(*(one[1] for one in read), strict=True))
-    moving = three.motion_banks(torch.randn(rows, 2, *shape, generator=generator))
+    motion = torch.randn(rows, 2, *shape, generator=generator)
+    moving = three.motion_banks(motion)
     x_t = torch.randn(rows, FRAMES, *shape, generator=generator)
     audio = torch.randn(rows, FRAMES, teacher.preset.unet.audio_width, generator=generator)
     gesture = torch.rand(rows, FRAMES, 4, generator=generator)
     t, scales = torch.tensor([0.9, 0.4]), torch.tensor([[1.0, 1.4], [0.5, 2.0]])
     told = (x_t, t, audio, gesture, latent, still, moving)
-    cond = Conditions(audio, gesture, latent, tuple(Bank(a, b) for a, b in zip(still, moving, strict=True)))
     with torch.no_grad():
+        # banks as training sees them: keys and values made inside, not once per session and hop as in `still`
+        cond = Conditions(audio, gesture, latent, teacher.reference_net(latent, motion))
         guided, plain = guided_x0(teacher.denoiser, x_t, t, cond, scales[:, 0], scales[:, 1])
         torch.testing.assert_close(three.denoise(*told, scales), guided)
         one = BranchNetworks(teacher, 1, torch.device(CPU), torch.float32)

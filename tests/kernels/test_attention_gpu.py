@@ -8,12 +8,11 @@ import torch
 from kernels.attention import attention
 from kernels.attention_triton import attention_triton
 from tests import tolerances
-from tests.kernels.cases import AttentionInputs, assert_attention_close, make_inputs
+from tests.kernels.cases import LENGTHS, WIDTHS, AttentionInputs, assert_attention_close, make_inputs
 
 pytestmark = pytest.mark.gpu
 
-LENGTHS = (1, 16, 17, 63, 111, 128, 256)
-WIDTHS = (32, 40, 64, 80, 128, 160)
+
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 

@@ -127,7 +127,10 @@ def test_the_border_is_a_blend_of_both_windows(streamer: Streamer) -> None:
     after, _ = _run(streamer, start, windows[:1])
     assert after.tail is not None and after.tail.shape[1] == streamer.preset.stream.overlap_frames
     latents = torch.randn(1, streamer.preset.stream.window_frames, *streamer.preset.latent_shape)
-    blended = streamer._blend([after], latents)
+    nothing = torch.zeros(1)
+    inputs = streamer._gather([start, after], windows, nothing, nothing, [CONTROLS] * 2)
+    first, blended = streamer.blend(inputs, latents.repeat(2, 1, 1, 1, 1)).split(1)
+    torch.testing.assert_close(first, latents, atol=0, rtol=0)  # nothing came before it
     torch.testing.assert_close(blended[:, 0], (after.tail[:, 0] + latents[:, 0]) / 2)
     torch.testing.assert_close(blended[:, 1:], latents[:, 1:])
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from stream.engine import WEIGHTS, TorchEngine, load_engine
 from stream.engine_protocol import Controls, StepRequest
 from stream.errors import EngineError
-from tests.tolerances import STREAM_EQUALS_OFFLINE
+from tests.tolerances import NATIVE_HOP, STREAM_EQUALS_OFFLINE
 
 AVATARS = Path(__file__).resolve().parents[2] / "avatars"
 
@@ -95,3 +96,42 @@ def test_broken_weights_are_one_sentence(tmp_path: Path) -> None:
         load_engine("small", weights=tmp_path / "none.safetensors")
     with pytest.raises(EngineError, match="no backend"):
         load_engine("small", backend="abacus")
+
+
+def test_too_little_memory_means_smaller_batches_and_no_crash(
+    engine: TorchEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [_request(engine, seed) for seed in range(3)]
+    truth = engine.step(requests)
+    hop, asked = engine._streamer.hop, []
+
+    def small_device(states: list[object], *rest: object) -> object:
+        asked.append(len(states))
+        if len(states) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return hop(states, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(engine._streamer, "hop", small_device)
+    monkeypatch.setattr(engine, "_most_rows", engine.spec.max_batch)
+    for again in (engine.step(requests), engine.step(requests)):
+        for one, other in zip(truth, again, strict=True):
+            assert np.abs(one.frames.astype(int) - other.frames).max() <= 1
+    assert asked == [3, 1, 1, 1, 1, 1, 1], "tried once, then remembered"
+
+
+def test_not_even_one_session_fits(engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> object:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(engine._streamer, "hop", full)
+    with pytest.raises(EngineError, match="not enough memory for one session"):
+        engine.step([_request(engine, 1)])
+
+
+def test_the_native_path_draws_what_torch_draws(engine: TorchEngine) -> None:
+    native = load_engine("small", nfe=2, device="cpu", backend="native")
+    requests = [_request(engine, seed) for seed in range(2)]
+    for ours, theirs in zip(native.step(requests), engine.step(requests), strict=True):
+        difference = (ours.state.motion - theirs.state.motion).norm() / theirs.state.motion.norm()
+        assert difference <= NATIVE_HOP
+        assert np.abs(ours.frames.astype(int) - theirs.frames).max() <= 1
