@@ -205,9 +205,11 @@ def calibrate_engine(preset: str) -> None:
 
     from models.calibration import calibrate, write_calibration
     from models.checkpoint import load_model
+    from models.presets import HopChoice
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = load_model(ROOT / "weights" / preset / "student.safetensors")
+    model.preset = HopChoice().applied(model.preset)
     with tqdm(desc="calibrating", unit="step", disable=None) as bar:
 
         def on_step(text: str) -> None:

@@ -218,10 +218,9 @@ class HopArm:
         self.stages_ms: dict[str, list[float]] = {}
         self.cpu_ms: list[float] = []
         self.on_call: Any = None
-        stream, audio = streamer.preset.stream, streamer.preset.audio
+        stream = streamer.preset.stream
         self.frames = stream.hop_frames * batch
-        samples = audio.context_samples + audio.lookahead_samples
-        samples += stream.window_frames * streamer.preset.sample_rate_hz // streamer.preset.fps
+        samples = streamer.preset.window_samples
         random = np.random.default_rng(0)
         self._audio = random.normal(0, 0.1, (batch, samples)).astype(np.float32)
         side = streamer.preset.canvas_px
@@ -249,11 +248,13 @@ def load_or_invent(name: str) -> tuple[AvatarModel, str]:
     path = WEIGHTS / name / "student.safetensors"
     if path.exists():
         try:
-            return load_model(path), "shipped"
+            model = load_model(path)
+            model.preset = HopChoice().applied(model.preset)
+            return model, "shipped"
         except CheckpointError as error:
             tqdm.write(f"random weights instead of {path}: {error}")
     torch.manual_seed(0)
-    return AvatarModel(preset(name), "student").eval(), "random"
+    return AvatarModel(HopChoice().applied(preset(name)), "student").eval(), "random"
 
 
 def _tolerance(rung: str) -> float:

@@ -89,6 +89,7 @@ class Face:
         from models.backends import choose_backend, load_networks
         from models.checkpoint import load_model
         from models.pictures import fit_canvas
+        from models.presets import HopChoice
         from models.streaming import Streamer
 
         path = ROOT / "avatars" / f"{avatar}.png"
@@ -99,6 +100,7 @@ class Face:
         device = torch.device("cpu")
         folder = ROOT / "weights" / preset
         model = load_model(weights or folder / "student.safetensors")
+        model.preset = HopChoice().applied(model.preset)
         networks = load_networks(model, device, choose_backend(device))
         picture = fit_canvas(np.asarray(Image.open(path).convert("RGB")), model.preset.canvas_px)
         return cls(
@@ -117,11 +119,9 @@ class Face:
         controls = HopControls(stream.audio_scale, stream.reference_scale, stream.nfe, listening)
         frames = len(sound) // SAMPLES_PER_FRAME
         hops = -(-frames // stream.hop_frames)
-        ahead = np.zeros(
-            (hops + 2) * stream.hop_frames * SAMPLES_PER_FRAME + audio.lookahead_samples, np.float32
-        )
+        length = streamer.preset.window_samples
+        ahead = np.zeros(length, np.float32)
         padded = np.concatenate((np.zeros(audio.context_samples, np.float32), sound, ahead))
-        length = audio.context_samples + stream.window_frames * SAMPLES_PER_FRAME + audio.lookahead_samples
         state, drawn = streamer.open(self.picture, 0), []
         for hop in tqdm(range(hops), unit="hop", desc="draw", leave=False, disable=None):
             first = hop * stream.hop_frames * SAMPLES_PER_FRAME

@@ -22,6 +22,8 @@ BENCHES = {
     "e2e": ("bench.e2e", "microphone to frame, A/V skew and fps, through a real server and client"),
     "idle": ("bench.idle", "the mouth in noise without speech, and where speech begins and ends"),
     "kernels": ("bench.kernels", "attention kernels against PyTorch, in paired runs"),
+    "drift": ("bench.drift", "hours of a call on a simulated clock: skew, delay, drift, a standstill"),
+    "hops": ("bench.hops", "delay against lip-sync and flicker, by hop, overlap, look-ahead and evaluations"),
     "engine": ("bench.engine", "milliseconds per frame by stage and number of evaluations"),
 }
 

@@ -16,8 +16,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from models.face import CANVAS_PX, MOUTH_LINE_Y
-from models.presets import preset
+from models.face import CANVAS_PX, MOUTH_LINE_Y, SAMPLES_PER_FRAME
+from models.presets import HopChoice, preset
 from stream import serve
 from stream.engine_protocol import EngineSpec, ScaleRange, StepRequest, StepResult, UInt8Array
 from stream.images import fit
@@ -44,7 +44,7 @@ class PlainEngine:
     """
 
     def __init__(self, name: str = "small", lag_s: float = 0.0) -> None:
-        chosen = preset(name)
+        chosen = HopChoice().applied(preset(name))
         stream, audio = chosen.stream, chosen.audio
         self.spec = EngineSpec(
             fps=chosen.fps,
@@ -54,7 +54,7 @@ class PlainEngine:
             hop_frames=stream.hop_frames,
             overlap_frames=stream.overlap_frames,
             context_samples=audio.context_samples,
-            lookahead_samples=audio.lookahead_samples,
+            lookahead_samples=chosen.lookahead_frames * SAMPLES_PER_FRAME,
             max_batch=stream.max_batch,
             audio_scale=ScaleRange(*stream.audio_scale_range, stream.audio_scale),
             reference_scale=ScaleRange(*stream.reference_scale_range, stream.reference_scale),

@@ -179,8 +179,7 @@ class _Arm:
     def __init__(self, model: AvatarModel, device: torch.device, backend: str) -> None:
         self.streamer = Streamer(load_networks(copy.deepcopy(model), device, backend), device)
         preset, random = model.preset, np.random.default_rng(0)
-        samples = preset.audio.context_samples + preset.audio.lookahead_samples
-        samples += preset.stream.window_frames * preset.sample_rate_hz // preset.fps
+        samples = preset.window_samples
         self._audio = random.normal(0, 0.1, (1, samples)).astype(np.float32)
         picture = random.integers(0, 255, (preset.canvas_px, preset.canvas_px, 3), dtype=np.uint8)
         self._controls = HopControls(preset.stream.audio_scale, preset.stream.reference_scale, 1)

@@ -108,6 +108,8 @@ class StreamConfig:
             are trained on (distill/methods/sample.py). Checkpoints written before these fields have the defaults.
         nfe: evaluations per window. One is not only the fastest: the shipped student predicts clean latents, and
             what more steps add is noise (docs/training.md).
+        lookahead_frames: sound awaited after a window's last frame; None awaits all that the audio encoder hears,
+            less leaves it the mirror image of the last samples instead.
     """
 
     hop_frames: int = 4
@@ -118,8 +120,11 @@ class StreamConfig:
     max_batch: int = 4
     audio_scale_range: tuple[float, float] = (0.0, 2.5)
     reference_scale_range: tuple[float, float] = (0.5, 1.5)
+    lookahead_frames: int | None = None
 
     def __post_init__(self) -> None:
+        if self.lookahead_frames is not None and self.lookahead_frames < 0:
+            raise ValueError(f"StreamConfig: need lookahead_frames >= 0, got {self.lookahead_frames}")
         if self.hop_frames < 1 or not 0 <= self.overlap_frames <= self.hop_frames:
             raise ValueError("StreamConfig: need hop_frames >= 1 and 0 <= overlap_frames <= hop_frames")
         for name in ("audio_scale", "reference_scale"):
@@ -152,6 +157,30 @@ class Preset:
         _, _, width, height = self.face_box
         if width % self.vae.factor or height % self.vae.factor:
             raise ValueError(f"Preset {self.name}: face_box must be a multiple of {self.vae.factor} px")
+        if self.lookahead_frames > self.audio.lookahead_frames:
+            raise ValueError(
+                f"Preset {self.name}: the audio encoder hears {self.audio.lookahead_frames} frames ahead, "
+                f"a stream cannot await {self.lookahead_frames}"
+            )
+        if self.stream.window_frames > self.unet.max_frames:
+            raise ValueError(
+                f"Preset {self.name}: windows hold at most {self.unet.max_frames} frames, "
+                f"got {self.stream.window_frames}"
+            )
+
+    @property
+    def lookahead_frames(self) -> int:
+        """Frames of sound that a window awaits after its last frame."""
+        own = self.stream.lookahead_frames
+        return self.audio.lookahead_frames if own is None else own
+
+    @property
+    def window_samples(self) -> int:
+        """Samples of one window as it is awaited: context, frames, look-ahead."""
+        return (
+            self.audio.context_samples
+            + (self.stream.window_frames + self.lookahead_frames) * SAMPLES_PER_FRAME
+        )
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -188,7 +217,43 @@ def _build(cls: Any, values: dict[str, Any]) -> Any:
     return cls(**{key: _frozen(value) for key, value in values.items()})
 
 
+@dataclass(frozen=True, slots=True)
+class HopChoice:
+    """How windows follow each other where a preset is served, rendered and measured.
+
+    A window shorter than those of the training is drawn as well: frames meet through attention, and the frames
+    before come in as motion frames. docs/results/latency_quality.json says what each choice costs.
+
+    Attributes:
+        hop_frames: new frames a window; each waits for the sound of all of them.
+        overlap_frames: frames held back and blended into the next window; each adds its length to the delay.
+        lookahead_frames: see `StreamConfig`.
+    """
+
+    hop_frames: int | None = None
+    overlap_frames: int | None = None
+    lookahead_frames: int | None = None
+
+    def applied(self, to: Preset) -> Preset:
+        """The preset with this choice; what is None is taken from `SERVED`, or else from the preset itself.
+
+        Raises:
+            ValueError: the preset cannot be streamed so.
+        """
+        usual = SERVED.get(to.name)
+        changes = {}
+        for name in (f.name for f in dataclasses.fields(self)):
+            value = getattr(self, name)
+            value = getattr(usual, name) if value is None and usual is not None else value
+            if value is not None:
+                changes[name] = value
+        return dataclasses.replace(to, stream=dataclasses.replace(to.stream, **changes))
+
+
 PRESETS: dict[str, Preset] = {"small": Preset(name="small")}
+
+SERVED: dict[str, HopChoice] = {"small": HopChoice(hop_frames=2, overlap_frames=0, lookahead_frames=2)}
+"""The default choice of each preset, by measurement."""
 
 
 def preset(name: str) -> Preset:

@@ -164,8 +164,8 @@ class Streamer:
 
         Args:
             states: B states.
-            audio: (B, context + (hop + overlap) * 640 + look-ahead) float32 in [-1, 1]; what is no voice in it
-                (breath, keys, hiss) moves nothing (`models.voice`).
+            audio: (B, `Preset.window_samples`) float32 in [-1, 1]; what is no voice in it (breath, keys, hiss)
+                moves nothing (`models.voice`).
             controls: scales and number of evaluations: one for all sessions, or one each with the same nfe.
 
         Returns:
@@ -176,7 +176,8 @@ class Streamer:
         """
         self._check(states, audio)
         each = _controls_of_rows(controls, len(states))
-        audio = np.stack([voice_only(np.asarray(window, np.float32)) for window in audio])
+        heard = np.stack([voice_only(np.asarray(window, np.float32)) for window in audio])
+        audio = self._with_lookahead(heard)
         expression, pose, gestures = self._gestures(states, audio, [c.listening for c in each])
         inputs = self._gather(states, audio, expression, pose, each)
         latents, frames, timings = self._runner.run(inputs, each[0].nfe)
@@ -236,10 +237,14 @@ class Streamer:
         return eased, frames, clock.stages_ms
 
     def _check(self, states: Sequence[StreamState], audio: np.ndarray) -> None:
-        stream, cfg = self.preset.stream, self.preset.audio
-        samples = cfg.context_samples + stream.window_frames * SAMPLES_PER_FRAME + cfg.lookahead_samples
+        samples = self.preset.window_samples
         if audio.shape != (len(states), samples):
             raise ValueError(f"Expected audio of shape ({len(states)}, {samples}), got {audio.shape}.")
+
+    def _with_lookahead(self, audio: np.ndarray) -> np.ndarray:
+        """The windows (B, N) with as much look-ahead as the audio encoder hears, mirrored where not awaited."""
+        missing = (self.preset.audio.lookahead_frames - self.preset.lookahead_frames) * SAMPLES_PER_FRAME
+        return np.concatenate((audio, audio[:, : -missing - 1 : -1]), axis=1) if missing else audio
 
     def _box(self, canvas: Tensor) -> Tensor:
         left, top, width, height = self.preset.face_box

@@ -2,11 +2,12 @@
 
 Files in the order in which data flows; nothing flows back.
 
-    signalling  lobby  seats  session  peer  ice          an offer becomes a session
-    inbound  timeline  windower                            microphone -> gapless 16 kHz -> windows
+    signalling  lobby  seats  session  peer  ice  playout_delay  an offer becomes a session
+    inbound  timeline  concealment  windower               microphone -> gapless 16 kHz -> windows
     engine_stream  scheduler  effort  stepping             whose windows run now, at how many evaluations
     engine_protocol  engine                                windows -> frames (the only torch in this room)
-    voice_buffer  pacer  outbound  encoder  bit_rate       frames and voice, due on one clock, sent
+    voice_buffer  pacer  reserve                           frames and voice on one clock, no later than needed
+    outbound  encoder  voice_encoder  bit_rate             encoded, and sent when due
     channel  controls                                      what a caller may turn meanwhile
     telemetry  metrics  pacing_stats                       what is told about it
     app  serve  limits  avatars_catalogue  images          the HTTP side

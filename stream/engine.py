@@ -20,7 +20,9 @@ from kernels.native import NativeError
 from models.backends import load_networks
 from models.calibration import resolve_backend
 from models.checkpoint import CheckpointError, load_model
+from models.face import SAMPLES_PER_FRAME
 from models.pictures import fit_canvas
+from models.presets import HopChoice
 from models.static_hop import record_on
 from models.streaming import HopControls, Streamer, StreamState
 from stream.engine_protocol import Controls, EngineSpec, ScaleRange, StepRequest, StepResult, UInt8Array
@@ -54,7 +56,7 @@ class TorchEngine:
             hop_frames=preset.stream.hop_frames,
             overlap_frames=preset.stream.overlap_frames,
             context_samples=preset.audio.context_samples,
-            lookahead_samples=preset.audio.lookahead_samples,
+            lookahead_samples=preset.lookahead_frames * SAMPLES_PER_FRAME,
             max_batch=preset.stream.max_batch,
             audio_scale=ScaleRange(*preset.stream.audio_scale_range, preset.stream.audio_scale),
             reference_scale=ScaleRange(*preset.stream.reference_scale_range, preset.stream.reference_scale),
@@ -153,6 +155,7 @@ def load_engine(
     backend: str = "auto",
     weights: Path | None = None,
     threads: int | None = None,
+    hop: HopChoice | None = None,
 ) -> TorchEngine:
     """Load a preset's student on the fastest backend of this machine.
 
@@ -163,6 +166,7 @@ def load_engine(
         backend: "auto" or one of `models.backends.BACKENDS`.
         weights: a student checkpoint; None takes the shipped one.
         threads: CPU threads for the networks; None leaves torch's default.
+        hop: how windows follow each other; None is the preset's own choice.
 
     Raises:
         EngineError: no such preset or backend, or its weights are missing or broken.
@@ -175,6 +179,7 @@ def load_engine(
         model = load_model(path)
         if model.preset.name != preset:
             raise ValueError(f"The weights {path} are of preset '{model.preset.name}', not '{preset}'.")
+        model.preset = (hop or HopChoice()).applied(model.preset)
         chosen, why = resolve_backend(model, where) if backend == "auto" else (backend, "asked")
         streamer = Streamer(load_networks(model, where, chosen), where)
         if where.type == "cuda" and chosen.startswith("torch"):

@@ -2,8 +2,8 @@
 
 In: the pacer's pictures and samples. Out: what aiortc's senders ask for with `recv()`, at the moment it is
 due, with pts from the slot's number: 90 kHz for video, 48 kHz in 20 ms frames for audio. Neither uses the
-wall clock of aiortc's own tracks. Everything runs on the event loop, but large pictures are encoded in the
-default executor.
+wall clock of aiortc's own tracks. Both hand over what is encoded already: browsers align picture and voice by the
+moments of their sending. Everything runs on the event loop, but large pictures are encoded in the default executor.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
-from fractions import Fraction
 from functools import partial
 
 import av
@@ -21,14 +20,22 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
 from stream.clock import Clock
+from stream.concealment import Int16Array
 from stream.encoder import VIDEO_RATE_HZ, Encoder, VideoPacket, make_encoder, suitable_bit_rate
 from stream.engine_protocol import EngineSpec
 from stream.pacer import Pacer
 from stream.pacing_stats import Picture
-from stream.timeline import RATE_HZ, Int16Array
+from stream.voice_encoder import DELAY_S, OPUS, AudioPacket, OpusEncoder, voice_frame
 
 PACKET_SAMPLES = 960  # 20 ms
-ENCODE_LEAD_S = 0.010  # a picture is chosen and encoded this long before it is due
+MOUTH_LEAD_S = 0.015
+"""A frame's picture stands there from its first sample on, its sounds come in the 40 ms after: a drawn mouth opens
+up to 40 ms before its sound. Most of half a frame evens it out: with 10 ms, sounds were 16 ms behind or 4 ms ahead
+by their place in the frame (`fada bench e2e --engine plain`); early sound disturbs sooner than late."""
+VOICE_LEAD_S = MOUTH_LEAD_S + DELAY_S  # the voice is sent so much ahead of its picture
+FIRST_LEAD_S = 0.010  # a picture is chosen and encoded so long before it is due, at first
+LEAST_LEAD_S, MOST_LEAD_S = 0.003, 0.020
+LEAD_PICTURES = 50  # the lead follows what encoding took for these
 INLINE_PIXELS = 256 * 256  # up to here encoding takes 1 ms: less than two thread changes on a busy machine
 KEYFRAME_REST_S = 0.4  # at most this often, whatever the peer asks
 
@@ -60,6 +67,8 @@ class PictureTrack(MediaStreamTrack):
         self._keyframe_wanted = True
         self._keyframe_s = -math.inf
         self._encode_ms: deque[float] = deque(maxlen=4 * fps)
+        self._costs_s: deque[float] = deque(maxlen=LEAD_PICTURES)
+        self._lead_s = pacer.picture_lead_s = FIRST_LEAD_S
 
     def request_keyframe(self) -> None:
         """The peer lost a picture: make one of the next a complete one."""
@@ -76,7 +85,7 @@ class PictureTrack(MediaStreamTrack):
         while True:
             if self.readyState != "live":
                 raise MediaStreamError
-            await self._pacer.wait(self._next_slot, lead_s=ENCODE_LEAD_S)
+            await self._pacer.wait(self._next_slot, lead_s=self._lead_s)
             slot = self._pacer.latest_slot(self._next_slot)
             self._next_slot = slot + 1
             picture = self._pacer.picture(slot)
@@ -103,34 +112,49 @@ class PictureTrack(MediaStreamTrack):
             packet = await asyncio.get_running_loop().run_in_executor(
                 None, self._encoder.encode, picture.image, pts, keyframe
             )
-        self._encode_ms.append(1000 * (self._clock.now() - started_s))
+        self._note_cost(self._clock.now() - started_s)
         return packet
+
+    def _note_cost(self, took_s: float) -> None:
+        """Let the lead follow: twice what encoding took, the rarest delays aside."""
+        self._encode_ms.append(1000 * took_s)
+        self._costs_s.append(took_s)
+        if len(self._costs_s) == LEAD_PICTURES:
+            usual_s = sorted(self._costs_s)[-3]
+            self._lead_s = min(MOST_LEAD_S, max(LEAST_LEAD_S, 2 * usual_s))
+            self._pacer.picture_lead_s = self._lead_s
 
 
 class VoiceTrack(MediaStreamTrack):
-    """The speaker's own voice, delayed to the frames it belongs to; 48 kHz mono, 20 ms at a time."""
+    """The speaker's own voice, delayed to the frames it belongs to; 48 kHz mono, 20 ms at a time.
+
+    As Opus packets where that was negotiated (`encode_for`), else as frames, for aiortc to encode.
+    """
 
     kind = "audio"
 
     def __init__(self, pacer: Pacer) -> None:
         super().__init__()
+        self._encoder: OpusEncoder | None = None
         self._pacer = pacer
         self._sent_samples = 0
 
-    async def recv(self) -> av.AudioFrame:
+    def encode_for(self, codec: str) -> None:
+        """Encode for the negotiated codec (MIME type) if that is Opus."""
+        self._encoder = OpusEncoder() if codec.lower() == OPUS else None
+
+    async def recv(self) -> av.AudioFrame | AudioPacket:
         """The next 20 ms, at their due time."""
         if self.readyState != "live":
             raise MediaStreamError
         position = self._sent_samples / self._pacer.slot_samples
         await self._pacer.wait_as_master(position)
         pcm = self._samples(self._sent_samples, PACKET_SAMPLES)
-        frame = av.AudioFrame.from_ndarray(pcm.reshape(1, -1), format="s16", layout="mono")
-        frame.sample_rate = RATE_HZ
-        frame.pts = self._sent_samples
-        frame.time_base = Fraction(1, RATE_HZ)
+        encode = voice_frame if self._encoder is None else self._encoder.encode
+        data = encode(pcm, self._sent_samples)
         self._sent_samples += PACKET_SAMPLES
         self._pacer.sent_voice(position)
-        return frame
+        return data
 
     def _samples(self, start: int, count: int) -> Int16Array:
         slot, within = divmod(start, self._pacer.slot_samples)

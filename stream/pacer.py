@@ -6,24 +6,28 @@ one picture and one slot's worth of voice.
 Slot n is due at `t0 + n / fps`; both tracks count slots from the same t0, so neither can start late or drift.
 A whole number, the *offset*, ties slots to media frames: slot n shows media frame n - offset and carries
 exactly that frame's samples. Before the first drawn frame there is no offset: the slots show the reference
-picture in silence. After that the voice never waits for the picture: a late frame is skipped and the last one
-held. Only the
-offset moves, by whole slots, and in quiet moments if it can: later when frames keep arriving late, earlier
-when they have had a slot to spare for seconds. That also absorbs two clocks that drift apart.
+picture in silence. The first one moves t0 by a part of a slot, to be shown as soon as it can. After that the voice
+never waits for the picture: a late frame is skipped and the last one held.
+
+The delay follows what is needed in two ways. t0 moves by fractions of a millisecond a slot (`stream.reserve`),
+unheard; that also absorbs two clocks that drift apart. The offset moves by whole slots, in quiet moments if it can,
+where that would take too long: later when frames keep arriving late, earlier when a slot or more is to spare.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from stream.clock import Clock
+from stream.concealment import Int16Array
 from stream.engine_protocol import UInt8Array
 from stream.pacing_stats import PacingStats, Picture
-from stream.timeline import RATE_HZ, Int16Array
+from stream.reserve import Reserve, ReserveConfig
+from stream.timeline import RATE_HZ
 from stream.voice_buffer import VoiceBuffer, joined, loudness
 
 SETTLED_SLOTS = 32  # remembered, so that both tracks see the same decision
@@ -32,33 +36,34 @@ SETTLED_SLOTS = 32  # remembered, so that both tracks see the same decision
 @dataclass(frozen=True, slots=True)
 class PacerConfig:
     """Attributes:
-    margin_s: time between a first frame's arrival and its showing, at least.
-    guard_s: reserve that must remain when the delay is shortened.
+    margin_s: time the first frame has to spare, before anything is known about the others.
     quiet: loudness (0 … 1) below which a slot may be repeated or left out unheard.
-    patience_windows: windows late in a row after which the delay grows even in speech.
+    nudged_s: a lack of reserve up to this is made up by moving t0 alone.
     max_extra_slots: how far the delay may grow beyond the first one.
     max_spare_slots: reserve that is given back at once, heard or not: after a standstill it is only delay.
-    history_windows: arrivals over which the reserve is judged before shortening.
     stall_s: a track this late means that the process stood still; the clock is moved on.
     max_frames: frames kept; the oldest go first.
     fade_frames: frames over which the reference picture turns into drawn ones.
+    voice_lead_s: how much earlier than its picture a sound is sent; makes up for what delays it afterwards.
+    reserve: see `ReserveConfig`.
     """
 
-    margin_s: float = 0.02
-    guard_s: float = 0.03
+    margin_s: float = 0.015
     quiet: float = 0.006
-    patience_windows: int = 3
+    nudged_s: float = 0.02
     max_extra_slots: int = 25
     max_spare_slots: int = 20
-    history_windows: int = 20
     stall_s: float = 0.25
     max_frames: int = 50
     fade_frames: int = 4
+    voice_lead_s: float = 0.0
+    reserve: ReserveConfig = field(default_factory=ReserveConfig)
 
     def __post_init__(self) -> None:
-        for name in ("patience_windows", "history_windows", "max_frames"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"PacerConfig.{name} must be at least 1, got {getattr(self, name)}")
+        if self.max_frames < 1:
+            raise ValueError(f"PacerConfig.max_frames must be at least 1, got {self.max_frames}")
+        if not 0.0 <= self.voice_lead_s <= 0.04:
+            raise ValueError(f"PacerConfig.voice_lead_s must lie in 0..0.04, got {self.voice_lead_s}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,9 @@ class Pacer:
         self._shown: tuple[int | None, UInt8Array] = (None, still)
         self._slots: deque[Slot] = deque(maxlen=SETTLED_SLOTS)
         self._resting: deque[UInt8Array] = deque()  # shown in turn while there is no offset
-        self._reserves: deque[float] = deque(maxlen=self._config.history_windows)
+        self._voice_lead = round(self._config.voice_lead_s * RATE_HZ)
+        self.reserve = Reserve(self._config.reserve)
+        self.picture_lead_s = 0.0  # before a slot's due time its picture is chosen; the picture track says
         self.stats = PacingStats(fps)
 
     # -- time ---------------------------------------------------------------------------------------------
@@ -128,13 +135,16 @@ class Pacer:
 
         Nobody else may move the clock, or a slow picture would make the voice wait.
         """
+        self.follow_standstill(slot)
+        await self.wait(slot)
+
+    def follow_standstill(self, slot: float) -> None:
+        """Move the clock on if this slot's time has passed by more than `stall_s`."""
         late_s = self._clock.now() - self.due(slot)
         if late_s > self._config.stall_s:
             assert self._t0_s is not None
             self._t0_s += late_s
-            self._shift_reserves(late_s)
             self.stats.stalls += 1
-        await self.wait(slot)
 
     def latest_slot(self, slot: int) -> int:
         """The slot to show when it is `slot`'s turn: a later one when whole slots have already passed."""
@@ -142,6 +152,11 @@ class Pacer:
         if passed > 0:
             self.stats.missed_slots += passed
         return slot + max(0, passed)
+
+    @property
+    def voice_sent_s(self) -> float:
+        """Media time up to which the voice has been sent, in seconds."""
+        return self._voice_sent / RATE_HZ
 
     @property
     def started(self) -> bool:
@@ -173,13 +188,21 @@ class Pacer:
             del self._frames[min(self._frames)]
             self.stats.dropped_frames += 1
         if self._offset is None:
-            at_slot = math.ceil((now_s + self._config.margin_s - self.due(0)) * self._fps - 1e-9)
-            if self._slots:
-                at_slot = max(at_slot, self._slots[-1].index + 1)
-            self._offset = self._first_offset = at_slot - first_frame
-            self._first_media = first_frame
-            self._voice_next = self._voice_sent = first_frame * self.slot_samples
-        self._reserves.append(self.due(first_frame + self._offset) - now_s)
+            self._begin(first_frame, now_s + self.picture_lead_s + self._config.margin_s)
+        assert self._offset is not None
+        self.reserve.note(first_frame / self._fps, now_s)
+        self.stats.note_reserve(self.due(first_frame + self._offset) - self.picture_lead_s - now_s)
+
+    def _begin(self, first_frame: int, show_s: float) -> None:
+        """Tie slots to media so that this frame is shown at `show_s`, or in the next slot that is still open."""
+        slot = math.floor((show_s - self.due(0)) * self._fps + 1e-6)
+        if self._slots:
+            slot = max(slot, self._slots[-1].index + 1)
+        assert self._t0_s is not None
+        self._t0_s += max(0.0, show_s - self.due(slot))
+        self._offset = self._first_offset = slot - first_frame
+        self._first_media = first_frame
+        self._voice_next = self._voice_sent = first_frame * self.slot_samples + self._voice_lead
 
     def clear(self, first_media: int) -> None:
         """Forget all voice and frames before media frame ``first_media``: silence from the next slot on.
@@ -190,7 +213,7 @@ class Pacer:
         self._not_before = first_media
         self._frames.clear()
         self._resting.clear()
-        self._reserves.clear()
+        self.reserve.clear()
         self._still = self._shown[1]
 
     def push_rest(self, frames: UInt8Array) -> None:
@@ -255,9 +278,11 @@ class Pacer:
         move = self._wanted_move(media)
         if move:
             self._offset += move
-            self._shift_reserves(move / self._fps)
             self.stats.moves += 1
             media = index - self._offset
+        else:
+            assert self._t0_s is not None
+            self._t0_s += self.reserve.nudge_s(self._anchor_s, self._is_quiet(media, 1))
         return self._with_voice(index, media)
 
     def _silence(self) -> Int16Array:
@@ -268,13 +293,15 @@ class Pacer:
         self._muted = True
         return pcm
 
-    def _shift_reserves(self, by_s: float) -> None:
-        moved = [reserve + by_s for reserve in self._reserves]
-        self._reserves = deque(moved, maxlen=self._reserves.maxlen)
+    @property
+    def _anchor_s(self) -> float:
+        """When the picture of media time 0 is, or was, to be chosen."""
+        assert self._offset is not None
+        return self.due(self._offset) - self.picture_lead_s
 
     def _with_voice(self, index: int, media: int) -> Slot:
         """The slot's samples: the media's own, silence where they were sent before, no step at any joint."""
-        start = media * self.slot_samples
+        start = media * self.slot_samples + self._voice_lead
         if not self._voice.has(start, self.slot_samples):
             self.stats.missing_voice_slots += 1
         repeated = start < self._voice_sent
@@ -292,24 +319,23 @@ class Pacer:
 
     def _wanted_move(self, media: int) -> int:
         """Slots by which the delay should grow (positive) or shrink (negative) at this slot."""
-        config = self._config
+        config, reserve = self._config, self.reserve
         assert self._offset is not None
-        recent = list(self._reserves)
-        if not recent:
+        if not len(reserve):
             return 0
-        slot_s = 1 / self._fps
-        latest = recent[-config.patience_windows :]
-        reserve_s = min(recent) if len(recent) < 4 else sorted(recent)[1]  # one straggler is forgiven
-        if reserve_s < 0:
-            impatient = len(latest) == config.patience_windows and max(latest) < 0
+        low_s = reserve.low_s(self._anchor_s)
+        if low_s < 0:
             room = config.max_extra_slots - (self._offset - self._first_offset)
-            wanted = max(0, min(math.ceil(-reserve_s / slot_s), room))
-            return wanted if wanted and (impatient or self._is_quiet(media, 1)) else 0
-        overflow = math.floor((min(latest) - config.guard_s) / slot_s)
+            wanted = max(0, min(math.ceil(-low_s * self._fps), room))
+            if not wanted or low_s > -config.nudged_s:
+                return 0
+            return wanted if reserve.impatient(self._anchor_s) or self._is_quiet(media, 1) else 0
+        guard_s = reserve.config.guard_s
+        overflow = math.floor((min(reserve.recent_s(self._anchor_s)) - guard_s) * self._fps)
         if overflow > config.max_spare_slots:
             return -overflow
-        spare = math.floor((reserve_s - config.guard_s) / slot_s)
-        if len(recent) < config.history_windows or spare < 1:
+        spare = math.floor((low_s - guard_s) * self._fps)
+        if not reserve.settled or spare < 1:
             return 0
         skipped = (spare + 1) // 2  # half of it at a time: what is left may still be needed
         unheard = media + skipped in self._frames and self._is_quiet(media, skipped + 1)

@@ -38,6 +38,7 @@ class PacingReport:
     held_frames: int
     dropped_frames: int
     moves: int
+    reserve_ms: float | None
 
 
 class PacingStats:
@@ -51,6 +52,7 @@ class PacingStats:
         self._skew_s: deque[float] = deque(maxlen=4 * fps)
         self._new_latency_s: deque[float] = deque(maxlen=4 * fps)
         self._new_skew_s: deque[float] = deque(maxlen=4 * fps)
+        self._reserve_s: deque[float] = deque(maxlen=2 * fps)
         self._voice_lag_s = 0.0
         self.dropped_frames = 0  # drawn, but never shown
         self.held_frames = 0  # slots that repeated a picture although the voice went on
@@ -76,6 +78,10 @@ class PacingStats:
         """Count a slot that repeats a picture although the voice went on."""
         if not fresh and shown is not None and shown < wanted:
             self.held_frames += 1
+
+    def note_reserve(self, spare_s: float) -> None:
+        """A window came so long before its first frame had to be chosen."""
+        self._reserve_s.append(spare_s)
 
     def note_voice_sent(self, lag_s: float) -> None:
         """The voice of the present slot went out `lag_s` after it was due."""
@@ -115,6 +121,7 @@ class PacingStats:
             held_frames=self.held_frames,
             dropped_frames=self.dropped_frames + self.missed_slots,
             moves=self.moves,
+            reserve_ms=_ms(self._reserve_s, 5),
         )
 
     def _fps(self, now_s: float) -> float:

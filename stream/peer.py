@@ -31,6 +31,7 @@ from stream.errors import SignalingError
 from stream.ice import offer_addresses
 from stream.inbound import hear_promptly
 from stream.outbound import PictureTrack, VoiceTrack
+from stream.playout_delay import PlayoutDelay, accept_playout_delay
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +119,8 @@ class Peer:
         self.video_codec = video._codecs[0].mimeType
         self._picture_sender = video.sender
         pictures = make_pictures(self.video_codec)
+        voice.encode_for(audio._codecs[0].mimeType)
+        accept_playout_delay(video, sdp, PlayoutDelay())
         audio.sender.replaceTrack(voice)
         video.sender.replaceTrack(pictures)
         _hand_on_keyframe_requests(video.sender, pictures)

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from models.hop_options import add_hop_arguments, read_hop
 from models.presets import StreamConfig
 from stream.controls import check_scales
 from stream.engine_protocol import Controls, Engine, StepRequest, UInt8Array
@@ -58,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--nfe", type=int, default=None, help="evaluations per window (default: the preset's)"
     )
+    add_hop_arguments(parser)
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
     usual = StreamConfig()
     _add_scale(
@@ -95,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     def load() -> Engine:
         from stream.engine import load_engine  # torch is imported only when the files are fit to be used
 
-        return load_engine(args.preset, args.nfe, args.device, args.backend)
+        return load_engine(args.preset, args.nfe, args.device, args.backend, hop=read_hop(args))
 
     return render(args, load)
 

@@ -5,7 +5,7 @@ frames, by callback. Between them one thread runs load, warm-up, open and step, 
 keeps per thread is built once. The batch is the earliest-deadline windows of different sessions, at most one
 each (a session's next window needs the state its last one left), up to `spec.max_batch`.
 
-Queues: each session has `queue_windows` places; when they are full the oldest window is dropped, since its
+Queues: each session has places for `queue_s` of windows; when they are full the oldest is dropped, since its
 frames would be the latest. Work whose epoch has passed is dropped wherever it is, in flight included.
 """
 
@@ -39,16 +39,17 @@ STILL_LOADING = "The engine is still loading; try again in a few seconds."
 class SchedulerConfig:
     """Attributes:
     max_sessions: seats, those of sessions still being built included.
-    queue_windows: windows a session may have waiting.
+    queue_s: time that a session's waiting windows may cover; two of them may always wait.
     """
 
     max_sessions: int = 1
-    queue_windows: int = 2
+    queue_s: float = 0.32
 
     def __post_init__(self) -> None:
-        for name in ("max_sessions", "queue_windows"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"SchedulerConfig.{name} must be at least 1, got {getattr(self, name)}")
+        if self.max_sessions < 1:
+            raise ValueError(f"SchedulerConfig.max_sessions must be at least 1, got {self.max_sessions}")
+        if self.queue_s <= 0:
+            raise ValueError(f"SchedulerConfig.queue_s must be positive, got {self.queue_s}")
 
 
 class Scheduler:
@@ -63,7 +64,8 @@ class Scheduler:
     def __init__(self, load: Callable[[], Engine], clock: Clock, config: SchedulerConfig) -> None:
         self._load = load
         self._clock = clock
-        self._queue_windows = config.queue_windows
+        self._queue_s = config.queue_s
+        self._queue_windows = 2
         self.seats = Seats(config.max_sessions)
         self.effort = EffortLadder(None, 1.0)
         self._engine: Engine | None = None
@@ -197,6 +199,7 @@ class Scheduler:
         engine = self._load()
         engine.warm_up()
         self.effort = EffortLadder(engine.spec.nfe, engine.spec.hop_s)
+        self._queue_windows = max(2, round(self._queue_s / engine.spec.hop_s))
         self._engine = engine
 
     async def _call(self, work: Callable[[], object]) -> object:

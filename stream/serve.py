@@ -19,6 +19,7 @@ from pathlib import Path
 
 import uvicorn
 
+from models.hop_options import add_hop_arguments, read_hop
 from stream.app import ServerConfig, create_app
 from stream.engine_protocol import Engine
 from stream.errors import StreamError
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="auto, native, torch-fp32, torch-bf16, torch-compile or onnx (default: %(default)s: what "
         "`fada doctor --calibrate` measured, else a rule)",
     )
+    add_hop_arguments(parser)
     parser.add_argument(
         "--max-sessions", type=int, default=2, help="callers at a time (default: %(default)s)"
     )
@@ -70,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     def load() -> Engine:
         from stream.engine import load_engine  # torch is imported here, on the engine's own thread
 
-        engine = load_engine(args.preset, args.nfe, args.device, args.backend)
+        engine = load_engine(args.preset, args.nfe, args.device, args.backend, hop=read_hop(args))
         if engine.why == "rule":
             hint = "chosen by rule; `fada doctor --calibrate` measures which is fastest here"
             print(f"The networks run as {engine.backend} ({hint}).", file=sys.stderr, flush=True)

@@ -27,8 +27,8 @@ from stream.engine_stream import Drawn, EngineStream
 from stream.errors import EngineError, StreamError
 from stream.images import fit
 from stream.inbound import Heard, InboundAudio
-from stream.outbound import PictureTrack, VoiceTrack, picture_track
-from stream.pacer import Pacer
+from stream.outbound import VOICE_LEAD_S, PictureTrack, VoiceTrack, picture_track
+from stream.pacer import Pacer, PacerConfig
 from stream.peer import Peer
 from stream.seats import Seat
 from stream.session_parts import SessionParts
@@ -79,7 +79,7 @@ class Session:
         self._controls = request.controls
         self._peer = Peer(parts.ice, self._on_peer_state, self._on_channel)
         still = fit(picture, self._spec.width, self._spec.height)
-        self._pacer = Pacer(self._clock, self._spec.fps, still)
+        self._pacer = Pacer(self._clock, self._spec.fps, still, PacerConfig(voice_lead_s=VOICE_LEAD_S))
         self._voice = VoiceTrack(self._pacer)
         self._pictures: PictureTrack | None = None
         self._bit_rate: BitRateControl | None = None

@@ -60,6 +60,7 @@ class Telemetry:
             "dropped": pacing.dropped_frames + self._dropped_windows * self._hop_frames,
             "held": pacing.held_frames,
             "moves": pacing.moves,
+            "reserve_ms": pacing.reserve_ms,
             "speaking": now_s - spoke_s < SPEAKING_HOLD_S,
             "drawing": pacer.started,
             "nfe": effort.nfe,

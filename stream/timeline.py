@@ -1,9 +1,9 @@
 """Lays the microphone's packets on one gapless media timeline. Pure numpy; runs on the event loop.
 
 In: 48 kHz mono chunks with the sender's timestamp and the moment of arrival. Out: contiguous 48 kHz chunks,
-in order, starting at sample 0 when the session starts. Lost packets become short silence; a microphone that
-stalls becomes silence fed by the clock, so that the face goes on living; packets that come later than that
-are dropped.
+in order, starting at sample 0 when the session starts. Lost packets are concealed (`stream.concealment`); a
+microphone that stalls becomes silence fed by the clock, so that the face goes on living; packets that come later
+than that are dropped.
 
 The position on this timeline is *media time*, the only clock that windows, frames and returned audio know.
 """
@@ -12,14 +12,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-Int16Array = npt.NDArray[np.int16]
+from stream.concealment import Concealer, Int16Array
 
 RATE_HZ = 48_000
-FADE_SAMPLES = 240  # 5 ms: an edge shorter than this clicks
-MIRROR_SAMPLES = 960  # 20 ms: what covers the start of a gap
+PACKET_UNIT_SAMPLES = 120  # 2.5 ms, of which Opus packets are multiples
+FRAME_GRID_SAMPLES = 1920  # 40 ms, a frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +58,8 @@ class Timeline:
         self._baseline_at_s = start_s
         self._late_since_s: float | None = None
         self._distrust_until_s = start_s
-        self._tail: Int16Array = np.zeros(0, dtype=np.int16)  # last samples given out, for concealment
-        self._silent = True  # the timeline ends in silence, so what follows is faded in
+        self._concealer = Concealer()
+        self._in_gap = True  # what follows is faded in
         self.concealed_samples = 0
         self.late_samples = 0
         self.restarts = 0
@@ -100,9 +97,9 @@ class Timeline:
             self._note_delay(self._length + gap + len(pcm), now_s)
         chunks = [self._conceal(gap)] if gap > 0 else []
         if len(pcm):
-            chunks.append(self._fade_in(pcm) if self._silent else pcm)
-            self._silent = False
-            self._tail = chunks[-1][-MIRROR_SAMPLES:]
+            chunks.append(self._concealer.join(pcm) if self._in_gap else pcm)
+            self._in_gap = False
+            self._concealer.remember(chunks[-1])
             self._length += len(pcm)
         return chunks
 
@@ -126,8 +123,14 @@ class Timeline:
     def _restart(self, pts: int, count: int, now_s: float) -> None:
         """Put a packet at the present, whatever the sender's numbers say,
         so that no delay is added for good.
+
+        At the present, rounded up to a whole number of such packets: then windows, which are whole numbers of
+        20 ms packets too, are complete with a packet and do not wait for a part of the next one.
         """
-        self._shift = max(self._length, self._expected(now_s) - count) - pts
+        position = max(self._length, self._expected(now_s) - count)
+        if count % PACKET_UNIT_SAMPLES == 0 and FRAME_GRID_SAMPLES % count == 0:
+            position = -(-position // count) * count
+        self._shift = position - pts
         self.restarts += 1
         self._late_since_s = None
 
@@ -150,19 +153,8 @@ class Timeline:
         return self._baseline_s + self._config.baseline_rise * max(0.0, now_s - self._baseline_at_s)
 
     def _conceal(self, count: int) -> Int16Array:
-        """Samples for a gap: the last 20 ms mirrored (no step at the joint) and faded, then silence."""
-        gap = np.zeros(count, dtype=np.int16)
-        mirrored = self._tail[::-1][:count]
-        gap[: len(mirrored)] = (mirrored * np.linspace(1.0, 0.0, len(mirrored))).astype(np.int16)
-        self._tail = gap[:0]
-        self._silent = True
+        """Samples for a gap."""
+        self._in_gap = True
         self._length += count
         self.concealed_samples += count
-        return gap
-
-    @staticmethod
-    def _fade_in(pcm: Int16Array) -> Int16Array:
-        edge = min(FADE_SAMPLES, len(pcm))
-        faded = pcm.copy()
-        faded[:edge] = (pcm[:edge] * np.linspace(0.0, 1.0, edge, endpoint=False)).astype(np.int16)
-        return faded
+        return self._concealer.extend(count)

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from stream.timeline import FADE_SAMPLES, RATE_HZ, Int16Array
+from stream.concealment import FADE_SAMPLES, Int16Array
+from stream.timeline import RATE_HZ
 
 
 class VoiceBuffer:
@@ -38,7 +39,10 @@ class VoiceBuffer:
         first = max(start, self._end - size, 0)
         last = min(start + count, self._end)
         if last > first:
-            out[first - start : last - start] = self._ring[np.arange(first, last) % size]
+            begin, count = first % size, last - first
+            head = min(count, size - begin)
+            out[first - start : first - start + head] = self._ring[begin : begin + head]
+            out[first - start + head : last - start] = self._ring[: count - head]
         return out
 
     def has(self, start: int, count: int) -> bool:

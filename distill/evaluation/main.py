@@ -24,6 +24,7 @@ from distill.evaluation.sweep import sweep
 from distill.probe import Probe, load_probe
 from models.backends import choose_backend, load_networks
 from models.checkpoint import load_model
+from models.hop_options import add_hop_arguments, read_hop
 from models.presets import StreamConfig
 from models.streaming import HopControls, Streamer
 
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--audio-scale", type=float)
     parser.add_argument("--reference-scale", type=float)
     parser.add_argument("--backend", default="auto")
+    add_hop_arguments(parser)
     parser.add_argument(
         "--long-run", type=float, metavar="MINUTES", help="also stream so long and watch for drift"
     )
@@ -73,10 +75,14 @@ def run(args: argparse.Namespace) -> int:
     probe = load_probe(args.probe or folder / "probe.safetensors", str(device))
     model = load_model(args.weights or folder / "student.safetensors")
     backend = choose_backend(device) if args.backend == "auto" else args.backend
+    model.preset = read_hop(args).applied(model.preset)
     streamer = Streamer(load_networks(model, device, backend), device, move_head=False)
     controls = _controls(args, model.preset.stream)
     figures = _measure(args, streamer, probe, controls)
+    stream = model.preset.stream
     figures |= {"backend": backend, "split": args.split}
+    figures |= {"hop": stream.hop_frames, "overlap": stream.overlap_frames}
+    figures |= {"lookahead": model.preset.lookahead_frames}
     print(report(figures))
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)

@@ -41,13 +41,11 @@ def stream_hops(
         seeds: of the B streams.
         controls: shared by all.
     """
-    stream, cfg = streamer.preset.stream, streamer.preset.audio
+    stream, context = streamer.preset.stream, streamer.preset.audio.context_samples
+    ahead = streamer.preset.lookahead_frames * SAMPLES_PER_FRAME
     states = [streamer.open(picture, seed) for picture, seed in zip(pictures, seeds, strict=True)]
     for first in range(0, frames, stream.hop_frames):
-        windows = [
-            audio_window(sound, first, stream.window_frames, cfg.context_samples, cfg.lookahead_samples)
-            for sound in sounds
-        ]
+        windows = [audio_window(sound, first, stream.window_frames, context, ahead) for sound in sounds]
         states, drawn, _ = streamer.hop(states, torch.stack(windows).numpy(), controls)
         yield drawn
 
@@ -104,9 +102,7 @@ def paired_time(
         for place in range(len(names)):
             name = names[(turn + place) % len(names)]
             streamer, controls = streamers[name]
-            stream, cfg = streamer.preset.stream, streamer.preset.audio
-            samples = cfg.context_samples + stream.window_frames * SAMPLES_PER_FRAME + cfg.lookahead_samples
-            sound = generator.normal(0, 0.05, (batch, samples)).astype(np.float32)
+            sound = generator.normal(0, 0.05, (batch, streamer.preset.window_samples)).astype(np.float32)
             began = time.perf_counter()
             states[name], drawn, _ = streamer.hop(states[name], sound, controls)
             spent[name].append((time.perf_counter() - began) * 1e3 / (drawn.shape[0] * drawn.shape[1]))

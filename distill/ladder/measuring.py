@@ -22,6 +22,7 @@ from distill.probe import Probe, load_probe
 from models.backends import choose_backend
 from models.checkpoint import load_model
 from models.networks import TorchNetworks
+from models.presets import HopChoice
 from models.streaming import HopControls, Streamer
 
 DRIFT_ROWS = ("naive", "mixed", "tokens", "fast", "steps-4", "steps-2", "steps-1", "shipped-2", "shipped-1")
@@ -31,6 +32,7 @@ DRIFT_ROWS = ("naive", "mixed", "tokens", "fast", "steps-4", "steps-2", "steps-1
 def open_row(plan: Plan, row: Row, seed: int, device: str) -> tuple[Streamer, HopControls]:
     """The row's model behind the live server's streaming step, at the preset's scales."""
     model = load_model(plan.model(row.model, seed), device)
+    model.preset = HopChoice().applied(model.preset)
     target = torch.device(device)
     dtype = torch.bfloat16 if choose_backend(target) == "torch-bf16" else torch.float32
     networks = (

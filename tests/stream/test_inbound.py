@@ -12,7 +12,7 @@ from aiortc import MediaStreamTrack, RTCRtpReceiver
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtp import RtpPacket
 
-from stream.inbound import Heard, InboundAudio, PromptBuffer, hear_promptly
+from stream.inbound import EngineResampler, Heard, InboundAudio, PromptBuffer, hear_promptly
 from tests.fakes import FakeClock
 
 
@@ -135,3 +135,40 @@ def test_the_receivers_jitter_buffer_is_replaced_where_there_is_one() -> None:
     bare = object.__new__(RTCRtpReceiver)
     hear_promptly(bare)  # another version of aiortc keeps it elsewhere: no harm done
     assert not hasattr(bare, "_RTCRtpReceiver__jitter_buffer")
+
+
+def test_the_resampler_gives_every_sample_with_the_packet_that_completes_it() -> None:
+    """One packet more would be 20 ms more delay, always."""
+    resampler = EngineResampler(16_000)
+    pcm = np.random.default_rng(0).integers(-9000, 9000, 960 * 8).astype(np.int16)
+    for packet in pcm.reshape(8, 960):
+        assert resampler.push(packet).shape == (320,)
+
+
+@pytest.mark.parametrize("cuts", [[1, 2, 3, 1000], [959, 961], [7] * 300, [0, 5, 0, 2000]])
+def test_resampling_in_any_pieces_gives_the_same(cuts: list[int]) -> None:
+    pcm = np.random.default_rng(1).integers(-9000, 9000, sum(cuts)).astype(np.int16)
+    whole = EngineResampler(16_000).push(pcm)
+    resampler = EngineResampler(16_000)
+    ends = np.cumsum(cuts)
+    pieces = [resampler.push(pcm[end - cut : end]) for cut, end in zip(cuts, ends)]
+    np.testing.assert_allclose(np.concatenate(pieces), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("hertz", "gain"), [(200, 1.0), (3000, 1.0), (6500, 1.0), (9500, 0.0), (14_000, 0.0)]
+)
+def test_the_resampler_passes_speech_and_folds_nothing_back(hertz: int, gain: float) -> None:
+    n = np.arange(48_000)
+    pcm = np.round(16_384 * np.sin(2 * np.pi * hertz * n / 48_000)).astype(np.int16)
+    resampler = EngineResampler(16_000)
+    heard = resampler.push(pcm)[1000:]
+    assert np.sqrt(2) * heard.std() == pytest.approx(0.5 * gain, abs=0.005)
+    if gain:
+        late = (np.arange(1000, 16_000) * 3 + 2) / 48_000 - resampler.delay_s
+        np.testing.assert_allclose(heard, 0.5 * np.sin(2 * np.pi * hertz * late), atol=0.01)
+
+
+def test_only_rates_that_divide_48_khz_are_taken() -> None:
+    with pytest.raises(ValueError, match="divides"):
+        EngineResampler(22_050)

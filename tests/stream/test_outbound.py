@@ -13,8 +13,9 @@ import pytest
 from aiortc.mediastreams import MediaStreamError
 
 from stream.encoder import VIDEO_TIME_BASE, Vp8Encoder, suitable_bit_rate
-from stream.outbound import ENCODE_LEAD_S, PictureTrack, VoiceTrack
+from stream.outbound import FIRST_LEAD_S, LEAST_LEAD_S, PictureTrack, VoiceTrack
 from stream.pacer import Pacer
+from stream.voice_encoder import DELAY_S
 from tests.fakes import FakeClock, settle
 
 STILL = np.full((64, 64, 3), 90, np.uint8)
@@ -90,6 +91,28 @@ async def test_voice_frames_are_20_ms_at_48_khz_on_time() -> None:
         assert at_s == pytest.approx(index * 0.02, abs=1e-6)
 
 
+async def test_opus_packets_hold_the_voice_so_much_later_as_the_lead_makes_up_for() -> None:
+    clock = FakeClock(0.0)
+    pacer = Pacer(clock, 25, STILL)
+    n = np.arange(48_000)
+    spoken = (8000 * np.sin(2 * np.pi * (300 * n + 1000 * n**2 / 48_000) / 48_000)).astype(np.int16)
+    pacer.push_voice(spoken, 0.0)
+    pacer.push_frames(0, np.stack([STILL] * 4))
+    track = VoiceTrack(pacer)
+    track.encode_for("audio/opus")
+    got = await collect(track, clock, 0.8)
+    assert [packet.pts for _, packet in got] == [960 * index for index in range(len(got))]  # type: ignore[attr-defined]
+    decoder = av.CodecContext.create("libopus", "r")
+    decoder.format, decoder.layout, decoder.sample_rate = "s16", "mono", 48_000  # type: ignore[attr-defined]
+    heard = np.concatenate(
+        [frame.to_ndarray().reshape(-1) for _, packet in got for frame in decoder.decode(packet)]  # type: ignore[attr-defined]
+    ).astype(float)
+    first = next(slot.index for slot in pacer._slots if slot.media_frame == 0)
+    truth = spoken[:12_000].astype(float)
+    scores = [float(heard[k : k + 12_000] @ truth) for k in range(first * 1920, first * 1920 + 480)]
+    assert int(np.argmax(scores)) == pytest.approx(DELAY_S * 48_000, abs=2)
+
+
 async def test_voice_is_the_pacers_samples_in_order() -> None:
     clock = FakeClock(0.0)
     pacer = Pacer(clock, 25, STILL)
@@ -122,13 +145,24 @@ async def test_pictures_are_chosen_shortly_before_they_are_due() -> None:
     track = pictures_of(pacer, clock)
     await track.recv()
     task = asyncio.create_task(track.recv())
-    await clock.advance(0.04 - ENCODE_LEAD_S - 0.001)
+    await clock.advance(0.04 - FIRST_LEAD_S - 0.001)
     assert [slot.index for slot in pacer._slots] == [0]
     await clock.advance(0.002)
     assert [slot.index for slot in pacer._slots] == [0, 1]
     assert not task.done()
-    await clock.advance(ENCODE_LEAD_S)
+    await clock.advance(FIRST_LEAD_S)
     assert (await task).pts == 3600
+
+
+async def test_pictures_are_chosen_as_late_as_their_encoding_allows() -> None:
+    clock = FakeClock(0.0)
+    pacer = Pacer(clock, 25, STILL)
+    track = pictures_of(pacer, clock)
+    await collect(track, clock, 2.2)  # a fake clock: encoding takes no time
+    assert pacer.picture_lead_s == LEAST_LEAD_S
+    for took_s in [0.001] * 44 + [0.004] * 3 + [0.05] * 2:
+        track._note_cost(took_s)
+    assert pacer.picture_lead_s == pytest.approx(0.008), "twice the usual, the rarest aside"
 
 
 async def test_key_frames_come_first_and_when_asked_but_not_in_a_storm() -> None:

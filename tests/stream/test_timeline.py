@@ -79,7 +79,7 @@ def test_a_stalled_microphone_becomes_silence_at_real_time_pace() -> None:
         feed.fill(now_s)
     behind_s = (now_s - START_S) - len(feed.out) / RATE_HZ
     assert 0.08 < behind_s < 0.13  # stall_s behind, no more
-    assert not feed.out[11 * PACKET :].any()
+    assert not feed.out[13 * PACKET :].any(), "60 ms of the voice going on, then silence"
 
 
 def test_no_microphone_at_all_still_makes_time_pass() -> None:
@@ -158,3 +158,20 @@ def test_an_empty_packet_changes_nothing() -> None:
 def test_limits_must_be_positive(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         TimelineConfig(**{name: 0.0})
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.0031, 0.0127, 0.0199])
+def test_packets_lie_on_the_frames_grid_whenever_the_first_one_comes(late_s: float) -> None:
+    """A frame's last sample comes with a packet's end; off the grid a window would wait for the next packet."""
+    timeline = Timeline(100.0)
+    now_s = 100.0 + 0.02 + late_s
+    for index in range(4):
+        timeline.add(tone(index * PACKET), 7000 + index * PACKET, now_s + 0.02 * index)
+        assert timeline.length_samples % PACKET == 0
+    assert timeline.length_samples <= (5 if late_s else 4) * PACKET + PACKET
+
+
+def test_packets_of_an_odd_length_stay_where_they_come() -> None:
+    timeline = Timeline(100.0)
+    timeline.add(np.ones(441, np.int16), 0, 100.0 + 500 / 48_000)
+    assert timeline.length_samples == pytest.approx(500, abs=1)
