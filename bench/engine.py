@@ -29,7 +29,7 @@ from models.avatar_model import AvatarModel
 from models.backends import BACKENDS, cpu_has_bf16, load_networks
 from models.calibration import TOLERANCES, resolve_backend
 from models.checkpoint import CheckpointError, load_model
-from models.presets import PRESETS, preset
+from models.presets import PRESETS, HopChoice, preset
 from models.static_hop import record_on
 from models.streaming import HopControls, Streamer, StreamState
 

@@ -13,11 +13,11 @@ from models.face import SAMPLES_PER_FRAME
 from models.networks import TorchNetworks
 from models.presets import SERVED, HopChoice, Preset, StreamConfig, preset
 from models.streaming import HopControls, Streamer
-from tests.models.tiny import tiny_model
+from tests.models.tiny import buzz, tiny_model
 
 CONTROLS = HopControls(audio_scale=1.5, reference_scale=1.0, nfe=1)
 PICTURE = np.random.default_rng(0).integers(0, 255, (256, 256, 3), dtype=np.uint8)
-SOUND = np.random.default_rng(1).normal(0, 0.1, 40 * SAMPLES_PER_FRAME).astype(np.float32)
+SOUND = buzz(1, 40 * SAMPLES_PER_FRAME)
 
 
 def streamer(choice: HopChoice) -> Streamer:
