@@ -19,9 +19,9 @@ from tqdm import tqdm
 
 from bench.pairs import compare, time_rounds
 from bench.report import make_report, summarise
-from models.avatar_model import AvatarModel
 from models.backends import BACKENDS, choose_backend, load_networks
-from models.checkpoint import CheckpointError, load_model
+from models.build import AnyModel, build_model
+from models.checkpoint import CheckpointError, load_any_model
 from models.presets import PRESETS, preset
 from models.streaming import HopControls, Streamer, StreamState
 
@@ -114,16 +114,16 @@ class HopArm:
             self.on_call()
 
 
-def load_or_invent(name: str) -> tuple[AvatarModel, str]:
+def load_or_invent(name: str) -> tuple[AnyModel, str]:
     """The shipped student of a preset, or one with random weights; and which of the two it is."""
     path = WEIGHTS / name / "student.safetensors"
     if path.exists():
         try:
-            return load_model(path), "shipped"
+            return load_any_model(path), "shipped"
         except CheckpointError as error:
             tqdm.write(f"random weights instead of {path}: {error}")
     torch.manual_seed(0)
-    return AvatarModel(preset(name), "student").eval(), "random"
+    return build_model(preset(name), "student").eval(), "random"
 
 
 def _row(name: str, arm: HopArm, compared: Mapping[str, Any]) -> dict[str, Any]:

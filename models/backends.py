@@ -12,7 +12,9 @@ from typing import Final
 import torch
 
 from models.avatar_model import AvatarModel
+from models.build import AnyModel
 from models.networks import Networks, TorchNetworks
+from models.sd15.networks import SD15Networks
 
 BACKENDS: Final = ("torch-bf16", "torch-fp32", "onnx")
 
@@ -34,17 +36,25 @@ def choose_backend(device: torch.device) -> str:
     return "torch-fp32"
 
 
-def load_networks(model: AvatarModel, device: torch.device, backend: str) -> Networks:
-    """Put a student on a backend.
+_DTYPES: Final = {"torch-bf16": torch.bfloat16, "torch-fp32": torch.float32}
+
+
+def load_networks(model: AnyModel, device: torch.device, backend: str) -> Networks:
+    """Put a model on a backend.
 
     Raises:
-        ValueError: no such backend, or the model is a teacher.
+        ValueError: no such backend, the model is a small teacher, or the backend does not run its layout.
     """
-    if backend == "torch-bf16":
-        return TorchNetworks(model, device, torch.bfloat16)
-    if backend == "torch-fp32":
-        return TorchNetworks(model, device, torch.float32)
+    if backend in _DTYPES:
+        if isinstance(model, AvatarModel):
+            return TorchNetworks(model, device, _DTYPES[backend])
+        return SD15Networks(model, device, _DTYPES[backend])
     if backend == "onnx":
+        if not isinstance(model, AvatarModel):
+            raise ValueError(
+                f"ONNX graphs are made of the small preset alone, not of '{model.preset.name}'; choose a torch "
+                "backend."
+            )
         from models.onnx_networks import OnnxNetworks
 
         return OnnxNetworks(model, device)

@@ -20,7 +20,7 @@ from models.face import EXPRESSION_DIMS, POSE_DIMS, SAMPLES_PER_FRAME
 from models.motion import MotionState, advance_motion, init_motion, speech_level
 from models.networks import Networks
 from models.presets import SCALE_LIMIT
-from models.samplers import ddim
+from models.samplers import sampler_of
 from models.warp import HeadWarp
 
 
@@ -218,7 +218,7 @@ class Streamer:
         def predict(x_t: Tensor, t: Tensor) -> Tensor:
             return self.networks.denoise(x_t, t, features, expression, reference, banks, moving, scales)
 
-        return ddim(predict, noise, controls[0].nfe)
+        return sampler_of(self.preset)(predict, noise, controls[0].nfe)
 
     def _blend(self, states: Sequence[StreamState], latents: Tensor) -> Tensor:
         weights = blend_weights(self.preset.stream.overlap_frames)

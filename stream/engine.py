@@ -15,14 +15,14 @@ import numpy as np
 import torch
 
 from models.backends import choose_backend, load_networks
-from models.checkpoint import CheckpointError, load_model
+from models.checkpoint import CheckpointError
 from models.pictures import fit_canvas
 from models.streaming import HopControls, Streamer, StreamState
+from models.weights import WEIGHTS, open_model
 from stream.engine_protocol import Controls, EngineSpec, ScaleRange, StepRequest, StepResult, UInt8Array
 from stream.errors import EngineError
 
-WEIGHTS: Final = Path(__file__).resolve().parent.parent / "weights"
-"""Shipped weights: ``weights/PRESET/student.safetensors``."""
+__all__ = ["WEIGHTS", "TorchEngine", "load_engine"]
 
 REST: Final = 0
 """In place of a number of evaluations: windows without sound need none."""
@@ -109,8 +109,9 @@ def load_engine(
     nfe: int | None = None,
     device: str | None = None,
     backend: str = "auto",
-    weights: Path | None = None,
+    weights: Path | str | None = None,
     threads: int | None = None,
+    size: int | None = None,
 ) -> TorchEngine:
     """Load a preset's student on the fastest backend of this machine.
 
@@ -119,8 +120,9 @@ def load_engine(
         nfe: evaluations per window; None takes the preset's.
         device: "cpu", "cuda", …; None takes CUDA where there is one.
         backend: "auto", "torch-bf16", "torch-fp32" or "onnx".
-        weights: a student checkpoint; None takes the shipped one.
+        weights: a student checkpoint, a folder of EchoMimic's files or "random"; None takes the shipped one.
         threads: CPU threads for the networks; None leaves torch's default.
+        size: side of the canvas in pixels, for presets that take another than their own.
 
     Raises:
         EngineError: no such preset or backend, or its weights are missing or broken.
@@ -128,11 +130,8 @@ def load_engine(
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if threads is not None:
         torch.set_num_threads(threads)
-    path = weights or WEIGHTS / preset / "student.safetensors"
     try:
-        model = load_model(path)
-        if model.preset.name != preset:
-            raise ValueError(f"The weights {path} are of preset '{model.preset.name}', not '{preset}'.")
+        model = open_model(preset, weights, size)
         networks = load_networks(model, where, choose_backend(where) if backend == "auto" else backend)
         return TorchEngine(Streamer(networks, where), nfe)
     except (CheckpointError, ValueError) as error:

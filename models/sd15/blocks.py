@@ -11,7 +11,7 @@ attention); numbers that no paper states, as the public EchoMimic code has them.
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Final, cast
 
 import torch
 import torch.nn.functional as F
@@ -188,6 +188,11 @@ class PositionTable(nn.Module):
         super().__init__()
         self.register_buffer("pe", sinusoids(max_frames, width))
 
+    def reset_table(self) -> None:
+        """Write the table again, for a module that was built on "meta"."""
+        _, positions, width = self.pe.shape
+        self.pe.copy_(sinusoids(positions, width))
+
 
 class TemporalAttention(Attention):
     """Each place attends over its frames; positions are added to queries, keys and values alike."""
@@ -219,8 +224,9 @@ class TemporalBlock(nn.Module):
 
     def forward(self, y: Tensor, motion: int) -> Tensor:
         """(B, M + T, L, C) -> (B, T, L, C)."""
-        y = self.attention_blocks[0].over_frames(self.norms[0](y), 0) + y
-        y = self.attention_blocks[1].over_frames(self.norms[1](y), motion) + y[:, motion:]
+        first, second = cast("list[TemporalAttention]", self.attention_blocks)
+        y = first.over_frames(self.norms[0](y), 0) + y
+        y = second.over_frames(self.norms[1](y), motion) + y[:, motion:]
         return self.ff(self.ff_norm(y)) + y
 
 

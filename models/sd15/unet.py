@@ -23,6 +23,7 @@ from models.sd15.blocks import (
     Downsample,
     MotionModule,
     ResnetBlock,
+    SpatialBlock,
     SpatialTransformer,
     Upsample,
 )
@@ -169,8 +170,8 @@ class _Trunk(nn.Module):
 
     def transformers(self) -> list[SpatialTransformer]:
         """All spatial transformers in the order of the data."""
-        stages = [*self.down_blocks, self.mid_block, *self.up_blocks]
-        return [block for stage in cast("list[Stage]", stages) for block in stage.attentions]
+        stages = cast("list[Stage]", [*self.down_blocks, self.mid_block, *self.up_blocks])
+        return [cast(SpatialTransformer, block) for stage in stages for block in stage.attentions]
 
 
 class _Reader:
@@ -232,7 +233,7 @@ class Denoiser(_Trunk):
     def reference_kv(self, banks: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The ReferenceNet's banks (B, L, C) -> this network's keys and values of them, (B, L, 2C)."""
         return tuple(
-            block.transformer_blocks[0].reference_kv(bank)
+            cast(SpatialBlock, block.transformer_blocks[0]).reference_kv(bank)
             for block, bank in zip(self.transformers(), banks, strict=True)
         )
 

@@ -133,7 +133,8 @@ class SDVAE(nn.Module):
         self.encoder = Encoder(cfg)
         self.quant_conv = nn.Conv2d(2 * cfg.latent_channels, 2 * cfg.latent_channels, 1)
         self.decoder = None if cfg.tiny_decoder else Decoder(cfg)
-        self.post_quant_conv = None if cfg.tiny_decoder else nn.Conv2d(*[cfg.latent_channels] * 2, 1)
+        channels = cfg.latent_channels
+        self.post_quant_conv = None if cfg.tiny_decoder else nn.Conv2d(channels, channels, 1)
         self.tiny_decoder = TinyDecoder(cfg.latent_channels) if cfg.tiny_decoder else None
 
     def moments(self, picture: Tensor) -> tuple[Tensor, Tensor]:

@@ -121,6 +121,10 @@ class WhisperEncoder(nn.Module):
         self.blocks = nn.ModuleList(WhisperBlock(width) for _ in range(BLOCKS))
         self.ln_post = nn.LayerNorm(width)
 
+    def reset_table(self) -> None:
+        """Write the table again, for a module that was built on "meta"."""
+        self.positional_embedding.copy_(long_sinusoids(*self.positional_embedding.shape))
+
     def forward(self, mel: Tensor) -> Tensor:
         """(B, bins, columns <= 3000) -> hidden states (B, columns / 2, 5, width)."""
         x = F.gelu(self.conv2(F.gelu(self.conv1(mel)))).transpose(1, 2)
