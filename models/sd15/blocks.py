@@ -11,7 +11,7 @@ attention); numbers that no paper states, as the public EchoMimic code has them.
 from __future__ import annotations
 
 import math
-from typing import Final, cast
+from typing import Final, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from kernels.attention import attention
 from models.blocks import FrameContext, GroupNorm32, join_heads, split_heads
+
+Backend = Literal["auto", "triton", "reference"]
 
 RESNET_EPS: Final = 1e-5
 TRANSFORMER_EPS: Final = 1e-6
@@ -28,7 +30,12 @@ AUDIO_GAIN: Final = 3.0
 
 
 class Attention(nn.Module):
-    """Multi-head attention: queries from (B, L, C), keys and values from tokens of ``context`` channels."""
+    """Multi-head attention: queries from (B, L, C), keys and values from tokens of ``context`` channels.
+
+    ``backend`` is that of `kernels.attention`; `choose_attention` changes it for a whole network.
+    """
+
+    backend: Backend = "auto"
 
     def __init__(self, width: int, context: int, heads: int) -> None:
         super().__init__()
@@ -52,7 +59,14 @@ class Attention(nn.Module):
     ) -> Tensor:
         """x (B, L, C) attends to k, v and under the same softmax to k2, v2 (B2, H, K2, D), B2 dividing B."""
         q = split_heads(self.to_q(x), self.heads)
-        return self.to_out[0](join_heads(attention(q, k, v, k2=k2, v2=v2)))
+        return self.to_out[0](join_heads(attention(q, k, v, k2=k2, v2=v2, backend=self.backend)))
+
+
+def choose_attention(network: nn.Module, backend: Backend) -> None:
+    """Have all attention of a network run by its kernels ("triton"), its reference, or what fits ("auto")."""
+    for part in network.modules():
+        if isinstance(part, Attention):
+            part.backend = backend
 
 
 class GEGLU(nn.Module):
@@ -208,7 +222,7 @@ class TemporalAttention(Attention):
         parts = (self.to_q(x[:, skip:]), self.to_k(x), self.to_v(x))
         # (B, F, L, C) -> (B*L, H, F, D): few frames, many places
         q, k, v = (split_heads(part.transpose(1, 2).flatten(0, 1), self.heads) for part in parts)
-        out = join_heads(attention(q, k, v)).unflatten(0, (batch, -1)).transpose(1, 2)
+        out = join_heads(attention(q, k, v, backend=self.backend)).unflatten(0, (batch, -1)).transpose(1, 2)
         return self.to_out[0](out)
 
 
