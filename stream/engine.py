@@ -8,6 +8,7 @@ with bf16 units, torch fp32 on other CPUs.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, cast
 
@@ -112,6 +113,7 @@ def load_engine(
     weights: Path | str | None = None,
     threads: int | None = None,
     size: int | None = None,
+    max_batch: int | None = None,
 ) -> TorchEngine:
     """Load a preset's student on the fastest backend of this machine.
 
@@ -123,6 +125,7 @@ def load_engine(
         weights: a student checkpoint, a folder of EchoMimic's files or "random"; None takes the shipped one.
         threads: CPU threads for the networks; None leaves torch's default.
         size: side of the canvas in pixels, for presets that take another than their own.
+        max_batch: sessions that there can be; the batch is never larger, nor warmed up for more.
 
     Raises:
         EngineError: no such preset or backend, or its weights are missing or broken.
@@ -132,6 +135,8 @@ def load_engine(
         torch.set_num_threads(threads)
     try:
         model = open_model(preset, weights, size)
+        if max_batch is not None and max_batch < model.preset.stream.max_batch:
+            model.preset = replace(model.preset, stream=replace(model.preset.stream, max_batch=max_batch))
         networks = load_networks(model, where, choose_backend(where) if backend == "auto" else backend)
         return TorchEngine(Streamer(networks, where), nfe)
     except (CheckpointError, ValueError) as error:

@@ -77,7 +77,13 @@ def run(args: argparse.Namespace) -> int:
         from stream.engine import load_engine  # torch is imported here, on the engine's own thread
 
         return load_engine(
-            args.preset, args.nfe, args.device, args.backend, weights=args.weights, size=args.size
+            args.preset,
+            args.nfe,
+            args.device,
+            args.backend,
+            weights=args.weights,
+            size=args.size,
+            max_batch=args.max_sessions,
         )
 
     return serve(args, load)

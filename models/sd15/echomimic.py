@@ -109,7 +109,9 @@ def fill(expected: Expected, paths: Sequence[Path], dtype: torch.dtype) -> None:
             f"The weights of {expected.name} are not whole: {files} lack {len(missing)} of {len(wanted)} keys, "
             f"first {missing[0]}; get the files again."
         )
-    expected.network.load_state_dict({key: value.to(dtype) for key, value in laid.items()}, assign=True)
+    # Copies: the files are only mapped into memory, and may change while the model lives.
+    own = {key: value.to(dtype, copy=True) for key, value in laid.items()}
+    expected.network.load_state_dict(own, assign=True)
 
 
 def _refuse_strangers(
