@@ -83,8 +83,9 @@ def test_accelerated_weights_are_taken_where_they_are(files: Path, tmp_path: Pat
         tensors = read_public(folder / f"{name}.pth")
         torch.save({key: value + 1 for key, value in tensors.items()}, folder / f"{name}_acc.pth")
     plain, fast = load_echomimic(files, thin_base()), load_echomimic(folder, thin_base())
+    got = fast.denoiser.state_dict()
     for key, value in plain.denoiser.state_dict().items():
-        torch.testing.assert_close(fast.denoiser.state_dict()[key], (value.half() + 1).float())
+        torch.testing.assert_close(got[key], (value.half() + 1).float())
     (folder / "motion_module_acc.pth").unlink()  # never the one's denoiser with the other's motion
     with pytest.raises(CheckpointError, match="Expected motion_module_acc"):
         load_echomimic(folder, thin_base())
@@ -170,8 +171,9 @@ def test_our_own_checkpoints_hold_either_layout(tmp_path: Path) -> None:
     save_model(path, model, file_bytes=3_000_000)
     back = load_any_model(path)
     assert isinstance(back, SD15Model) and back.preset == model.preset and back.role == "student"
+    got = back.state_dict()
     for key, value in model.state_dict().items():
-        torch.testing.assert_close(back.state_dict()[key], value, rtol=0, atol=0)
+        torch.testing.assert_close(got[key], value, rtol=0, atol=0)
     with pytest.raises(CheckpointError, match="small preset's layout"):
         load_model(path)
 
