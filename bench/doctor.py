@@ -59,11 +59,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="measure which runtime is fastest here (about a minute on an idle machine) and remember it",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings here")
+    parser.add_argument(
+        "--parity", type=Path, metavar="DIR", help="compare the base networks with EchoMimic's outputs in DIR"
+    )
+    parser.add_argument("--salt", help="of the outputs, where DIR has several")
+    parser.add_argument(
+        "--cases", nargs="+", default=[], metavar="NAME", help="A B C D extras acc normal (default: all)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Look, print, and write where asked; 1 if something is at fault."""
-    if getattr(args, "calibrate", False):
+    if args.parity is not None:
+        from bench.parity_report import examine_parity  # torch and gigabytes, for this question alone
+
+        return examine_parity(args.parity, args.salt, args.cases, args.json)
+    if args.calibrate:
         calibrate_engine(args.preset)
     findings = examine(args.host, args.port, args.preset)
     for finding in findings:
@@ -242,8 +253,9 @@ def look_at_weights(preset: str) -> list[Finding]:
         findings.append(Finding("weights", "good", f"{weights.relative_to(ROOT)}, {size_mb:.1f} MB"))
     else:
         text = (
-            f"expected {weights.relative_to(ROOT)}, found none; restore it with git or choose another preset."
+            f"expected {weights.relative_to(ROOT)}, found none; restore it with git or choose another preset"
         )
+        text += ", or name your own with --weights (docs/base.md)." if preset.startswith("base") else "."
         findings.append(Finding("weights", "fault", text))
     try:
         faces = len(json.loads(index.read_text(encoding="utf-8")))

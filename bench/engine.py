@@ -25,10 +25,10 @@ from bench.engine_plot import plot_ladder
 from bench.pairs import compare, time_rounds
 from bench.report import make_report, summarise
 from kernels.native import NativeError
-from models.avatar_model import AvatarModel
 from models.backends import BACKENDS, cpu_has_bf16, load_networks
+from models.build import AnyModel, build_model
 from models.calibration import TOLERANCES, resolve_backend
-from models.checkpoint import CheckpointError, load_model
+from models.checkpoint import CheckpointError, load_any_model
 from models.presets import PRESETS, HopChoice, preset
 from models.static_hop import record_on
 from models.streaming import HopControls, Streamer, StreamState
@@ -131,9 +131,10 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     return report
 
 
-def choose_rungs(asked: Sequence[str], model: AvatarModel, device: torch.device) -> list[str]:
+def choose_rungs(asked: Sequence[str], model: AnyModel, device: torch.device) -> list[str]:
     """The rungs' names, PyTorch's default first."""
-    names = [BASE]
+    small = model.preset.layout == "fada"
+    names = [BASE if small else "torch-fp32"]
     for name in asked:
         if name == "auto":
             names.append(resolve_backend(model, device)[0])
@@ -142,11 +143,12 @@ def choose_rungs(asked: Sequence[str], model: AvatarModel, device: torch.device)
         elif device.type == "cuda":
             names += ["torch-fp32", "torch-bf16", "torch-bf16" + GRAPH]
         else:
-            names += ["torch-fp32", *(["torch-bf16"] if cpu_has_bf16() else []), "onnx", "native"]
+            names += ["torch-fp32", *(["torch-bf16"] if cpu_has_bf16() else [])]
+            names += ["onnx", "native"] if small else []
     return list(dict.fromkeys(names))
 
 
-def climb(name: str, model: AvatarModel, device: torch.device) -> Rung:
+def climb(name: str, model: AnyModel, device: torch.device) -> Rung:
     """Load one rung, or say why it cannot be had here."""
     try:
         streamer = Streamer(load_networks(copy.deepcopy(model), device, name.removesuffix(GRAPH)), device)
@@ -190,7 +192,7 @@ def time_rungs(rungs: Sequence[Rung], batch: int, nfes: Sequence[int], rounds: i
     rows = []
     for nfe in nfes:
         ours = {key: value for key, value in times.items() if key.endswith(f" nfe {nfe}")}
-        compared = compare(ours, base=f"{BASE} nfe {nfe}")
+        compared = compare(ours, base=next(iter(ours)))
         rows += [
             _row(name, arm, compared[f"{name} nfe {nfe}"])
             for (name, evaluations), arm in arms.items()
@@ -243,18 +245,18 @@ class HopArm:
         return torch.cat([state.motion for state in self._states]).float().cpu()
 
 
-def load_or_invent(name: str) -> tuple[AvatarModel, str]:
+def load_or_invent(name: str) -> tuple[AnyModel, str]:
     """The shipped student of a preset, or one with random weights; and which of the two it is."""
     path = WEIGHTS / name / "student.safetensors"
     if path.exists():
         try:
-            model = load_model(path)
+            model = load_any_model(path)
             model.preset = HopChoice().applied(model.preset)
             return model, "shipped"
         except CheckpointError as error:
             tqdm.write(f"random weights instead of {path}: {error}")
     torch.manual_seed(0)
-    return AvatarModel(HopChoice().applied(preset(name)), "student").eval(), "random"
+    return build_model(HopChoice().applied(preset(name)), "student").eval(), "random"
 
 
 def _tolerance(rung: str) -> float:

@@ -86,13 +86,7 @@ class AudioEncoder(nn.Module):
         Raises:
             ValueError: the window holds no whole number of frames.
         """
-        inner = samples - self.cfg.context_samples - self.cfg.lookahead_samples
-        if inner <= 0 or inner % SAMPLES_PER_FRAME:
-            raise ValueError(
-                f"An audio window must hold context ({self.cfg.context_samples}), a whole number of frames of "
-                f"{SAMPLES_PER_FRAME} and look-ahead ({self.cfg.lookahead_samples}) samples; got {samples}."
-            )
-        return inner // SAMPLES_PER_FRAME
+        return self.cfg.frames_in(samples)
 
     def encode_mel(self, slices: Tensor) -> Tensor:
         """Slices (N, bins, slice columns) -> features (N, width)."""

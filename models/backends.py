@@ -14,7 +14,10 @@ import torch
 
 from kernels.native import NativeError, find_compiler, load_native
 from models.avatar_model import AvatarModel
+from models.build import AnyModel
 from models.networks import CompiledNetworks, NativeNetworks, Networks, PlainNetworks, TorchNetworks
+from models.presets import Layout
+from models.sd15.networks import SD15Networks
 
 BACKENDS: Final = ("torch-eager", "torch-fp32", "torch-bf16", "torch-compile", "native", "onnx")
 """torch-eager is fp32 in PyTorch's default layout: the measure of the others, never chosen."""
@@ -41,24 +44,34 @@ def has_native() -> bool:
     return True
 
 
-def choose_backend(device: torch.device) -> str:
-    """The backend of a device by rule, where nothing was measured."""
+def choose_backend(device: torch.device, layout: Layout = "fada") -> str:
+    """The backend of a device by rule, where nothing was measured, for networks of a layout."""
     if device.type == "cuda" or cpu_has_bf16():
         return "torch-bf16"
-    return "native" if has_native() else "torch-fp32"
+    return "native" if layout == "fada" and has_native() else "torch-fp32"
 
 
-def load_networks(model: AvatarModel, device: torch.device, backend: str) -> Networks:
-    """Put a student on a backend.
+_DTYPES: Final = {"torch-bf16": torch.bfloat16, "torch-fp32": torch.float32}
+
+
+def load_networks(model: AnyModel, device: torch.device, backend: str) -> Networks:
+    """Put a model on a backend.
 
     Raises:
-        ValueError: no such backend, or the model is a teacher.
+        ValueError: no such backend, the model is a small teacher, or the backend does not run its layout.
         NativeError: this machine's own kernels cannot be had.
     """
+    if not isinstance(model, AvatarModel):
+        if backend in _DTYPES:
+            return SD15Networks(model, device, _DTYPES[backend])
+        raise ValueError(
+            f"The backend '{backend}' runs the small preset alone, not '{model.preset.name}'; choose one of "
+            f"{', '.join(sorted(_DTYPES))}."
+        )
     if backend == "torch-eager":
         return PlainNetworks(model, device)
-    if backend in ("torch-fp32", "torch-bf16"):
-        return TorchNetworks(model, device, torch.bfloat16 if backend.endswith("bf16") else torch.float32)
+    if backend in _DTYPES:
+        return TorchNetworks(model, device, _DTYPES[backend])
     if backend == "torch-compile":
         half = device.type == "cuda" or cpu_has_bf16()
         return CompiledNetworks(model, device, torch.bfloat16 if half else torch.float32)

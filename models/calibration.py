@@ -25,6 +25,7 @@ from kernels.machine import describe_machine, describe_versions
 from kernels.native import SOURCE, NativeError, cache_root, find_compiler
 from models.avatar_model import AvatarModel, weights_digest
 from models.backends import choose_backend, cpu_has_bf16, load_networks
+from models.build import AnyModel
 from models.streaming import HopControls, Streamer, StreamState
 
 TOLERANCES: Final[Mapping[str, float]] = {
@@ -113,8 +114,10 @@ def write_calibration(found: Calibration) -> Path:
     return path
 
 
-def resolve_backend(model: AvatarModel, device: torch.device) -> tuple[str, str]:
+def resolve_backend(model: AnyModel, device: torch.device) -> tuple[str, str]:
     """The backend "auto" means here, and why: "measured" by `fada doctor --calibrate`, or "rule"."""
+    if not isinstance(model, AvatarModel):  # calibration measures the small preset alone
+        return choose_backend(device, model.preset.layout), "rule"
     found = read_calibration(calibration_key(model, device))
     return (found.chosen, "measured") if found is not None else (choose_backend(device), "rule")
 

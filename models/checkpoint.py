@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from models.avatar_model import AvatarModel, Role
+from models.build import AnyModel, build_model
 from models.presets import Preset
 
 FORMAT = "fada-live/1"
@@ -61,8 +62,16 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, cast(dict[str, Any], json.loads(metadata["config"]))
 
 
-def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], origin: object) -> None:
+def load_strict(
+    module: nn.Module, tensors: Mapping[str, Tensor], origin: object, assign: bool = False
+) -> None:
     """Load with every key accounted for and every shape equal.
+
+    Args:
+        module: to be filled.
+        tensors: by key.
+        origin: for messages.
+        assign: take the tensors themselves in fp32, for a module on "meta"; else copy into the module's own.
 
     Raises:
         CheckpointError: names the first missing, unexpected or mis-shaped keys.
@@ -76,12 +85,12 @@ def load_strict(module: nn.Module, tensors: Mapping[str, Tensor], origin: object
             f"The checkpoint {origin} does not fit: {len(missing)} keys missing {missing[:3]}, "
             f"{len(surplus)} unexpected {surplus[:3]}, {len(wrong)} of another shape {wrong[:3]}."
         )
-    module.load_state_dict({k: v.to(wanted[k].dtype) for k, v in tensors.items()})
+    module.load_state_dict({k: v.to(wanted[k].dtype) for k, v in tensors.items()}, assign=assign)
 
 
 def save_model(
     path: Path,
-    model: AvatarModel,
+    model: AnyModel,
     dtype: torch.dtype = torch.float32,
     file_bytes: int | None = None,
     **notes: Any,
@@ -116,7 +125,21 @@ def _part(path: Path, number: int) -> Path:
 
 
 def load_model(path: Path, device: torch.device | str = "cpu") -> AvatarModel:
-    """Read a model in fp32, in evaluation mode.
+    """Read a model of this project's own layout in fp32, in evaluation mode.
+
+    Raises:
+        CheckpointError: see `load_any_model`; or the model is of another layout.
+    """
+    model = load_any_model(path, device)
+    if not isinstance(model, AvatarModel):
+        raise CheckpointError(
+            f"The checkpoint {path} is of preset '{model.preset.name}'; expected one of the small preset's layout."
+        )
+    return model
+
+
+def load_any_model(path: Path, device: torch.device | str = "cpu") -> AnyModel:
+    """Read a model of any layout in fp32, in evaluation mode.
 
     Raises:
         CheckpointError: see `read_tensors` and `load_strict`.
@@ -125,10 +148,13 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> AvatarModel:
     for number in range(2, int(config.get("files", 1)) + 1):
         tensors |= read_tensors(_part(path, number))[0]
     try:
-        model = AvatarModel(Preset.from_dict(config["preset"]), cast(Role, config["role"]))
+        preset, role = Preset.from_dict(config["preset"]), cast(Role, config["role"])
+        large = preset.layout == "sd15"  # gigabytes: built without memory of its own
+        with torch.device("meta" if large else "cpu"):
+            model = build_model(preset, role)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"The checkpoint {path} holds a configuration that does not fit: {error}"
         ) from error
-    load_strict(model, tensors, path)
+    load_strict(model, tensors, path, assign=large)
     return model.to(device).eval()

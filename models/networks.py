@@ -50,7 +50,9 @@ class Networks(Protocol):
         motion_banks: tuple[Tensor, ...],
         scales: Tensor,
     ) -> Tensor:
-        """x_t (B, T, C, h, w), t (B,), scales (B, 2) of (reference, audio) -> x_0 like x_t."""
+        """x_t (B, T, C, h, w), t (B,), scales (B, 2) of (reference, audio) -> what the preset's sampler takes
+        (`models.samplers.sampler_of`): x_0 or v, like x_t.
+        """
         ...
 
     def decode(self, z: Tensor, picture: Tensor, features: tuple[Tensor, ...]) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from models.face import CANVAS_PX, FACE_BOX, FPS, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 
@@ -15,9 +15,20 @@ SCALE_LIMIT: Final = 4.0
 """Guidance scales beyond this are refused everywhere: no student was ever shown them."""
 
 
+Layout = Literal["fada", "sd15"]
+"""Whose arithmetic and key names the networks have: this project's own, or Stable Diffusion 1.5's as EchoMimic
+uses it (`models.sd15`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class AudioConfig:
-    """Shape of the audio encoder; times in samples at 16 kHz."""
+    """Shape of the audio encoder; times in samples at 16 kHz.
+
+    Attributes:
+        encoder: "mel" is this project's own convolutions (one vector per frame); "whisper" and "wav2vec2" give
+            every frame a row of tokens of ``width`` from their hidden layers (`models.sd15`).
+        positions: of 20 ms each that a frame's tokens are taken from, "whisper" and "wav2vec2" alone.
+    """
 
     mel_bins: int = 64
     window_samples: int = 400
@@ -26,8 +37,12 @@ class AudioConfig:
     lookahead_frames: int = 2
     channels: int = 128
     width: int = 256
+    encoder: Literal["mel", "whisper", "wav2vec2"] = "mel"
+    positions: int = 0
 
     def __post_init__(self) -> None:
+        if self.encoder not in ("mel", "whisper", "wav2vec2"):
+            raise ValueError(f"AudioConfig: encoder must be mel, whisper or wav2vec2, got '{self.encoder}'")
         if self.context_frames < 1 or self.lookahead_frames < 0:
             raise ValueError("AudioConfig: context_frames must be >= 1 and lookahead_frames >= 0")
 
@@ -39,6 +54,20 @@ class AudioConfig:
     def lookahead_samples(self) -> int:
         return self.lookahead_frames * SAMPLES_PER_FRAME
 
+    def frames_in(self, samples: int) -> int:
+        """Video frames that a window of that many samples gives.
+
+        Raises:
+            ValueError: the window holds no whole number of frames.
+        """
+        inner = samples - self.context_samples - self.lookahead_samples
+        if inner <= 0 or inner % SAMPLES_PER_FRAME:
+            raise ValueError(
+                f"An audio window must hold context ({self.context_samples}), a whole number of frames of "
+                f"{SAMPLES_PER_FRAME} and look-ahead ({self.lookahead_samples}) samples; got {samples}."
+            )
+        return inner // SAMPLES_PER_FRAME
+
     @property
     def columns(self) -> int:
         """Mel columns that one video frame's feature sees."""
@@ -48,7 +77,13 @@ class AudioConfig:
 
 @dataclass(frozen=True, slots=True)
 class VAEConfig:
-    """Shape of the autoencoder. ``reference_skips``: the decoder also sees the reference picture."""
+    """Shape of the autoencoder.
+
+    Attributes:
+        reference_skips: the decoder also sees the reference picture ("fada" alone).
+        layout: "sd15" is Stable Diffusion's autoencoder.
+        tiny_decoder: "sd15" alone: decode with a small network in TAESD's layout, a seventeenth of the work.
+    """
 
     latent_channels: int = 8
     stem: int = 4
@@ -56,6 +91,8 @@ class VAEConfig:
     encoder_blocks: int = 1
     blocks: int = 2
     reference_skips: bool = True
+    layout: Layout = "fada"
+    tiny_decoder: bool = False
 
     @property
     def factor(self) -> int:
@@ -65,7 +102,13 @@ class VAEConfig:
 
 @dataclass(frozen=True, slots=True)
 class UNetConfig:
-    """Shape of the denoising UNet and, without audio, time and control, of its ReferenceNet."""
+    """Shape of the denoising UNet and, without audio, time and control, of its ReferenceNet.
+
+    Attributes:
+        layout: "sd15" takes ``heads`` in place of ``head_width``, sound alone as context (``context_width``), and
+            knows no expression and no guide.
+        heads: of every attention in the layout "sd15".
+    """
 
     latent_channels: int = 8
     channels: tuple[int, ...] = (96, 192)
@@ -86,15 +129,20 @@ class UNetConfig:
     guide_size: tuple[int, int] = (20, 20)
     control_tokens: int = 4
     control_width: int = 64
+    layout: Layout = "fada"
+    heads: int = 8
 
     def __post_init__(self) -> None:
+        if self.layout not in ("fada", "sd15"):
+            raise ValueError(f"UNetConfig: layout must be 'fada' or 'sd15', got '{self.layout}'")
         if not len(self.channels) == len(self.attention) == len(self.temporal):
             raise ValueError("UNetConfig: channels, attention and temporal must have the same length")
+        name, divisor = ("heads", self.heads) if self.layout == "sd15" else ("head_width", self.head_width)
         for width in self.channels:
-            if width % self.groups or width % self.head_width:
+            if width % self.groups or width % divisor:
                 raise ValueError(
                     f"UNetConfig: width {width} must be a multiple of groups ({self.groups}) "
-                    f"and of head_width ({self.head_width})"
+                    f"and of {name} ({divisor})"
                 )
 
 
@@ -141,7 +189,12 @@ class StreamConfig:
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """Everything that tells one model size from another."""
+    """Everything that tells one model size from another.
+
+    Attributes:
+        face_box: (left, top, width, height) of the part of the canvas that the networks draw.
+        schedule: of the noise: "cosine", or "zero_snr" with velocities and DDIM steps as in EchoMimic.
+    """
 
     name: str
     canvas_px: int = CANVAS_PX
@@ -152,11 +205,25 @@ class Preset:
     vae: VAEConfig = field(default_factory=VAEConfig)
     unet: UNetConfig = field(default_factory=UNetConfig)
     stream: StreamConfig = field(default_factory=StreamConfig)
+    schedule: Literal["cosine", "zero_snr"] = "cosine"
 
     def __post_init__(self) -> None:
         _, _, width, height = self.face_box
-        if width % self.vae.factor or height % self.vae.factor:
-            raise ValueError(f"Preset {self.name}: face_box must be a multiple of {self.vae.factor} px")
+        multiple = self.vae.factor
+        if self.layout == "sd15":  # nearest-neighbour doubling must meet the skips
+            multiple *= 2 ** (len(self.unet.channels) - 1)
+        if width % multiple or height % multiple:
+            raise ValueError(
+                f"Preset {self.name}: face_box must be a multiple of {multiple} px, got {width}x{height}"
+            )
+        if (self.unet.layout, self.schedule == "zero_snr", self.audio.encoder != "mel") not in (
+            ("fada", False, False),
+            ("sd15", True, True),
+        ) or self.vae.layout != self.unet.layout:
+            raise ValueError(
+                f"Preset {self.name}: the parts must be of one layout, got unet {self.unet.layout}, "
+                f"vae {self.vae.layout}, audio {self.audio.encoder}, schedule {self.schedule}"
+            )
         if self.lookahead_frames > self.audio.lookahead_frames:
             raise ValueError(
                 f"Preset {self.name}: the audio encoder hears {self.audio.lookahead_frames} frames ahead, "
@@ -181,6 +248,32 @@ class Preset:
             self.audio.context_samples
             + (self.stream.window_frames + self.lookahead_frames) * SAMPLES_PER_FRAME
         )
+
+    @property
+    def layout(self) -> Layout:
+        """Whose networks these are."""
+        return self.unet.layout
+
+    @property
+    def face_region(self) -> tuple[int, int, int, int]:
+        """(left, top, width, height) of a well-framed face on this canvas, in pixels."""
+        left, top, width, height = (edge * self.canvas_px // CANVAS_PX for edge in FACE_BOX)
+        return left, top, width, height
+
+    def resized(self, canvas_px: int) -> Preset:
+        """The same networks on another canvas.
+
+        Raises:
+            ValueError: the networks are tied to their canvas, or the side is no multiple of 64 px.
+        """
+        if self.layout == "fada":
+            raise ValueError(
+                f"The networks of preset '{self.name}' are tied to {self.canvas_px} px (their guide map); "
+                "only presets of the layout sd15 take another size."
+            )
+        if canvas_px < 64 or canvas_px % 64:
+            raise ValueError(f"Expected a size that is a multiple of 64 px, got {canvas_px}.")
+        return dataclasses.replace(self, canvas_px=canvas_px, face_box=(0, 0, canvas_px, canvas_px))
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -250,7 +343,69 @@ class HopChoice:
         return dataclasses.replace(to, stream=dataclasses.replace(to.stream, **changes))
 
 
-PRESETS: dict[str, Preset] = {"small": Preset(name="small")}
+def _base(name: str, audio: AudioConfig, tiny_decoder: bool) -> Preset:
+    """SD1.5 size, 512 px, whole canvas; keys and arithmetic are EchoMimic's (docs/base.md)."""
+    return Preset(
+        name=name,
+        canvas_px=512,
+        face_box=(0, 0, 512, 512),
+        audio=audio,
+        vae=VAEConfig(
+            latent_channels=4,
+            stem=1,
+            widths=(128, 256, 512, 512),
+            blocks=2,
+            reference_skips=False,
+            layout="sd15",
+            tiny_decoder=tiny_decoder,
+        ),
+        unet=UNetConfig(
+            latent_channels=4,
+            channels=(320, 640, 1280, 1280),
+            layers=2,
+            attention=(True, True, True, False),
+            temporal=(True, True, True, True),
+            audio_width=384,
+            audio_tokens=audio.positions * (5 if audio.encoder == "whisper" else 4),
+            expression_dims=0,
+            expression_tokens=0,
+            context_width=384,
+            ffn_ratio=4,
+            groups=32,
+            motion_frames=4,
+            guide_channels=0,
+            guide_size=(0, 0),
+            layout="sd15",
+            heads=8,
+        ),
+        stream=StreamConfig(nfe=6),
+        schedule="zero_snr",
+    )
+
+
+WHISPER: Final = AudioConfig(
+    mel_bins=80,
+    context_frames=32,
+    lookahead_frames=3,
+    channels=384,
+    width=384,
+    encoder="whisper",
+    positions=10,
+)
+"""whisper-tiny. Tokens of frame i are taken from 80 ms before its start to 120 ms after it."""
+WAV2VEC2: Final = AudioConfig(
+    context_frames=32, lookahead_frames=3, channels=768, width=384, encoder="wav2vec2", positions=8
+)
+"""wav2vec2-base: four of its layers at eight positions, projected."""
+
+PRESETS: dict[str, Preset] = {
+    "small": Preset(name="small"),
+    "base": _base("base", WHISPER, tiny_decoder=True),
+    "base-vae": _base("base-vae", WHISPER, tiny_decoder=False),
+    "base-wav2vec2": _base("base-wav2vec2", WAV2VEC2, tiny_decoder=True),
+}
+"""base: EchoMimic's networks with a tiny decoder; base-vae: with Stable Diffusion's own; base-wav2vec2: FADA's
+sound encoder in place of Whisper."""
 
 SERVED: dict[str, HopChoice] = {"small": HopChoice(hop_frames=2, overlap_frames=0, lookahead_frames=2)}
 """The default choice of each preset, by measurement."""

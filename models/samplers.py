@@ -11,11 +11,23 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from models import zero_snr
 from models.guidance import guided_x0
+from models.presets import Preset
 from models.schedules import ddim_step, time_grid
 from models.unet import Conditions, Denoiser
 
 Predict = Callable[[Tensor, Tensor], Tensor]
+Sampler = Callable[[Predict, Tensor, int], Tensor]
+
+
+def sampler_of(preset: Preset) -> Sampler:
+    """The sampler (predict, noise, steps) -> clean latents that a preset's networks were made for.
+
+    With the schedule "cosine" the network predicts x_0 at times 1 .. 0, with "zero_snr" velocities at timesteps
+    999 .. 0.
+    """
+    return zero_snr.sample if preset.schedule == "zero_snr" else ddim
 
 
 def ddim(predict: Predict, noise: Tensor, steps: int) -> Tensor:

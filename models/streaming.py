@@ -22,7 +22,7 @@ from models.face import EXPRESSION_DIMS, POSE_DIMS, SAMPLES_PER_FRAME
 from models.motion import MotionState, advance_motion, init_motion, speech_level
 from models.networks import Networks
 from models.presets import SCALE_LIMIT
-from models.samplers import ddim
+from models.samplers import sampler_of
 from models.voice import voice_only
 from models.warp import HeadWarp
 
@@ -303,7 +303,7 @@ class Streamer:
                 x_t, t, features, inputs.expression, inputs.reference, inputs.banks, moving, inputs.scales
             )
 
-        return ddim(predict, noise, nfe)
+        return sampler_of(self.preset)(predict, noise, nfe)
 
     def blend(self, inputs: HopInputs, latents: Tensor) -> Tensor:
         """The window's first frames blended with the tail of the one before, in rows that have one."""

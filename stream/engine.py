@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, cast
 
@@ -19,19 +20,19 @@ import torch
 from kernels.native import NativeError
 from models.backends import load_networks
 from models.calibration import resolve_backend
-from models.checkpoint import CheckpointError, load_model
+from models.checkpoint import CheckpointError
 from models.face import SAMPLES_PER_FRAME
 from models.pictures import fit_canvas
 from models.presets import HopChoice
 from models.static_hop import record_on
 from models.streaming import HopControls, Streamer, StreamState
+from models.weights import WEIGHTS, open_model
 from stream.engine_protocol import Controls, EngineSpec, ScaleRange, StepRequest, StepResult, UInt8Array
 from stream.errors import EngineError
 
 logger = logging.getLogger(__name__)
 
-WEIGHTS: Final = Path(__file__).resolve().parent.parent / "weights"
-"""Shipped weights: ``weights/PRESET/student.safetensors``."""
+__all__ = ["WEIGHTS", "TorchEngine", "load_engine"]
 
 REST: Final = 0
 """In place of a number of evaluations: windows without sound need none."""
@@ -153,9 +154,11 @@ def load_engine(
     nfe: int | None = None,
     device: str | None = None,
     backend: str = "auto",
-    weights: Path | None = None,
+    weights: Path | str | None = None,
     threads: int | None = None,
     hop: HopChoice | None = None,
+    size: int | None = None,
+    max_batch: int | None = None,
 ) -> TorchEngine:
     """Load a preset's student on the fastest backend of this machine.
 
@@ -164,9 +167,11 @@ def load_engine(
         nfe: evaluations per window; None takes the preset's.
         device: "cpu", "cuda", …; None takes CUDA where there is one.
         backend: "auto" or one of `models.backends.BACKENDS`.
-        weights: a student checkpoint; None takes the shipped one.
+        weights: a student checkpoint, a folder of EchoMimic's files or "random"; None takes the shipped one.
         threads: CPU threads for the networks; None leaves torch's default.
         hop: how windows follow each other; None is the preset's own choice.
+        size: side of the canvas in pixels, for presets that take another than their own.
+        max_batch: sessions that there can be; the batch is never larger, nor warmed up for more.
 
     Raises:
         EngineError: no such preset or backend, or its weights are missing or broken.
@@ -174,11 +179,10 @@ def load_engine(
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if threads is not None:
         torch.set_num_threads(threads)
-    path = weights or WEIGHTS / preset / "student.safetensors"
     try:
-        model = load_model(path)
-        if model.preset.name != preset:
-            raise ValueError(f"The weights {path} are of preset '{model.preset.name}', not '{preset}'.")
+        model = open_model(preset, weights, size)
+        if max_batch is not None and max_batch < model.preset.stream.max_batch:
+            model.preset = replace(model.preset, stream=replace(model.preset.stream, max_batch=max_batch))
         model.preset = (hop or HopChoice()).applied(model.preset)
         chosen, why = resolve_backend(model, where) if backend == "auto" else (backend, "asked")
         streamer = Streamer(load_networks(model, where, chosen), where)

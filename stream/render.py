@@ -57,6 +57,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="the video to write, .mp4")
     parser.add_argument("--preset", default="small", help="networks to load (default: %(default)s)")
     parser.add_argument(
+        "--weights",
+        default=None,
+        metavar="PATH",
+        help="checkpoint, folder of EchoMimic's files, or 'random' to try a preset (default: the shipped weights)",
+    )
+    parser.add_argument(
+        "--size", type=int, default=None, metavar="PX", help="side of the picture; base presets alone take it"
+    )
+    parser.add_argument(
         "--nfe", type=int, default=None, help="evaluations per window (default: the preset's)"
     )
     add_hop_arguments(parser)
@@ -97,7 +106,15 @@ def run(args: argparse.Namespace) -> int:
     def load() -> Engine:
         from stream.engine import load_engine  # torch is imported only when the files are fit to be used
 
-        return load_engine(args.preset, args.nfe, args.device, args.backend, hop=read_hop(args))
+        return load_engine(
+            args.preset,
+            args.nfe,
+            args.device,
+            args.backend,
+            weights=args.weights,
+            hop=read_hop(args),
+            size=args.size,
+        )
 
     return render(args, load)
 

@@ -38,6 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--preset", default="small", help="networks to load (default: %(default)s)")
     parser.add_argument(
+        "--weights",
+        default=None,
+        metavar="PATH",
+        help="checkpoint, folder of EchoMimic's files, or 'random' to try a preset (default: the shipped weights)",
+    )
+    parser.add_argument(
+        "--size", type=int, default=None, metavar="PX", help="side of the picture; base presets alone take it"
+    )
+    parser.add_argument(
         "--nfe", type=int, default=None, help="evaluations per window (default: the preset's)"
     )
     parser.add_argument("--device", default=None, help="cpu or cuda (default: cuda where there is one)")
@@ -72,7 +81,16 @@ def run(args: argparse.Namespace) -> int:
     def load() -> Engine:
         from stream.engine import load_engine  # torch is imported here, on the engine's own thread
 
-        engine = load_engine(args.preset, args.nfe, args.device, args.backend, hop=read_hop(args))
+        engine = load_engine(
+            args.preset,
+            args.nfe,
+            args.device,
+            args.backend,
+            weights=args.weights,
+            hop=read_hop(args),
+            size=args.size,
+            max_batch=args.max_sessions,
+        )
         if engine.why == "rule":
             hint = "chosen by rule; `fada doctor --calibrate` measures which is fastest here"
             print(f"The networks run as {engine.backend} ({hint}).", file=sys.stderr, flush=True)

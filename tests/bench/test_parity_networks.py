@@ -1,0 +1,35 @@
+"""Parity with EchoMimic: full-size networks, filled by rule, against what its own code gave (docs/base.md).
+
+Needs 6.5 GB of memory. The whole set is `fada doctor --parity tests/data/echomimic`; here runs what together
+touches every part: the guided and the odd-sized case, both loops, and one case through the Triton kernels.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.parity import LIMIT
+from bench.parity_report import examine_parity
+
+FIXTURES = Path(__file__).resolve().parents[1] / "data" / "echomimic"
+
+
+@pytest.mark.slow
+def test_the_parts_around_the_unets(tmp_path: Path) -> None:
+    assert examine_parity(FIXTURES, "alpha", ["extras"], tmp_path / "parity.json") == 0
+
+
+@pytest.mark.slow
+def test_both_unets_the_loops_and_the_kernels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figures = tmp_path / "parity.json"
+    code = examine_parity(FIXTURES, "alpha", ["A", "B", "C", "acc", "normal", "kernels"], figures)
+    report = json.loads(figures.read_text(encoding="utf-8"))
+    assert code == 0, capsys.readouterr().out
+    names = [check["name"] for check in report["checks"]]
+    assert sum("bank" in name for name in names) == 3 * 16
+    assert "A: denoiser through the kernels" in names and "loop normal: latents of step 3" in names
+    assert max(check["error"] for check in report["checks"]) <= LIMIT == 2e-5
+    assert report["not_run"] == ["D", "extras"]
