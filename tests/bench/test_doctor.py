@@ -93,7 +93,9 @@ def test_the_code_tells_whether_something_is_to_mend(
     finding = doctor.Finding("trial", verdict, "as it is")
     monkeypatch.setattr(doctor, "examine", lambda host, port, preset: [finding])
     out = tmp_path / "doctor.json"
-    assert doctor.run(argparse.Namespace(host="127.0.0.1", port=0, preset="small", json=out)) == code
+    parser = argparse.ArgumentParser()
+    doctor.add_arguments(parser)
+    assert doctor.run(parser.parse_args(["--port", "0", "--json", str(out)])) == code
     assert json.loads(out.read_text())["findings"] == [
         {"topic": "trial", "verdict": verdict, "text": "as it is"}
     ]
