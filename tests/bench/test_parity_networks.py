@@ -1,7 +1,8 @@
 """Parity with EchoMimic: full-size networks, filled by rule, against what its own code gave (docs/base.md).
 
-Needs 6.5 GB of memory. The whole set is `fada doctor --parity tests/data/echomimic`; here runs what together
-touches every part: the guided and the odd-sized case, both loops, and one case through the Triton kernels.
+Needs 6.5 GB of memory. The whole set, with the case through the Triton kernels, takes many minutes
+(`TRITON_INTERPRET=1 fada doctor --parity tests/data/echomimic`); here runs what touches every part in less: the
+guided and the odd-sized case and the accelerated loop.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ def test_the_parts_around_the_unets(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_both_unets_the_loops_and_the_kernels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_both_unets_and_a_loop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figures = tmp_path / "parity.json"
-    code = examine_parity(FIXTURES, "alpha", ["A", "B", "C", "acc", "normal", "kernels"], figures)
+    code = examine_parity(FIXTURES, "alpha", ["A", "C", "acc"], figures)
     report = json.loads(figures.read_text(encoding="utf-8"))
     assert code == 0, capsys.readouterr().out
     names = [check["name"] for check in report["checks"]]
-    assert sum("bank" in name for name in names) == 3 * 16
-    assert "A: denoiser through the kernels" in names and "loop normal: latents of step 3" in names
+    assert sum("bank" in name for name in names) == 2 * 16
+    assert any(name.startswith("loop acc: latents") for name in names), names
     assert max(check["error"] for check in report["checks"]) <= LIMIT == 2e-5
-    assert report["not_run"] == ["D", "extras"]
+    assert {"B", "D", "normal", "extras"} <= set(report["not_run"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,7 +58,8 @@ async def test_the_server_runs_the_base_preset_end_to_end(tmp_path: Path) -> Non
     finally:
         if server.returncode is None:
             server.terminate()
-        assert await asyncio.wait_for(server.wait(), 60) == 0
+        ended = await asyncio.wait_for(server.wait(), 60)
+    assert ended in (0, -signal.SIGTERM)  # uvicorn closes everything, then raises the signal anew
 
 
 def drawn(caller: Caller) -> int:
