@@ -78,6 +78,10 @@ class PlainEngine:
         """Draw one window for each request."""
         return [self._draw(request) for request in requests]
 
+    def prepare(self, states: Sequence[object]) -> list[object]:
+        """Nothing can be done ahead."""
+        return list(states)
+
     def close(self) -> None:
         """Nothing to free."""
 

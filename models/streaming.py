@@ -40,6 +40,9 @@ class StreamState:
     tail: Tensor | None  # (1, overlap, C, h, w): latents to blend into the next window; None at the start
     gestures: MotionState  # blinks, gaze, head pose
     frame: int  # index of the next frame
+    moving: tuple[
+        Tensor, ...
+    ] = ()  # banks of `motion`, if made ahead by `Streamer.prepare`: per block (1, M, L, 2C)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class HopInputs:
     canvas: Tensor  # (B, 3, H, W)
     banks: tuple[Tensor, ...]  # per block (B, L, 2C)
     features: tuple[Tensor, ...]  # per decoder level (B, W, ., .)
+    moving: tuple[Tensor, ...] = ()  # banks of `motion`, per block (B, M, L, 2C); empty: still to be made
 
 
 class HopRunner(Protocol):
@@ -236,6 +240,22 @@ class Streamer:
         eased = [replace(state, tail=None) for state in self._advance(states, latents, after)]
         return eased, frames, clock.stages_ms
 
+    @torch.inference_mode()
+    def prepare(self, states: Sequence[StreamState]) -> list[StreamState]:
+        """Make what the next hop needs and no sound tells: the banks of the motion frames.
+
+        For the time between two windows; a hop whose states were not prepared makes them itself, with the same
+        result. Recorded hops have them inside and are left as they are.
+        """
+        missing = [index for index, state in enumerate(states) if not state.moving]
+        ready = list(states)
+        if self._runner is not self or not missing:
+            return ready
+        banks = self.networks.motion_banks(_rows([states[index].motion for index in missing]))
+        for row, index in enumerate(missing):
+            ready[index] = replace(states[index], moving=tuple(bank[row : row + 1] for bank in banks))
+        return ready
+
     def _check(self, states: Sequence[StreamState], audio: np.ndarray) -> None:
         samples = self.preset.window_samples
         if audio.shape != (len(states), samples):
@@ -277,6 +297,9 @@ class Streamer:
     ) -> HopInputs:
         overlap = self.preset.stream.overlap_frames
         empty = states[0].latent.unsqueeze(1).expand(-1, overlap, -1, -1, -1)
+        moving: tuple[Tensor, ...] = ()
+        if all(state.moving for state in states):
+            moving = tuple(_rows(parts) for parts in zip(*(s.moving for s in states), strict=True))
         return HopInputs(
             audio=torch.from_numpy(np.ascontiguousarray(audio, dtype=np.float32)).to(self.device),
             expression=expression,
@@ -291,11 +314,12 @@ class Streamer:
             canvas=_rows([s.canvas for s in states]),
             banks=tuple(_rows(parts) for parts in zip(*(s.banks for s in states), strict=True)),
             features=tuple(_rows(parts) for parts in zip(*(s.features for s in states), strict=True)),
+            moving=moving,
         )
 
     def sample(self, inputs: HopInputs, features: Tensor, nfe: int) -> Tensor:
         """Latents (B, T, C, h, w) of the window."""
-        moving = self.networks.motion_banks(inputs.motion)
+        moving = inputs.moving or self.networks.motion_banks(inputs.motion)
         noise = inputs.noise.expand(-1, self.preset.stream.window_frames, -1, -1, -1)
 
         def predict(x_t: Tensor, t: Tensor) -> Tensor:
@@ -336,6 +360,7 @@ class Streamer:
                 replace(
                     state,
                     motion=past[:, -keep:],
+                    moving=(),
                     tail=latents[row : row + 1, stream.hop_frames :],
                     gestures=gestures[row],
                     frame=state.frame + stream.hop_frames,

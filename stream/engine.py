@@ -136,6 +136,10 @@ class TorchEngine:
             after, frames, timings = self._streamer.hop(states, np.stack(audio), controls)
         return [StepResult(after[row], frames[row], timings) for row in range(len(requests))]
 
+    def prepare(self, states: Sequence[object]) -> list[object]:
+        """Make the banks of the motion frames; see `Streamer.prepare`."""
+        return list(self._streamer.prepare([cast(StreamState, state) for state in states]))
+
     def close(self) -> None:
         """Nothing to release: states belong to their sessions."""
 

@@ -174,6 +174,10 @@ class Engine(Protocol):
         """Draw one window for each request, as one batch where their nfe are equal, in order."""
         ...
 
+    def prepare(self, states: Sequence[object]) -> list[object]:
+        """Do ahead, between two windows, what the next step needs and no sound tells; the states to go on from."""
+        ...
+
     def close(self) -> None:
         """Free everything."""
         ...

@@ -72,6 +72,9 @@ class Scheduler:
         self._wake = threading.Condition()
         self._calls: deque[tuple[Callable[[], object], Future[object]]] = deque()
         self._streams: list[EngineStream] = []
+        self._unprepared: list[
+            EngineStream
+        ] = []  # drawn last, with nothing done ahead for their next window yet
         self._stopping = False
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -192,6 +195,8 @@ class Scheduler:
             stream.jobs.clear()
             if stream in self._streams:
                 self._streams.remove(stream)
+            if stream in self._unprepared:
+                self._unprepared.remove(stream)
 
     # -- engine thread ------------------------------------------------------------------------------------
 
@@ -215,7 +220,7 @@ class Scheduler:
     def _run(self) -> None:
         while True:
             with self._wake:
-                while not (self._stopping or self._calls or self._waiting()):
+                while not (self._stopping or self._calls or self._waiting() or self._unprepared):
                     self._wake.wait()
                 if self._stopping:
                     break
@@ -223,8 +228,10 @@ class Scheduler:
                 batch = [] if call is not None else self._take_batch()
             if call is not None:
                 _answer(*call)
-            else:
+            elif batch:
                 self._draw(batch)
+            else:
+                self._prepare()
         for _, future in self._calls:
             future.set_exception(EngineError("not_ready", "The server is shutting down.", status=503))
         if self._engine is not None:
@@ -264,11 +271,31 @@ class Scheduler:
                     continue
                 if isinstance(outcome, StepResult):
                     stream.state = outcome.state
+                    if stream not in self._unprepared:
+                        self._unprepared.append(stream)
                     drawn = _drawn(job, request, outcome, (started_s, finished_s, len(batch)))
                     self._post(stream, job.epoch, partial(stream.listener.on_drawn, drawn))
                 else:
                     self._streams.remove(stream)
                     self._post(stream, job.epoch, partial(stream.listener.on_failed, outcome))
+
+    def _prepare(self) -> None:
+        """Nothing waits: do ahead what the next windows of the streams drawn last need."""
+        assert self._engine is not None
+        with self._wake:
+            most = self._engine.spec.max_batch
+            streams, self._unprepared = self._unprepared[:most], self._unprepared[most:]
+            streams = [stream for stream in streams if not stream.closed]
+            before = [stream.state for stream in streams]
+        try:
+            after = self._engine.prepare(before) if before else []
+        except Exception:  # the next window then does it itself, and says what fails
+            logger.exception("the engine could not prepare %d streams", len(before))
+            return
+        with self._wake:
+            for stream, old, new in zip(streams, before, after, strict=True):
+                if stream.state is old:
+                    stream.state = new
 
     def _post(self, stream: EngineStream, epoch: int, tell: Callable[[], None]) -> None:
         """Call the listener on the event loop, unless the epoch passes before it gets there."""

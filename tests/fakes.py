@@ -141,6 +141,9 @@ class FakeEngine:
             time.sleep(self.cost_s * share)
         return [self._draw(request) for request in requests]
 
+    def prepare(self, states: Sequence[object]) -> list[object]:
+        return list(states)
+
     def close(self) -> None:
         self.closed = True
 

@@ -93,6 +93,20 @@ def test_running_again_from_a_kept_state_gives_the_same(streamer: Streamer) -> N
     np.testing.assert_array_equal(whole, np.concatenate([first, rest]))
 
 
+def test_what_is_done_ahead_changes_nothing(streamer: Streamer) -> None:
+    windows = _windows(streamer, 2, seed=6)
+    states = [_run(streamer, streamer.open(_picture(i), seed=i), windows[:1])[0] for i in range(2)]
+    after, frames, _ = streamer.hop(states, windows, CONTROLS)
+    ready = streamer.prepare(states)
+    assert all(state.moving for state in ready) and not any(state.moving for state in after)
+    assert streamer.prepare(ready)[0] is ready[0]
+    for prepared in (ready, [ready[0], states[1]]):  # all of a batch, or some
+        again, same, _ = streamer.hop(prepared, windows, CONTROLS)
+        np.testing.assert_array_equal(same, frames)
+        for a, b in zip(again, after, strict=True):
+            torch.testing.assert_close(a.motion, b.motion, atol=0, rtol=0)
+
+
 def test_later_sound_never_changes_earlier_frames(streamer: Streamer) -> None:
     windows = _windows(streamer, 2, seed=3)
     other = windows.copy()

@@ -171,6 +171,40 @@ async def test_a_result_on_its_way_to_the_loop_is_dropped_when_the_epoch_passes(
     assert listener.drawn == []
 
 
+async def test_work_is_done_ahead_only_while_nobody_waits(gated: tuple[Rig, GatedEngine]) -> None:
+    rig, engine = gated
+    told: list[list[int]] = []
+
+    def prepare(states: Sequence[object]) -> list[object]:
+        told.append([state.seed for state in states if isinstance(state, FakeState)])
+        return [replace(state, windows=state.windows + 100) for state in states]  # type: ignore[type-var]
+
+    engine.prepare = prepare  # type: ignore[method-assign]
+    (first, heard), (second, others) = await rig.stream(1), await rig.stream(2)
+    first.submit(window(0), 1.0)
+    await until(lambda: engine.entered.acquire(blocking=False))
+    second.submit(window(0), 2.0)
+    engine.gate.release()
+    await until(lambda: len(heard.drawn) == 1 and engine.entered.acquire(blocking=False))
+    assert told == []
+    engine.gate.release()
+    await until(lambda: len(others.drawn) == 1 and len(told) == 1)
+    assert told == [[1, 2]]
+    await until(lambda: isinstance(first.state, FakeState) and first.state.windows == 101)
+
+
+async def test_failing_to_work_ahead_costs_nobody_a_window(rig: Rig) -> None:
+    def prepare(states: Sequence[object]) -> list[object]:
+        raise RuntimeError("no memory")
+
+    rig.engine.prepare = prepare  # type: ignore[method-assign]
+    stream, heard = await rig.stream(1)
+    for index in range(3):
+        stream.submit(window(index), 1.0 + index)
+        await until(lambda index=index: len(heard.drawn) == index + 1)
+    assert not heard.failed
+
+
 async def test_closing_a_stream_frees_its_state_and_silences_it(gated: tuple[Rig, GatedEngine]) -> None:
     rig, engine = gated
     stream, listener = await rig.stream()
