@@ -180,10 +180,11 @@ def look_at_engine(preset: str) -> list[Finding]:
     """Which runtime `fada serve` would choose, and whether that was measured."""
     import torch
 
-    from models.backends import choose_backend
+    from models.backends import choose_backend, live_threads
     from models.calibration import calibration_key, read_calibration
     from models.checkpoint import load_model
 
+    torch.set_num_threads(live_threads())  # as `fada serve` does
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     where = f"on {device}, {torch.get_num_threads()} threads"
     weights = ROOT / "weights" / preset / "student.safetensors"
@@ -214,10 +215,12 @@ def calibrate_engine(preset: str) -> None:
     import torch
     from tqdm import tqdm
 
+    from models.backends import live_threads
     from models.calibration import calibrate, write_calibration
     from models.checkpoint import load_model
     from models.presets import HopChoice
 
+    torch.set_num_threads(live_threads())  # as `fada serve` does
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = load_model(ROOT / "weights" / preset / "student.safetensors")
     model.preset = HopChoice().applied(model.preset)

@@ -11,8 +11,10 @@ import copy
 import torch
 from torch import Tensor
 
+from kernels.native import Kernels
 from models.avatar_model import AvatarModel, channels_last
 from models.guidance import guided_x0
+from models.native_modules import make_native
 from models.networks import TorchNetworks, projected_banks
 from models.unet import Conditions
 
@@ -20,8 +22,17 @@ from models.unet import Conditions
 class BranchNetworks(TorchNetworks):
     """`TorchNetworks` for a model without CFG tokens: three guided branches, or the audio branch alone."""
 
-    def __init__(self, model: AvatarModel, branches: int, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        model: AvatarModel,
+        branches: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        kernels: Kernels | None = None,
+    ) -> None:
         """``branches`` 3 mixes the model's outputs by the scales; 1 has no use for scales.
+
+        ``kernels``: this machine's own CPU kernels, to run on them in fp32.
 
         Raises:
             ValueError: another number of branches, or a student (whose tokens need `TorchNetworks`).
@@ -35,6 +46,9 @@ class BranchNetworks(TorchNetworks):
         self.model = model.to(device).eval().requires_grad_(False)
         self.logmel = copy.deepcopy(self.model.audio.logmel).float()
         channels_last(self.model).to(dtype)
+        if kernels is not None:
+            self.kernels = kernels
+            make_native(self.model, kernels)
 
     def denoise(
         self,

@@ -8,6 +8,7 @@ has the figures).
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
 import torch
@@ -31,6 +32,16 @@ def cpu_has_bf16() -> bool:
         return any(bool(found.get(name)) for name in ("amx_bf16", "avx512_bf16", "bf16"))
     probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     return any(bool(getattr(torch.cpu, name, bool)()) for name in probes)
+
+
+def live_threads() -> int:
+    """CPU threads of networks inside a live server: every core but one, at most torch's own number, at least 1.
+
+    The core left out draws nothing: it hears, encodes and sends, and on a laptop it also shows the page. Two
+    threads on two cores wait for each other whenever one of them must give way (docs/performance.md has figures).
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(torch.get_num_threads(), cores - 1))
 
 
 def has_native() -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from kernels.native import NativeError
-from models.backends import load_networks
+from models.backends import live_threads, load_networks
 from models.calibration import resolve_backend
 from models.checkpoint import CheckpointError
 from models.face import SAMPLES_PER_FRAME
@@ -32,7 +32,7 @@ from stream.errors import EngineError
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["WEIGHTS", "TorchEngine", "load_engine"]
+__all__ = ["WEIGHTS", "TorchEngine", "live_threads", "load_engine"]
 
 REST: Final = 0
 """In place of a number of evaluations: windows without sound need none."""

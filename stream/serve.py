@@ -56,6 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="auto, native, torch-fp32, torch-bf16, torch-compile or onnx (default: %(default)s: what "
         "`fada doctor --calibrate` measured, else a rule)",
     )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=None,
+        help="CPU threads of the networks (default: all cores but one, which hears, encodes and sends)",
+    )
     add_hop_arguments(parser)
     parser.add_argument(
         "--max-sessions", type=int, default=2, help="callers at a time (default: %(default)s)"
@@ -79,7 +85,10 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
     def load() -> Engine:
-        from stream.engine import load_engine  # torch is imported here, on the engine's own thread
+        from stream.engine import (
+            live_threads,
+            load_engine,
+        )  # torch is imported here, on the engine's own thread
 
         engine = load_engine(
             args.preset,
@@ -87,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
             args.device,
             args.backend,
             weights=args.weights,
+            threads=args.threads or live_threads(),
             hop=read_hop(args),
             size=args.size,
             max_batch=args.max_sessions,
@@ -223,6 +233,8 @@ def _wrong_option(args: argparse.Namespace) -> str:
         return f"Expected --max-sessions of at least 1, got {args.max_sessions}."
     if args.nfe is not None and args.nfe < 1:
         return f"Expected --nfe of at least 1, got {args.nfe}."
+    if args.threads is not None and args.threads < 1:
+        return f"Expected --threads of at least 1, got {args.threads}."
     try:
         for text in args.ice_server:
             read_ice_server(text)

@@ -19,9 +19,9 @@ from distill.evaluation.suites import SUITES
 from distill.ladder.jobs import Plan, write_json
 from distill.ladder.rows import Row
 from distill.probe import Probe, load_probe
-from models.backends import choose_backend
+from kernels.native import Kernels
+from models.backends import choose_backend, load_networks
 from models.checkpoint import load_model
-from models.networks import TorchNetworks
 from models.presets import HopChoice
 from models.streaming import HopControls, Streamer
 
@@ -34,11 +34,13 @@ def open_row(plan: Plan, row: Row, seed: int, device: str) -> tuple[Streamer, Ho
     model = load_model(plan.model(row.model, seed), device)
     model.preset = HopChoice().applied(model.preset)
     target = torch.device(device)
-    dtype = torch.bfloat16 if choose_backend(target) == "torch-bf16" else torch.float32
+    backend = choose_backend(target)
+    dtype = torch.bfloat16 if backend == "torch-bf16" else torch.float32
+    kernels = Kernels() if backend == "native" else None
     networks = (
-        TorchNetworks(model, target, dtype)
+        load_networks(model, target, backend)
         if model.role == "student"
-        else BranchNetworks(model, row.branches, target, dtype)
+        else BranchNetworks(model, row.branches, target, dtype, kernels)
     )
     stream = model.preset.stream
     controls = HopControls(stream.audio_scale, stream.reference_scale, row.steps)
@@ -73,4 +75,10 @@ def time_rows(args: argparse.Namespace, plan: Plan) -> None:
         torch.set_num_threads(threads)
         name = "GPU" if args.device != "cpu" else f"{threads} thread{'s' if threads > 1 else ''}"
         found[name] = paired_time(rows)
-    write_json(plan.times, {"ms_per_frame": found, "about": f"one identity, {args.device}"})
+    write_json(
+        plan.times,
+        {
+            "ms_per_frame": found,
+            "about": f"one identity, {args.device}, {choose_backend(torch.device(args.device))}",
+        },
+    )
