@@ -24,6 +24,7 @@ from tqdm import tqdm
 from bench.engine_plot import plot_ladder
 from bench.pairs import compare, time_rounds
 from bench.report import make_report, summarise
+from kernels.fp8 import multiplies_fp8
 from kernels.native import NativeError
 from models.backends import BACKENDS, cpu_has_bf16, load_networks
 from models.build import AnyModel, build_model
@@ -142,6 +143,7 @@ def choose_rungs(asked: Sequence[str], model: AnyModel, device: torch.device) ->
             names.append(name)
         elif device.type == "cuda":
             names += ["torch-fp32", "torch-bf16", "torch-bf16" + GRAPH]
+            names += ["torch-fp8" + GRAPH] if multiplies_fp8(device) else []
         else:
             names += ["torch-fp32", *(["torch-bf16"] if cpu_has_bf16() else [])]
             names += ["onnx", "native"] if small else []

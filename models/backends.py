@@ -13,15 +13,18 @@ from typing import Final
 
 import torch
 
+from kernels.fp8 import multiplies_fp8
 from kernels.native import NativeError, find_compiler, load_native
 from models.avatar_model import AvatarModel
 from models.build import AnyModel
+from models.fp8_modules import make_fp8
 from models.networks import CompiledNetworks, NativeNetworks, Networks, PlainNetworks, TorchNetworks
 from models.presets import Layout
 from models.sd15.networks import SD15Networks
 
-BACKENDS: Final = ("torch-eager", "torch-fp32", "torch-bf16", "torch-compile", "native", "onnx")
-"""torch-eager is fp32 in PyTorch's default layout: the measure of the others, never chosen."""
+BACKENDS: Final = ("torch-eager", "torch-fp32", "torch-bf16", "torch-compile", "torch-fp8", "native", "onnx")
+"""torch-eager is fp32 in PyTorch's default layout: the measure of the others, never chosen. torch-fp8 is bf16 with
+the UNets' wide layers in 8-bit floats: only if asked for, since it draws a little differently."""
 
 
 def cpu_has_bf16() -> bool:
@@ -72,12 +75,14 @@ def load_networks(model: AnyModel, device: torch.device, backend: str) -> Networ
         ValueError: no such backend, the model is a small teacher, or the backend does not run its layout.
         NativeError: this machine's own kernels cannot be had.
     """
+    if backend == "torch-fp8":
+        return _fp8_networks(model, device)
     if not isinstance(model, AvatarModel):
         if backend in _DTYPES:
             return SD15Networks(model, device, _DTYPES[backend])
         raise ValueError(
             f"The backend '{backend}' runs the small preset alone, not '{model.preset.name}'; choose one of "
-            f"{', '.join(sorted(_DTYPES))}."
+            f"{', '.join(sorted((*_DTYPES, 'torch-fp8')))}."
         )
     if backend == "torch-eager":
         return PlainNetworks(model, device)
@@ -93,3 +98,13 @@ def load_networks(model: AnyModel, device: torch.device, backend: str) -> Networ
 
         return OnnxNetworks(model, device)
     raise ValueError(f"There is no backend '{backend}'; choose auto, {', '.join(BACKENDS)}.")
+
+
+def _fp8_networks(model: AnyModel, device: torch.device) -> Networks:
+    """bf16 with wide layers in 8-bit floats; on a CPU fp32 with the same rounding, to see what it costs."""
+    if not multiplies_fp8(device):
+        raise ValueError("torch-fp8 needs a GPU with 8-bit tensor cores (compute capability 8.9 or later).")
+    networks = load_networks(model, device, "torch-bf16" if device.type == "cuda" else "torch-fp32")
+    assert isinstance(networks, TorchNetworks | SD15Networks)
+    make_fp8(networks.model)
+    return networks

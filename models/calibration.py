@@ -35,6 +35,7 @@ TOLERANCES: Final[Mapping[str, float]] = {
     "onnx": 1e-4,
     "torch-compile": 3e-2,
     "torch-bf16": 3e-2,
+    "torch-fp8": 3e-2,  # measured: 1.4e-2 at one evaluation
 }
 """Largest relative L2 difference of a hop's latents from fp32 PyTorch's with which a backend may be chosen."""
 

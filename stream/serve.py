@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend",
         default="auto",
-        help="auto, native, torch-fp32, torch-bf16, torch-compile or onnx (default: %(default)s: what "
+        help="auto, native, torch-fp32, torch-bf16, torch-compile, torch-fp8 or onnx (default: %(default)s: what "
         "`fada doctor --calibrate` measured, else a rule)",
     )
     parser.add_argument(

@@ -41,3 +41,17 @@ QUIET_MOUTH_SHARE: Final = 0.10
 """In noise without a voice the mouth opens by no more than this share of its range in speech."""
 IDLE_BORDER_RATIO: Final = 1.2
 """Change from frame to frame where speech begins and ends, over that inside speech."""
+
+# -- 8-bit floats (kernels.fp8) -------------------------------------------------------------------------
+
+FP8_VALUE: Final = 2**-4
+"""Relative error of one rounded value: e4m3 has three bits after the leading one, so half a step is 2^-4."""
+
+FP8_LAYER: Final = 0.05
+"""Relative L2 of a layer with rounded weights and activations against the exact one (measured: 0.036)."""
+
+FP8_KERNEL: Final = {"float32": 1e-5, "float16": 1e-3, "bfloat16": 5e-3}
+"""Relative L2 of the kernel against the reference that rounds alike: order of sums, and rounding to the output."""
+
+FP8_DEVICE: Final = 1e-2
+"""The same on tensor cores, which add 8-bit products with fewer bits than fp32 has."""

@@ -25,14 +25,16 @@ from torch import Tensor
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from kernels import attention_triton, cross_triton, norm_triton, temporal_triton
+from kernels import attention_triton, cross_triton, fp8_triton, norm_triton, temporal_triton
 from kernels.cross import AbsorbedContext
+from kernels.fp8 import Fp8Weight
 from kernels.launch import Launch, Tiling
 from kernels.norm import Control
 from tests.kernels.compile_limits import HOPPER_SHARED
 
 HOPPER = GPUTarget("cuda", 90, 32)
 TYPES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16", torch.uint8: "u8"}
+EIGHT_BITS = {torch.float8_e4m3fn: "fp8e4nv"}
 LEVELS = ((4096, 40), (1024, 80), (256, 160))  # pixels and head width of the base preset's levels, 8 heads
 
 
@@ -48,7 +50,7 @@ def compile_launch(launch: Launch, target: GPUTarget) -> dict[str, Any]:
     attributes: dict[tuple[int], list[list[Any]]] = {}
     for place, (name, value) in enumerate(zip(names, launch.arguments, strict=False)):
         if isinstance(value, Tensor):
-            signature[name] = f"*{TYPES[value.dtype]}"
+            signature[name] = f"*{(TYPES | EIGHT_BITS)[value.dtype]}"
             attributes[(place,)] = [["tt.divisibility", 16]]
         elif isinstance(value, float):
             signature[name] = "fp32"
@@ -93,6 +95,7 @@ def plans(dtype: torch.dtype, *, every: bool) -> Iterator[tuple[str, Tiling | No
         yield from _temporal(pixels, width, dtype, every)
         yield from _cross(pixels, width, dtype, every)
     yield from _norm(dtype, every)
+    yield from _fp8(dtype, every)
 
 
 def _some(tilings: list[Tiling], every: bool) -> list[Tiling]:
@@ -163,6 +166,21 @@ def _norm(dtype: torch.dtype, every: bool) -> Iterator[Any]:
             )  # fmt: skip
             for launch in launches:
                 yield f"{launch.kernel.__name__} {side} {channels}", tiling, launch
+
+
+def _fp8(dtype: torch.dtype, every: bool) -> Iterator[Any]:
+    for side, channels, size in ((64, 320, 3), (64, 320, 1), (16, 1280, 3)):
+        x = torch.empty(16, channels, side, side, dtype=dtype, device="meta")
+        x = x.to(memory_format=torch.channels_last)
+        rounded = torch.empty(16, side, side, channels, dtype=torch.float8_e4m3fn, device="meta")
+        scale = torch.empty(16, device="meta")
+        values = torch.empty(channels, size * size * channels, dtype=rounded.dtype, device="meta")
+        weight = Fp8Weight(values, torch.empty(channels, device="meta"), size, channels)
+        out = torch.empty(16, side, side, channels, dtype=dtype, device="meta")
+        yield f"_round_kernel {side} {channels}", None, fp8_triton.plan_round(x, scale, rounded)
+        for tiling in _some(fp8_triton.candidate_tilings(16 * side * side, channels, HOPPER_SHARED), every):
+            launch = fp8_triton.plan_conv(rounded, scale, weight, out[0, 0, 0], 1, out, tiling)
+            yield f"fp8_conv {side} {channels} {size}", tiling, launch
 
 
 def main() -> None:
