@@ -22,7 +22,16 @@ from models.networks import CompiledNetworks, NativeNetworks, Networks, PlainNet
 from models.presets import Layout
 from models.sd15.networks import SD15Networks
 
-BACKENDS: Final = ("torch-eager", "torch-fp32", "torch-bf16", "torch-compile", "torch-fp8", "native", "onnx")
+BACKENDS: Final = (
+    "torch-eager",
+    "torch-fp32",
+    "torch-bf16",
+    "torch-compile",
+    "torch-fp8",
+    "native",
+    "onnx",
+    "onnx-int8",
+)
 """torch-eager is fp32 in PyTorch's default layout: the measure of the others, never chosen. torch-fp8 is bf16 with
 the UNets' wide layers in 8-bit floats: only if asked for, since it draws a little differently."""
 
@@ -97,6 +106,10 @@ def load_networks(model: AnyModel, device: torch.device, backend: str) -> Networ
         from models.onnx_networks import OnnxNetworks
 
         return OnnxNetworks(model, device)
+    if backend == "onnx-int8":
+        from models.onnx_int8 import Int8Networks
+
+        return Int8Networks(model, device)
     raise ValueError(f"There is no backend '{backend}'; choose auto, {', '.join(BACKENDS)}.")
 
 

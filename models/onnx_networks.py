@@ -74,6 +74,7 @@ class _Decode(nn.Module):
         return self.vae.decode(z, ReferenceFeatures(picture, features, True) if features else None)
 
 
+GRAPHS = ("audio", "motion", "denoise", "decode")
 GRAPHS_VERSION = 2
 """Bumped when the same weights would give other graphs, so that old ones are not read."""
 
@@ -200,14 +201,16 @@ class OnnxNetworks(TorchNetworks):
         import onnxruntime
 
         choose_providers(device, onnxruntime.get_available_providers())  # before a minute goes into exporting
-        folder = cache_folder(model)
-        if not all((folder / f"{name}.onnx").is_file() for name in ("audio", "motion", "denoise", "decode")):
-            export_graphs(model, folder)
+        files = self.graph_files(model)
         super().__init__(model, torch.device("cpu"), torch.float32)
-        self._graphs = {
-            name: open_graph(folder / f"{name}.onnx", device)
-            for name in ("audio", "motion", "denoise", "decode")
-        }
+        self._graphs = {name: open_graph(path, device) for name, path in files.items()}
+
+    def graph_files(self, model: AvatarModel) -> dict[str, Path]:
+        """Where each graph lies; exported where one is missing."""
+        files = {name: cache_folder(model) / f"{name}.onnx" for name in GRAPHS}
+        if not all(path.is_file() for path in files.values()):
+            export_graphs(model, cache_folder(model))
+        return files
 
     def _rows(self, name: str, rows: int, *inputs: Tensor) -> list[tuple[Tensor, ...]]:
         each = len(inputs[0]) // rows
