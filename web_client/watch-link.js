@@ -42,6 +42,7 @@ export class WatchLink {
       () => false,
     );
     clearTimeout(this.#timer);
+    this.label.style.minWidth = `${this.label.offsetWidth}px`; // a shorter word moves nothing
     this.label.textContent = done ? COPIED : REFUSED;
     this.button.dataset.copied = String(done);
     this.#timer = setTimeout(() => {

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from aiortc import RTCSessionDescription
 from aiortc.sdp import SessionDescription
 
 from stream.encoder import H264Encoder, Vp8Encoder
@@ -295,3 +296,42 @@ async def test_a_session_that_ends_while_a_viewer_is_answered_refuses_it(
         assert (response.status_code, response.json()["error"]) == (404, "unknown_session")
         assert len(audience) == 0
         await viewer.leave()
+
+
+async def test_a_viewer_whose_connection_fails_is_freed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aioice.ice.CONSENT_INTERVAL", 0.2)  # else it takes half a minute
+    async with running_server(tmp_path) as running:
+        caller, viewer = Caller(bursts), Spectator()
+        session = await live_session(running, caller)
+        await viewer.watch(running, session)
+        await caller.until(lambda: viewer.frames["video"] > 3)
+        await viewer.vanish()
+        await caller.until(lambda: len(session_of(running)._broadcast.audience) == 0, within_s=20)
+        closed = (await running.http.get("/metrics")).text
+        assert 'fada_viewers_closed_total{reason="connection_failed"} 1.0' in closed or (
+            'fada_viewers_closed_total{reason="peer_left"} 1.0' in closed
+        )
+        count = len(caller.received.pictures)
+        await caller.until(lambda: len(caller.received.pictures) > count + 5)
+        await viewer.leave()
+        await caller.hang_up()
+
+
+async def test_a_call_without_opus_can_be_watched_in_its_own_codec(tmp_path: Path) -> None:
+    async with running_server(tmp_path) as running:
+        caller, viewer, without = Caller(bursts), Spectator(), Spectator(without=["PCMU"])
+        offer = await caller.offer()
+        for codec in ("opus/48000/2", "G722/8000", "PCMA/8000"):
+            offer["sdp"] = offer["sdp"].replace(f" {codec}", " XYZ/90000")
+        answer = (await running.http.post("/offer", json=offer)).json()
+        assert "PCMU/8000" in answer["sdp"]
+        await caller.connection.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
+        await caller.until(lambda: bool(caller.received.pictures))
+        assert (await refused(running, answer["session_id"], await without.offer()))[1] == "no_common_codec"
+        await viewer.watch(running, answer["session_id"])
+        await caller.until(lambda: min(viewer.frames.values()) > 20)
+        for each in (viewer, without):
+            await each.leave()
+        await caller.hang_up()
