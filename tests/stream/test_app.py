@@ -107,7 +107,7 @@ async def test_huge_bodies_are_cut_off_declared_or_not(tmp_path: Path) -> None:
         ("PATCH", "/sessions/0123456789abcdef/controls", 415, "bad_type"),
         ("POST", "/sessions/0123456789abcdef/controls", 405, "wrong_method"),
         ("POST", "/sessions/0123456789abcdef/viewers", 415, "bad_type"),
-        ("GET", "/sessions/0123456789abcdef/viewers", 405, "wrong_method"),
+        ("PUT", "/sessions/0123456789abcdef/viewers", 405, "wrong_method"),
         ("DELETE", "/sessions/0123456789abcdef/viewers/0123456789abcdef", 404, "unknown_session"),
     ],
 )
