@@ -8,6 +8,7 @@ Files in the order in which data flows; nothing flows back.
     engine_protocol  engine                                windows -> frames (the only torch in this room)
     voice_buffer  pacer  reserve                           frames and voice on one clock, no later than needed
     outbound  encoder  voice_encoder  bit_rate             encoded, and sent when due
+    fan_out  broadcast  audience  viewer                   the same packets to everybody who watches
     channel  controls                                      what a caller may turn meanwhile
     telemetry  metrics  pacing_stats                       what is told about it
     app  serve  limits  avatars_catalogue  images          the HTTP side

@@ -1,4 +1,4 @@
-"""The HTTP side: POST /offer, sessions' controls, GET /healthz /readyz /metrics /avatars, and the page.
+"""The HTTP side: POST /offer, sessions' controls and viewers, GET /healthz /readyz /metrics /avatars, and the page.
 
 In: requests. Out: JSON, Prometheus text, static files; media flows beside it over WebRTC. `create_app` builds
 it around an engine loader; its lifespan loads the engine without keeping the port closed, and ends every
@@ -33,7 +33,7 @@ from stream.metrics import Metrics
 from stream.peer import IceConfig
 from stream.scheduler import Scheduler, SchedulerConfig
 from stream.session_parts import SessionParts
-from stream.signalling import MAX_BODY_BYTES, parse_offer, read_object
+from stream.signalling import MAX_BODY_BYTES, parse_offer, parse_viewer_offer, read_object
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ class ServerConfig:
     avatars: folder with `index.json`.
     host: where the server listens; decides whether loopback is offered for media.
     max_sessions: seats.
+    max_viewers: viewers of each session at a time; 0 allows none.
     ice_addresses: local addresses for media; None finds them.
     ice_servers: (url, user name or None, password or None); none by default.
     web_client: folder of the page.
@@ -54,6 +55,7 @@ class ServerConfig:
     avatars: Path
     host: str = "127.0.0.1"
     max_sessions: int = 2
+    max_viewers: int = 16
     ice_addresses: Sequence[str] | None = None
     ice_servers: Sequence[tuple[str, str | None, str | None]] = field(default_factory=tuple)
     web_client: Path = WEB_CLIENT
@@ -61,6 +63,8 @@ class ServerConfig:
     def __post_init__(self) -> None:
         if self.max_sessions < 1:
             raise ValueError(f"max_sessions must be at least 1, got {self.max_sessions}")
+        if self.max_viewers < 0:
+            raise ValueError(f"max_viewers must be at least 0, got {self.max_viewers}")
 
 
 class Server:
@@ -72,7 +76,9 @@ class Server:
         self.scheduler = Scheduler(load, clock, SchedulerConfig(max_sessions=config.max_sessions))
         addresses = config.ice_addresses
         ice = IceConfig(local_addresses(config.host) if addresses is None else addresses, config.ice_servers)
-        self.lobby = Lobby(SessionParts(self.scheduler, self.catalogue, clock, self.metrics, ice))
+        self.lobby = Lobby(
+            SessionParts(self.scheduler, self.catalogue, clock, self.metrics, ice, config.max_viewers)
+        )
         self.load_error: StreamError | None = None
         self.loaded = asyncio.Event()
 
@@ -130,6 +136,7 @@ def create_app(config: ServerConfig, load: Callable[[], Engine], clock: Clock | 
     app.add_middleware(SafeHeaders)
     _add_routes(app, server)
     _add_control_routes(app, server)
+    _add_viewer_routes(app, server)
     _add_error_answers(app)
     app.mount("/avatars", StaticFiles(directory=config.avatars), name="avatar pictures")
     app.mount("/", StaticFiles(directory=config.web_client, html=True, check_dir=False), name="page")
@@ -197,6 +204,20 @@ def _add_control_routes(app: FastAPI, server: Server) -> None:
     @app.post("/sessions/{session_id}/clear")
     async def clear(session_id: str) -> Response:
         server.lobby.find(session_id).clear(by="http")
+        return Response(status_code=204)
+
+
+def _add_viewer_routes(app: FastAPI, server: Server) -> None:
+    """Who else may see and hear a session: everybody who knows its id."""
+
+    @app.post("/sessions/{session_id}/viewers")
+    async def admit(session_id: str, request: Request) -> JSONResponse:
+        sdp = parse_viewer_offer(await _json_body(request))
+        return JSONResponse(await server.lobby.find(session_id).admit_viewer(sdp))
+
+    @app.delete("/sessions/{session_id}/viewers/{viewer_id}")
+    async def remove(session_id: str, viewer_id: str) -> Response:
+        await server.lobby.find(session_id).remove_viewer(viewer_id)
         return Response(status_code=204)
 
 

@@ -2,7 +2,7 @@
 
     StreamError
     ├── SignalingError   an offer or a request to a session cannot be answered (4xx)
-    ├── AdmissionError   the server takes no further session now (503)
+    ├── AdmissionError   the server takes no further session or viewer now (503)
     ├── EngineError      the engine failed or is not loaded
     └── MediaError       a picture or a sound cannot be read or written
 
@@ -42,7 +42,7 @@ class SignalingError(StreamError):
 
 
 class AdmissionError(StreamError):
-    """No room for another session, or not ready yet."""
+    """No room for another session or viewer, or not ready yet."""
 
     default_status = 503
 
@@ -57,3 +57,12 @@ class MediaError(StreamError):
     """A media file cannot be read or written."""
 
     default_status = 400
+
+
+def unknown_session(session_id: str) -> SignalingError:
+    """What to raise about a session that is not running (404)."""
+    return SignalingError(
+        "unknown_session",
+        f"There is no session {session_id[:32]!r}; it may have ended. POST /offer starts one.",
+        404,
+    )

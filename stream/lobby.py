@@ -8,7 +8,7 @@ import logging
 from stream.avatars_catalogue import Avatar
 from stream.controls import check_scales
 from stream.engine_protocol import UInt8Array
-from stream.errors import SignalingError, StreamError
+from stream.errors import SignalingError, StreamError, unknown_session
 from stream.session import Session
 from stream.session_parts import SessionParts
 from stream.signalling import OfferRequest
@@ -72,11 +72,7 @@ class Lobby:
         for session in self._sessions:
             if session.id == session_id:
                 return session
-        raise SignalingError(
-            "unknown_session",
-            f"There is no session {session_id[:32]!r}; it may have ended. POST /offer starts one.",
-            404,
-        )
+        raise unknown_session(session_id)
 
     async def close(self) -> None:
         """End every session and wait for it."""

@@ -42,6 +42,14 @@ class Metrics:
         self.closed = Counter(
             "fada_sessions_closed", "Ended sessions by reason.", ["reason"], registry=self.registry
         )
+        self.viewers = Gauge(
+            "fada_viewers",
+            "Viewers of all sessions, those still connecting included.",
+            registry=self.registry,
+        )
+        self.viewers_closed = Counter(
+            "fada_viewers_closed", "Viewers gone by reason.", ["reason"], registry=self.registry
+        )
         self.windows = Counter("fada_windows", "Windows drawn.", registry=self.registry)
         self.dropped_windows = Counter(
             "fada_dropped_windows", "Windows dropped from a full queue.", registry=self.registry

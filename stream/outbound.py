@@ -3,7 +3,8 @@
 In: the pacer's pictures and samples. Out: what aiortc's senders ask for with `recv()`, at the moment it is
 due, with pts from the slot's number: 90 kHz for video, 48 kHz in 20 ms frames for audio. Neither uses the
 wall clock of aiortc's own tracks. Both hand over what is encoded already: browsers align picture and voice by the
-moments of their sending. Everything runs on the event loop, but large pictures are encoded in the default executor.
+moments of their sending. What the caller gets, viewers get through each track's `fan_out`, the same objects at the
+same moment. Everything runs on the event loop, but large pictures are encoded in the default executor.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from stream.clock import Clock
 from stream.concealment import Int16Array
 from stream.encoder import VIDEO_RATE_HZ, Encoder, VideoPacket, make_encoder, suitable_bit_rate
 from stream.engine_protocol import EngineSpec
+from stream.fan_out import PICTURES_KEPT, VOICE_KEPT, FanOut
 from stream.pacer import Pacer
 from stream.pacing_stats import Picture
 from stream.voice_encoder import DELAY_S, OPUS, AudioPacket, OpusEncoder, voice_frame
@@ -58,6 +60,7 @@ class PictureTrack(MediaStreamTrack):
     ) -> None:
         super().__init__()
         self.bit_rate = bit_rate
+        self.fan_out = FanOut(self.kind, PICTURES_KEPT, self.request_keyframe)
         self._make = make
         self._pacer = pacer
         self._clock = clock
@@ -71,7 +74,7 @@ class PictureTrack(MediaStreamTrack):
         self._lead_s = pacer.picture_lead_s = FIRST_LEAD_S
 
     def request_keyframe(self) -> None:
-        """The peer lost a picture: make one of the next a complete one."""
+        """The caller or a viewer lost a picture, or has none yet: make one of the next a complete one."""
         self._keyframe_wanted = True
 
     def drain_encode_ms(self) -> list[float]:
@@ -94,6 +97,7 @@ class PictureTrack(MediaStreamTrack):
                 continue
             await self._clock.sleep_until(self._pacer.due(slot))
             self._pacer.sent_picture(picture)
+            self.fan_out.send(data)
             return data
 
     async def _encoded(self, picture: Picture) -> VideoPacket | None:
@@ -135,6 +139,7 @@ class VoiceTrack(MediaStreamTrack):
 
     def __init__(self, pacer: Pacer) -> None:
         super().__init__()
+        self.fan_out = FanOut(self.kind, VOICE_KEPT)
         self._encoder: OpusEncoder | None = None
         self._pacer = pacer
         self._sent_samples = 0
@@ -154,6 +159,7 @@ class VoiceTrack(MediaStreamTrack):
         data = encode(pcm, self._sent_samples)
         self._sent_samples += PACKET_SAMPLES
         self._pacer.sent_voice(position)
+        self.fan_out.send(data)
         return data
 
     def _samples(self, start: int, count: int) -> Int16Array:

@@ -1,7 +1,7 @@
 """One WebRTC connection: answering an offer with aiortc, and taking it down again without leaving anything
 behind.
 
-In: a checked offer and the tracks to send. Out: the answer, the peer's microphone track and its data channel.
+In: a checked offer and the tracks to send. Out: the answer, a caller's microphone track, the peer's data channel.
 Event loop only. What the product needs and aiortc does not offer through its interface (jitter buffer,
 key-frame requests) is reached for here and in `inbound`, nowhere else.
 """
@@ -25,6 +25,7 @@ from aiortc import (
 )
 from aiortc.exceptions import InvalidStateError, OperationError
 from aiortc.rtcrtpparameters import RTCRtpCodecCapability
+from aiortc.rtcrtptransceiver import RTCRtpTransceiver
 from aiortc.stats import RTCRemoteInboundRtpStreamStats
 
 from stream.errors import SignalingError
@@ -55,6 +56,14 @@ class IceConfig:
         return RTCConfiguration(iceServers=servers)
 
 
+@dataclass(frozen=True, slots=True)
+class Codecs:
+    """What a call was negotiated in, as MIME types."""
+
+    audio: str
+    video: str
+
+
 class Peer:
     """A connection being built, up, or closed.
 
@@ -72,13 +81,19 @@ class Peer:
         self._connection.on("connectionstatechange", lambda: on_state(self._connection.connectionState))
         self._connection.on("datachannel", lambda channel: self._take_channel(channel, on_channel))
         self.microphone: MediaStreamTrack | None = None
-        self.video_codec = ""
+        self.codecs = Codecs("", "")
         self._picture_sender: RTCRtpSender | None = None
+        self._audio: RTCRtpTransceiver | None = None
 
     @property
     def state(self) -> str:
         """aiortc's connection state: new, connecting, connected, failed, closed."""
         return self._connection.connectionState
+
+    @property
+    def takes_voice(self) -> bool:
+        """Whether the peer wants to hear anything; false for one whose audio is "sendonly"."""
+        return self._audio is not None and self._audio.currentDirection in ("sendrecv", "sendonly")
 
     async def answer(
         self, sdp: str, voice: VoiceTrack, make_pictures: Callable[[str], PictureTrack]
@@ -93,40 +108,80 @@ class Peer:
         Raises:
             SignalingError: the two sides have no codec in common, or the offer does not hold together.
         """
-        connection = self._connection
-        audio = connection.addTransceiver("audio", direction="sendrecv")
-        video = connection.addTransceiver("video", direction="sendonly")
+        audio = self._connection.addTransceiver("audio", direction="sendrecv")
+        video = self._connection.addTransceiver("video", direction="sendonly")
         video.setCodecPreferences(_vp8_first())
-        try:
-            async with asyncio.timeout(ANSWER_WITHIN_S):
-                await connection.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="offer"))
-        except OperationError as error:
-            raise SignalingError(
-                "no_common_codec", "The offer and this server share no codec; offer Opus audio and VP8 video."
-            ) from error
-        except InvalidStateError:
-            raise
-        except Exception as error:
-            raise SignalingError(
-                "bad_offer", f"The offer cannot be answered: {error or type(error).__name__}."
-            ) from error
+        await self._apply(sdp, "The offer and this server share no codec; offer Opus audio and VP8 video.")
         self.microphone = audio.receiver.track
         if self.microphone is None:
             raise SignalingError(
                 "no_audio", "The offer sends no audio; add the microphone's track before the offer."
             )
         hear_promptly(audio.receiver)
-        self.video_codec = video._codecs[0].mimeType
+        self.codecs = Codecs(audio=audio._codecs[0].mimeType, video=video._codecs[0].mimeType)
+        pictures = make_pictures(self.codecs.video)
+        voice.encode_for(self.codecs.audio)
+        return await self._send(sdp, audio, voice, video, pictures, pictures.request_keyframe)
+
+    async def answer_viewer(
+        self,
+        sdp: str,
+        codecs: Codecs,
+        voice: MediaStreamTrack,
+        pictures: MediaStreamTrack,
+        request_keyframe: Callable[[], None],
+    ) -> RTCSessionDescription:
+        """Answer the offer of somebody who only looks and listens.
+
+        Args:
+            sdp: the offer.
+            codecs: the caller's, since a viewer gets the very packets that the caller gets.
+            voice, pictures: tracks to send.
+            request_keyframe: called when the viewer lost a picture.
+
+        Raises:
+            SignalingError: the viewer has not both codecs, or the offer does not hold together.
+        """
+        audio = self._connection.addTransceiver("audio", direction="sendonly")
+        video = self._connection.addTransceiver("video", direction="sendonly")
+        audio.setCodecPreferences(_only("audio", codecs.audio))
+        video.setCodecPreferences(_only("video", codecs.video))
+        names = f"{codecs.video.partition('/')[2]} video and {codecs.audio.partition('/')[2]} audio"
+        await self._apply(sdp, f"This call is in {names}, and viewers get it as it is; offer both.")
+        self.codecs = codecs
+        return await self._send(sdp, audio, voice, video, pictures, request_keyframe)
+
+    async def _apply(self, sdp: str, no_common_codec: str) -> None:
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                await self._connection.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="offer"))
+        except OperationError as error:
+            raise SignalingError("no_common_codec", no_common_codec) from error
+        except InvalidStateError:
+            raise
+        except Exception as error:
+            raise SignalingError(
+                "bad_offer", f"The offer cannot be answered: {error or type(error).__name__}."
+            ) from error
+
+    async def _send(
+        self,
+        sdp: str,
+        audio: RTCRtpTransceiver,
+        voice: MediaStreamTrack,
+        video: RTCRtpTransceiver,
+        pictures: MediaStreamTrack,
+        request_keyframe: Callable[[], None],
+    ) -> RTCSessionDescription:
         self._picture_sender = video.sender
-        pictures = make_pictures(self.video_codec)
-        voice.encode_for(audio._codecs[0].mimeType)
+        self._audio = audio
         accept_playout_delay(video, sdp, PlayoutDelay())
         audio.sender.replaceTrack(voice)
         video.sender.replaceTrack(pictures)
-        _hand_on_keyframe_requests(video.sender, pictures)
-        offer_addresses(connection, self._ice.addresses)
-        await connection.setLocalDescription(await connection.createAnswer())
-        return connection.localDescription
+        _hand_on_keyframe_requests(video.sender, request_keyframe)
+        offer_addresses(self._connection, self._ice.addresses)
+        await self._connection.setLocalDescription(await self._connection.createAnswer())
+        return self._connection.localDescription
 
     async def picture_report(self) -> tuple[float, float | None] | None:
         """What the peer last said of the pictures: (fraction lost, round-trip seconds or None), or None."""
@@ -156,12 +211,18 @@ def _vp8_first() -> list[RTCRtpCodecCapability]:
     return sorted(codecs, key=lambda codec: codec.mimeType.lower() != "video/vp8")
 
 
-def _hand_on_keyframe_requests(sender: RTCRtpSender, pictures: PictureTrack) -> None:
+def _only(kind: str, mime_type: str) -> list[RTCRtpCodecCapability]:
+    """One codec, and retransmission of it."""
+    wanted = (mime_type.lower(), f"{kind}/rtx")
+    return [codec for codec in RTCRtpSender.getCapabilities(kind).codecs if codec.mimeType.lower() in wanted]
+
+
+def _hand_on_keyframe_requests(sender: RTCRtpSender, request_keyframe: Callable[[], None]) -> None:
     """Let PLI and FIR reach our own encoder; aiortc would only tell its own."""
     original = sender._send_keyframe
 
     def on_request() -> None:
         original()
-        pictures.request_keyframe()
+        request_keyframe()
 
     sender._send_keyframe = on_request  # type: ignore[method-assign]

@@ -66,6 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-sessions", type=int, default=2, help="callers at a time (default: %(default)s)"
     )
+    parser.add_argument(
+        "--max-viewers",
+        type=int,
+        default=16,
+        help="viewers of each call at a time, 0 for none (default: %(default)s)",
+    )
     parser.add_argument("--avatars", type=Path, default=AVATARS, help="folder of faces with index.json")
     parser.add_argument(
         "--ice-server",
@@ -127,6 +133,7 @@ def serve(args: argparse.Namespace, load: Callable[[], Engine]) -> int:
             avatars=args.avatars,
             host=args.host,
             max_sessions=args.max_sessions,
+            max_viewers=args.max_viewers,
             ice_servers=tuple(read_ice_server(text) for text in args.ice_server),
         )
         app = create_app(config, load)
@@ -231,6 +238,8 @@ def _wrong_option(args: argparse.Namespace) -> str:
         return f"Expected --port between 0 and 65535, got {args.port}."
     if args.max_sessions < 1:
         return f"Expected --max-sessions of at least 1, got {args.max_sessions}."
+    if args.max_viewers < 0:
+        return f"Expected --max-viewers of at least 0, got {args.max_viewers}."
     if args.nfe is not None and args.nfe < 1:
         return f"Expected --nfe of at least 1, got {args.nfe}."
     if args.threads is not None and args.threads < 1:

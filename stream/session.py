@@ -19,7 +19,7 @@ from typing import Any
 from aiortc import RTCDataChannel
 
 from stream.avatars_catalogue import Avatar
-from stream.bit_rate import BitRateControl
+from stream.broadcast import Broadcast
 from stream.channel import Channel, greeting
 from stream.controls import controls_in_force, read_controls
 from stream.engine_protocol import EngineSpec, UInt8Array
@@ -27,7 +27,7 @@ from stream.engine_stream import Drawn, EngineStream
 from stream.errors import EngineError, StreamError
 from stream.images import fit
 from stream.inbound import Heard, InboundAudio
-from stream.outbound import VOICE_LEAD_S, PictureTrack, VoiceTrack, picture_track
+from stream.outbound import VOICE_LEAD_S
 from stream.pacer import Pacer, PacerConfig
 from stream.peer import Peer
 from stream.seats import Seat
@@ -80,9 +80,7 @@ class Session:
         self._peer = Peer(parts.ice, self._on_peer_state, self._on_channel)
         still = fit(picture, self._spec.width, self._spec.height)
         self._pacer = Pacer(self._clock, self._spec.fps, still, PacerConfig(voice_lead_s=VOICE_LEAD_S))
-        self._voice = VoiceTrack(self._pacer)
-        self._pictures: PictureTrack | None = None
-        self._bit_rate: BitRateControl | None = None
+        self._broadcast = Broadcast(self.id, parts, self._spec, self._pacer)
         self._inbound: InboundAudio | None = None
         self._windower = Windower(self._spec)
         self._stream: EngineStream | None = None
@@ -108,8 +106,18 @@ class Session:
         NEW -> CONNECTING. The caller must call `run` afterwards, also when this raises.
         """
         self._go(SessionState.CONNECTING)
-        description = await self._peer.answer(self._request.sdp, self._voice, self._make_pictures)
+        description = await self._peer.answer(
+            self._request.sdp, self._broadcast.voice, self._broadcast.make_pictures
+        )
         return {"sdp": description.sdp, "type": description.type, "session_id": self.id}
+
+    async def admit_viewer(self, sdp: str) -> dict[str, str]:
+        """Answer the offer of somebody who wants to watch; see `Audience.admit`."""
+        return await self._broadcast.admit(sdp, self._peer.codecs)
+
+    async def remove_viewer(self, viewer_id: str) -> None:
+        """End one viewer; see `Audience.remove`."""
+        await self._broadcast.audience.remove(viewer_id)
 
     async def run(self) -> None:
         """Live until the peer leaves, something fails or `end` is called; then free everything."""
@@ -137,6 +145,8 @@ class Session:
                 assert self._peer.microphone is not None
                 group.create_task(self._listen(self._inbound.hear_track(self._peer.microphone)))
                 group.create_task(self._listen(self._inbound.hear_clock()))
+                if not self._peer.takes_voice:
+                    group.create_task(self._broadcast.speak())
         except* _Ended:
             pass
         except* StreamError as group_error:
@@ -155,12 +165,10 @@ class Session:
         try:
             if self._stream is not None:
                 self._stream.close()
-            self._voice.stop()
-            if self._pictures is not None:
-                self._pictures.stop()
+            self._broadcast.stop()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_WITHIN_S):
-                    await self._peer.close()
+                    await asyncio.gather(self._broadcast.audience.close(), self._peer.close())
         except Exception:
             logger.exception("session %s did not close cleanly", self.id)
         finally:
@@ -231,16 +239,14 @@ class Session:
                     self.end("peer_gone")
             if now_s - stats_s >= STATS_S:
                 stats_s = now_s
-                await self._fit_bit_rate(now_s)
-                effort = self._parts.scheduler.effort
-                report = self._telemetry.report(now_s, self._pacer, self._pictures, effort, self._spoke_s)
-                self._tell("stats", {"state": self.state.value, **report, **self.scales})
+                await self._broadcast.fit_bit_rate(self._peer, now_s)
+                self._report(now_s)
 
-    async def _fit_bit_rate(self, now_s: float) -> None:
-        """Let the pictures cost what the network carries."""
-        report = await self._peer.picture_report()
-        if report is not None and self._pictures is not None and self._bit_rate is not None:
-            self._pictures.bit_rate = self._bit_rate.note(*report, now_s)
+    def _report(self, now_s: float) -> None:
+        effort, broadcast = self._parts.scheduler.effort, self._broadcast
+        report = self._telemetry.report(now_s, self._pacer, broadcast.pictures, effort, self._spoke_s)
+        viewers = len(broadcast.audience)
+        self._tell("stats", {"state": self.state.value, "viewers": viewers, **report, **self.scales})
 
     # -- what others tell it ------------------------------------------------------------------------------
 
@@ -313,11 +319,6 @@ class Session:
         self._tell("cleared", {"by": by})
 
     # -- small things -------------------------------------------------------------------------------------
-
-    def _make_pictures(self, codec: str) -> PictureTrack:
-        self._pictures = picture_track(self._pacer, self._clock, self._spec, codec)
-        self._bit_rate = BitRateControl(self._pictures.bit_rate)
-        return self._pictures
 
     def _tell(self, kind: str, fields: dict[str, Any]) -> None:
         if self._channel is not None:

@@ -13,10 +13,11 @@ from stream.scheduler import Scheduler
 
 @dataclass(frozen=True, slots=True)
 class SessionParts:
-    """The server's shared parts."""
+    """The server's shared parts; `max_viewers` is a session's."""
 
     scheduler: Scheduler
     catalogue: AvatarCatalogue
     clock: Clock
     metrics: Metrics
     ice: IceConfig
+    max_viewers: int = 16

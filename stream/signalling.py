@@ -1,16 +1,17 @@
-"""The body of POST /offer, and the checks an SDP offer must pass before anything is built for it.
+"""The bodies of POST /offer and POST …/viewers, and what an SDP offer must be before anything is built for it.
 
-In: bytes from anybody. Out: a checked `OfferRequest`, or a `SignalingError` with one sentence. aiortc's
-parser raises whatever its lines of code happen to raise on a broken offer; here that becomes `bad_offer`, and
-an offer that would open hundreds of sockets is refused before aiortc sees it.
+In: bytes from anybody. Out: a checked `OfferRequest` or a viewer's SDP, or a `SignalingError` with one sentence.
+aiortc's parser raises whatever its lines of code happen to raise on a broken offer; here that becomes `bad_offer`,
+and an offer that would open hundreds of sockets is refused before aiortc sees it.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from aiortc.sdp import MediaDescription, SessionDescription
 
@@ -22,6 +23,38 @@ MAX_BODY_BYTES = 128 * 1024
 MAX_MEDIA_SECTIONS = 6
 MAX_CANDIDATES = 64
 MAX_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What one medium of an offer must be: directions (None stands for sendrecv) and the sentences if it is not."""
+
+    directions: tuple[str | None, ...]
+    absent: str
+    misdirected: str
+
+
+_LOOKS: Final = _Wanted(
+    ("sendrecv", "recvonly", None),
+    'The offer has no video; add a "recvonly" video transceiver.',
+    'The offer takes no video; its video must be "recvonly" or "sendrecv".',
+)
+CALLER: Final = {
+    "audio": _Wanted(
+        ("sendrecv", "sendonly", None),
+        "The offer has no audio; add the microphone's track before the offer.",
+        'The offer sends no audio; its audio must be "sendrecv" or "sendonly".',
+    ),
+    "video": _LOOKS,
+}
+VIEWER: Final = {
+    "audio": _Wanted(
+        ("sendrecv", "recvonly", None),
+        'The offer has no audio; add a "recvonly" audio transceiver.',
+        'The offer takes no audio; its audio must be "recvonly".',
+    ),
+    "video": _LOOKS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +73,33 @@ def parse_offer(body: bytes) -> OfferRequest:
     Raises:
         SignalingError: 413 too long, 400 not JSON or not a usable offer, 422 a field of the wrong kind.
     """
+    fields, sdp = _read_offer(body)
+    request = OfferRequest(
+        sdp=sdp,
+        avatar=_text(fields, "avatar", required=False),
+        seed=_seed(fields),
+        controls=_controls(fields),
+    )
+    check_sdp(request.sdp, CALLER)
+    return request
+
+
+def parse_viewer_offer(body: bytes) -> str:
+    """Check the body of POST /sessions/ID/viewers.
+
+    Returns:
+        The SDP, cleaned, see `_without_mdns`.
+
+    Raises:
+        SignalingError: as `parse_offer`.
+    """
+    _, sdp = _read_offer(body)
+    check_sdp(sdp, VIEWER)
+    return sdp
+
+
+def _read_offer(body: bytes) -> tuple[dict[str, Any], str]:
+    """The fields of a body that has an offer, and its SDP, cleaned."""
     if len(body) > MAX_BODY_BYTES:
         raise SignalingError(
             "too_large", f"Expected an offer of at most {MAX_BODY_BYTES} bytes, got {len(body)}.", 413
@@ -50,14 +110,7 @@ def parse_offer(body: bytes) -> OfferRequest:
     assert sdp is not None
     if kind != "offer":
         raise SignalingError("bad_offer", f'Expected "type": "offer", got {str(kind)[:32]!r}; send an offer.')
-    request = OfferRequest(
-        sdp=_without_mdns(sdp),
-        avatar=_text(fields, "avatar", required=False),
-        seed=_seed(fields),
-        controls=_controls(fields),
-    )
-    check_sdp(request.sdp)
-    return request
+    return fields, _without_mdns(sdp)
 
 
 def read_object(body: bytes, example: str) -> dict[str, Any]:
@@ -75,8 +128,12 @@ def read_object(body: bytes, example: str) -> dict[str, Any]:
     return fields
 
 
-def check_sdp(sdp: str) -> None:
+def check_sdp(sdp: str, wanted: Mapping[str, _Wanted]) -> None:
     """Check that an offer has what a call needs and nothing beyond reason.
+
+    Args:
+        sdp: the offer.
+        wanted: `CALLER` or `VIEWER`.
 
     Raises:
         SignalingError: `bad_offer`, `no_audio` or `no_video`.
@@ -95,32 +152,24 @@ def check_sdp(sdp: str) -> None:
         raise SignalingError(
             "bad_offer", "The SDP has no media sections; send a WebRTC offer with audio and video."
         )
-    _check_media(description)
+    _check_media(description, wanted)
 
 
-def _check_media(description: SessionDescription) -> None:
+def _check_media(description: SessionDescription, wanted: Mapping[str, _Wanted]) -> None:
     sections: dict[str, list[MediaDescription]] = {}
     for media in description.media:
         sections.setdefault(media.kind, []).append(media)
     if set(sections) - {"audio", "video", "application"}:
         raise SignalingError("bad_offer", "Expected only audio, video and application sections in the SDP.")
-    if not any(media.port for media in sections.get("audio", [])):
-        raise SignalingError(
-            "no_audio", "The offer has no audio; add the microphone's track before the offer."
-        )
-    if not any(media.port for media in sections.get("video", [])):
-        raise SignalingError("no_video", 'The offer has no video; add a "recvonly" video transceiver.')
+    for kind in wanted:
+        if not any(media.port for media in sections.get(kind, [])):
+            raise SignalingError(f"no_{kind}", wanted[kind].absent)
     for kind in ("audio", "video", "application"):
         if len(sections.get(kind, [])) > 1:
             raise SignalingError("bad_offer", f"Expected one {kind} section, got {len(sections[kind])}.")
-    if sections["audio"][0].direction not in ("sendrecv", "sendonly", None):
-        raise SignalingError(
-            "no_audio", 'The offer sends no audio; its audio must be "sendrecv" or "sendonly".'
-        )
-    if sections["video"][0].direction not in ("sendrecv", "recvonly", None):
-        raise SignalingError(
-            "no_video", 'The offer takes no video; its video must be "recvonly" or "sendrecv".'
-        )
+    for kind in wanted:
+        if sections[kind][0].direction not in wanted[kind].directions:
+            raise SignalingError(f"no_{kind}", wanted[kind].misdirected)
     for media in description.media:
         if media.dtls is None or not media.dtls.fingerprints:
             raise SignalingError("bad_offer", "The offer has no DTLS fingerprint; WebRTC needs one.")

@@ -94,6 +94,7 @@ export class Diagnostics {
       ["Lost packets, picture and voice", `${shown(link?.packetsLost, 0)} and ${shown(link?.voicePacketsLost, 0)}`],
       ["Sound made up for losses", `${shown(100 * (link?.voicePatched ?? NaN))} %`],
       ["Picture may cost", `${shown(Number(server?.bit_rate) / 1000, 0)} kb/s`],
+      ["Others who watch", shown(server?.viewers, 0)],
       ["Engine is busy", `${shown(100 * Number(server?.busy), 0)} %`],
     ];
     this.#counts.replaceChildren(...counts.map(([name, value]) => row(name, value)));

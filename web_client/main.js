@@ -16,6 +16,7 @@ import { recall, remember } from "./settings.js";
 import { fetchAvatars, fetchScaleRanges } from "./signalling.js";
 import { Stage } from "./stage.js";
 import { setUpTheme } from "./theme.js";
+import { WatchLink } from "./watch-link.js";
 
 const SLOW_FPS = 12;
 const SLOW_SECONDS = 4; // in a row, before the page speaks of it
@@ -59,6 +60,7 @@ const stage = new Stage({
 });
 const hud = new Hud(part("hud", HTMLElement), part("hud-toggle", HTMLButtonElement));
 const diagnostics = new Diagnostics(part("details", HTMLDialogElement), part("details-open", HTMLButtonElement));
+const watchLink = new WatchLink(part("watch-link", HTMLButtonElement));
 const call = new Call(() => stage.awaitFirstFrame());
 const picker = new AvatarPicker(part("avatars", HTMLElement), part("avatar-about", HTMLElement), (avatar) => {
   stage.showAvatar(avatar);
@@ -165,6 +167,7 @@ call.addEventListener("scales", (event) => scales.adopt(/** @type {CustomEvent} 
 call.addEventListener("avatar", () => {
   if (document.body.dataset.state === "live") sayLive();
 });
+call.addEventListener("session", (event) => watchLink.show(/** @type {CustomEvent} */ (event).detail));
 call.addEventListener("speaking", (event) => {
   document.body.dataset.speaking = String(/** @type {CustomEvent} */ (event).detail);
 });

@@ -1,83 +1,31 @@
 /**
- * One WebRTC connection to the server: microphone out, picture and sound in, data channel "fada".
+ * A caller's connection to the server: microphone out, picture and sound in, and what is said over the data channel.
  *
- * In: the microphone's track, an avatar, the scales. Out: `media` (the stream to show), "figures" events once a
- * second, "scales" events when others are in force, and `ended`, a promise that rejects with a `Problem` when the
- * connection is lost. A peer is used once. It gathers its addresses from the moment it is made, so that this may
- * happen while the microphone opens.
+ * In: the microphone's track, an avatar, the scales. Out: a `Link`'s `media`, "figures" and `ended`, "scales" events
+ * when others are in force, "avatar", "speaking", and "session" (detail: its id) once the server has said it.
  */
 
+import { Link } from "./link.js";
 import { Problem } from "./problems.js";
 import { ScaleLine } from "./scale-line.js";
 import { postOffer } from "./signalling.js";
-import { readStats } from "./stats.js";
 
-const CHANNEL = "fada"; // docs/protocol.md
-const PING_EVERY_MS = 1000;
-const UNANSWERED_PINGS = 4; // counted, not timed: a sleeping tab is no lost server
-const GATHER_AT_MOST_MS = 1000;
-const DISCONNECTED_AT_MOST_MS = 3000;
-const STALLED_SECONDS = 5;
 const ASK_AGAIN_MS = 500;
 
-/** @typedef {import("./stats.js").LinkStats} LinkStats */
-/**
- * @typedef {object} Figures
- * @property {Record<string, unknown>} server the server's last "stats" message
- * @property {LinkStats} link what this browser measured
- * @property {number | null} rtt_ms of the last ping
- */
+/** @typedef {import("./link.js").Figures} Figures */
 
-export class Peer extends EventTarget {
-  /** The picture and sound that come back. */
-  media = new MediaStream();
-  /** @type {Promise<never>} */
-  ended;
-
-  #pc = new RTCPeerConnection({ iceServers: [], bundlePolicy: "max-bundle" });
-  #channel = this.#pc.createDataChannel(CHANNEL, { ordered: true });
-  /** @type {RTCRtpSender} */
-  #sender;
-  /** @type {Promise<void>} */
-  #gathered;
-  #closed = false;
-  #unanswered = 0;
-  #decoded = -1;
-  #stalled_s = 0;
-  /** @type {number | null} */
-  #rtt_ms = null;
-  /** @type {Record<string, unknown>} */
-  #said = {};
+export class Peer extends Link {
   /** @type {string | null} */
   #wanted = null;
   /** @type {string | null} the avatar that the server says is on */
   #shown = null;
-  /** @type {(problem: unknown) => void} */
-  #end = () => {};
-  #ticker = 0;
-  #grace = 0;
   #scales = new ScaleLine(
-    (wish) => this.#send("controls", wish),
-    (values) => this.dispatchEvent(new CustomEvent("scales", { detail: values })),
+    (wish) => this.send("controls", wish),
+    (values) => this.#emit("scales", values),
   );
 
   constructor() {
-    super();
-    this.ended = new Promise((_, reject) => (this.#end = reject));
-    this.ended.catch(() => {}); // Whoever waits for it hears of it; nobody need wait.
-    this.#sender = this.#pc.addTransceiver("audio", { direction: "sendrecv" }).sender;
-    this.#pc.addTransceiver("video", { direction: "recvonly" });
-    this.#pc.addEventListener("track", (event) => this.media.addTrack(event.track));
-    this.#pc.addEventListener("connectionstatechange", () => this.#watchState());
-    this.#channel.addEventListener("message", (event) => this.#read(event.data));
-    this.#channel.addEventListener("close", () => this.#lose("lost"));
-    this.#gathered = this.#gather();
-    this.#gathered.catch(() => {}); // `open` tells.
-  }
-
-  /** @returns {RTCPeerConnectionState} */
-  get linkState() {
-    return this.#pc.connectionState;
+    super("sendrecv");
   }
 
   /**
@@ -88,19 +36,14 @@ export class Peer extends EventTarget {
    * @param {AbortSignal} signal
    */
   async open(track, avatar, scales, signal) {
-    await this.#sender.replaceTrack(track);
-    await this.#gathered;
-    signal.throwIfAborted();
+    await this.sender.replaceTrack(track);
     this.#wanted ??= avatar;
-    const offer = this.#pc.localDescription;
-    if (!offer) throw new Problem("lost");
-    performance.mark("fada:offer");
-    const answer = await postOffer(offer, avatar, scales, signal);
-    performance.mark("fada:answer");
-    signal.throwIfAborted();
-    await this.#pc.setRemoteDescription(answer);
-    signal.throwIfAborted();
-    this.#ticker = setInterval(() => void this.#tick(), PING_EVERY_MS);
+    await this.connect(async (offer) => {
+      performance.mark("fada:offer");
+      const answer = await postOffer(offer, avatar, scales, signal);
+      performance.mark("fada:answer");
+      return answer;
+    }, signal);
   }
 
   /**
@@ -108,7 +51,7 @@ export class Peer extends EventTarget {
    * @param {MediaStreamTrack} track
    */
   async replaceMicrophone(track) {
-    await this.#sender.replaceTrack(track);
+    await this.sender.replaceTrack(track);
   }
 
   /**
@@ -117,7 +60,7 @@ export class Peer extends EventTarget {
    */
   changeAvatar(avatar) {
     this.#wanted = avatar;
-    if (this.#shown !== null && this.#shown !== avatar) this.#send("avatar", { id: avatar });
+    if (this.#shown !== null && this.#shown !== avatar) this.send("avatar", { id: avatar });
   }
 
   /** @param {import("./scales.js").ScaleWish} wish for the running call, from the next window on */
@@ -125,94 +68,29 @@ export class Peer extends EventTarget {
     this.#scales.want(wish);
   }
 
-  /**
-   * Ends the connection at the wish of this page; `ended` rejects with the reason.
-   * @param {unknown} reason
-   */
+  /** @param {unknown} reason */
   close(reason) {
-    if (this.#closed) return;
-    this.#closed = true;
-    clearInterval(this.#ticker);
-    clearTimeout(this.#grace);
     this.#scales.close();
-    this.#send("bye");
-    this.#channel.close();
-    this.#pc.close();
-    this.#end(reason);
+    super.close(reason);
   }
 
-  /** Makes the offer and waits until this machine's addresses are in it (the server takes no later ones). */
-  async #gather() {
-    await this.#pc.setLocalDescription(await this.#pc.createOffer());
-    if (this.#pc.iceGatheringState === "complete") return;
-    await new Promise((resolve) => {
-      const finish = () => {
-        clearTimeout(limit);
-        resolve(undefined);
-      };
-      const limit = setTimeout(finish, GATHER_AT_MOST_MS);
-      this.#pc.addEventListener("icegatheringstatechange", () => {
-        if (this.#pc.iceGatheringState === "complete") finish();
-      });
-    });
-  }
-
-  #watchState() {
-    clearTimeout(this.#grace);
-    const state = this.#pc.connectionState;
-    if (state === "failed") this.#lose(this.#decoded < 0 ? "blocked_network" : "lost");
-    if (state === "closed") this.#lose("lost");
-    if (state === "disconnected") {
-      this.#grace = setTimeout(() => this.#lose("lost"), DISCONNECTED_AT_MOST_MS);
-    }
-  }
-
-  /** @param {import("./problems.js").ProblemCode} code */
-  #lose(code) {
-    this.close(new Problem(code));
-  }
-
-  async #tick() {
-    if (this.#channel.readyState === "open") {
-      if (++this.#unanswered > UNANSWERED_PINGS) return this.#lose("lost");
-      this.#send("ping", { t: performance.now() });
-    }
-    const link = await readStats(this.#pc);
-    if (this.#closed) return;
-    this.#stalled_s = link.framesDecoded > this.#decoded ? 0 : this.#stalled_s + 1;
-    if (this.#decoded > 0 && this.#stalled_s >= STALLED_SECONDS) return this.#lose("no_video");
-    this.#decoded = Math.max(this.#decoded, link.framesDecoded || -1);
-    /** @type {Figures} */
-    const figures = { server: this.#said, link, rtt_ms: this.#rtt_ms };
-    this.dispatchEvent(new CustomEvent("figures", { detail: figures }));
-  }
-
-  /** @param {unknown} data one message of the channel */
-  #read(data) {
-    this.#unanswered = 0;
-    let message;
-    try {
-      message = JSON.parse(String(data));
-    } catch {
-      return; // Not ours; the next one may be.
-    }
-    switch (message?.type) {
-      case "pong":
-        if (typeof message.t === "number") this.#rtt_ms = performance.now() - message.t;
-        break;
+  /** @param {Record<string, unknown>} message */
+  hear(message) {
+    switch (message.type) {
       case "stats":
-        this.#said = message;
-        this.dispatchEvent(new CustomEvent("speaking", { detail: message.speaking === true }));
+        this.said = message;
+        this.#emit("speaking", message.speaking === true);
         break;
       case "controls":
         this.#scales.hear(message);
         break;
       case "hello":
         this.#scales.open();
+        if (typeof message.session_id === "string") this.#emit("session", message.session_id);
         this.#readAvatar(message);
         break;
       case "notice":
-        if (message.error === "bad_controls") this.#scales.hear(this.#said);
+        if (message.error === "bad_controls") this.#scales.hear(this.said);
         else this.#readAvatar(message);
         break;
       case "error":
@@ -224,7 +102,7 @@ export class Peer extends EventTarget {
   #readAvatar(message) {
     if (typeof message.avatar === "string") {
       this.#shown = message.avatar;
-      this.dispatchEvent(new CustomEvent("avatar", { detail: this.#shown }));
+      this.#emit("avatar", this.#shown);
     }
     const other = this.#wanted !== null && this.#wanted !== this.#shown;
     if (other && message.error === "busy") setTimeout(() => this.changeAvatar(this.#wanted ?? ""), ASK_AGAIN_MS);
@@ -233,9 +111,9 @@ export class Peer extends EventTarget {
 
   /**
    * @param {string} type
-   * @param {Record<string, unknown>} [fields]
+   * @param {unknown} detail
    */
-  #send(type, fields = {}) {
-    if (this.#channel.readyState === "open") this.#channel.send(JSON.stringify({ type, ...fields }));
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }

@@ -8,7 +8,8 @@
 /**
  * @typedef {"insecure_context" | "unsupported" | "no_microphone" | "permission_refused" | "microphone_busy"
  *   | "microphone_lost" | "server_full" | "not_ready" | "unknown_avatar" | "unreachable" | "lost" | "no_video"
- *   | "blocked_network" | "refused" | "gave_up" | "broke_off" | "autoplay_blocked"} ProblemCode
+ *   | "blocked_network" | "refused" | "gave_up" | "broke_off" | "autoplay_blocked" | "no_session" | "unknown_session"
+ *   | "session_ended" | "viewers_full"} ProblemCode
  */
 
 /**
@@ -105,6 +106,26 @@ const TEXTS = Object.freeze({
     headline: "The picture is held back",
     sentence: "Press the button on the picture to show it.",
     retry: false,
+  },
+  no_session: {
+    headline: "No call in this address",
+    sentence: "Copy the watch link again on the page of the call.",
+    retry: false,
+  },
+  unknown_session: {
+    headline: "There is no such call",
+    sentence: "It has ended, or the link is not complete. Every call has a link of its own.",
+    retry: false,
+  },
+  session_ended: {
+    headline: "The call has ended",
+    sentence: "The next one has a link of its own.",
+    retry: false,
+  },
+  viewers_full: {
+    headline: "Every place is taken",
+    sentence: "As many watch as the server allows.",
+    retry: true,
   },
 });
 

@@ -1,13 +1,16 @@
 /**
  * The page's HTTP calls, all to its own origin.
  *
- * In: an SDP offer, the choice of avatar and scales. Out: the SDP answer, the list of avatars, the scales' ranges;
- * errors as `Problem`. Routes: POST offer, GET avatars, GET controls (docs/protocol.md).
+ * In: an SDP offer, the choice of avatar and scales, or the session to watch. Out: the SDP answer, the list of avatars,
+ * the scales' ranges; errors as `Problem`. Routes: POST offer, POST sessions/ID/viewers, GET avatars, GET controls
+ * (docs/protocol.md).
  */
 
 import { Problem } from "./problems.js";
 
 const ANSWER_WITHIN_MS = 10_000;
+/** Codes of the server that this page has its own words for. */
+const KNOWN = /** @type {const} */ (["server_full", "not_ready", "unknown_avatar", "unknown_session", "viewers_full"]);
 
 /** @typedef {{id: string, name: string, image: string, thumbnail: string, about: string}} Avatar */
 
@@ -46,7 +49,7 @@ async function readRefusal(response) {
   } catch {
     /* Not our JSON: a proxy's page, say. The status has to do. */
   }
-  const known = /** @type {const} */ (["server_full", "not_ready", "unknown_avatar"]).find((c) => c === body?.error);
+  const known = KNOWN.find((code) => code === body?.error);
   if (known) return new Problem(known);
   if ([502, 503, 504].includes(response.status)) return new Problem("unreachable");
   const said = typeof body?.message === "string" ? body.message : `It answered with status ${response.status}.`;
@@ -61,8 +64,28 @@ async function readRefusal(response) {
  * @returns {Promise<RTCSessionDescriptionInit>}
  */
 export async function postOffer(offer, avatar, scales, signal) {
-  const body = { sdp: offer.sdp, type: offer.type, ...(avatar ? { avatar } : {}), ...scales };
-  const response = await ask("offer", {
+  return negotiate("offer", { sdp: offer.sdp, type: offer.type, ...(avatar ? { avatar } : {}), ...scales }, signal);
+}
+
+/**
+ * @param {string} session id of the call to watch
+ * @param {RTCSessionDescription} offer that only receives
+ * @param {AbortSignal} signal
+ * @returns {Promise<RTCSessionDescriptionInit>}
+ */
+export async function postViewer(session, offer, signal) {
+  const route = `sessions/${encodeURIComponent(session)}/viewers`;
+  return negotiate(route, { sdp: offer.sdp, type: offer.type }, signal);
+}
+
+/**
+ * @param {string} route
+ * @param {Record<string, unknown>} body with an offer
+ * @param {AbortSignal} signal
+ * @returns {Promise<RTCSessionDescriptionInit>}
+ */
+async function negotiate(route, body, signal) {
+  const response = await ask(route, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(body),

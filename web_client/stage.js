@@ -26,6 +26,18 @@ function paintGlow(/** @type {HTMLCanvasElement} */ canvas, /** @type {HTMLImage
   context.fillRect(0, 0, width, height);
 }
 
+/**
+ * @param {HTMLVideoElement} video
+ * @returns {Promise<void>} when the next picture of its present stream is on the screen
+ */
+export function awaitPicture(video) {
+  return new Promise((resolve) => {
+    const seen = () => resolve(undefined);
+    if ("requestVideoFrameCallback" in video) video.requestVideoFrameCallback(seen);
+    video.addEventListener("loadeddata", seen, { once: true }); // hidden tabs have no frame callbacks
+  });
+}
+
 export class Stage {
   #shown = 0;
   #counting = false;
@@ -88,11 +100,7 @@ export class Stage {
 
   /** @returns {Promise<void>} when the next picture of the present stream is on the screen */
   awaitFirstFrame() {
-    return new Promise((resolve) => {
-      const seen = () => resolve(undefined);
-      if ("requestVideoFrameCallback" in this.video) this.video.requestVideoFrameCallback(seen);
-      this.video.addEventListener("loadeddata", seen, { once: true }); // hidden tabs have no frame callbacks
-    });
+    return awaitPicture(this.video);
   }
 
   /** @returns {number | null} pictures shown since the last call; null when the browser cannot tell */

@@ -57,7 +57,8 @@ def test_every_state_and_problem_has_words(fake_server: ServerProcess, open_page
             const codes = ["insecure_context", "unsupported", "no_microphone", "permission_refused",
               "microphone_busy", "microphone_lost", "server_full", "not_ready", "unknown_avatar",
               "unreachable", "lost", "no_video", "broke_off", "blocked_network", "refused",
-              "gave_up", "autoplay_blocked"];
+              "gave_up", "autoplay_blocked", "no_session", "unknown_session", "session_ended",
+              "viewers_full"];
             const plain = ["idle", "requesting", "connecting", "live", "stopped"]
               .map((state) => captionFor({ state, problem: null, attempt: 0, wait_s: 0 }, "Ada"));
             const troubled = codes.flatMap((code) => ["retrying", "stopped"]

@@ -63,11 +63,19 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running_server(
-    folder: Path, load: Callable[[], Engine] = FakeEngine, *, max_sessions: int = 2, ready: bool = True
+    folder: Path,
+    load: Callable[[], Engine] = FakeEngine,
+    *,
+    max_sessions: int = 2,
+    max_viewers: int = 16,
+    ready: bool = True,
 ) -> AsyncIterator[Running]:
     """Serve on a free port of loopback until the block ends."""
     config = ServerConfig(
-        avatars=make_avatars(folder / "avatars"), max_sessions=max_sessions, ice_addresses=("127.0.0.1",)
+        avatars=make_avatars(folder / "avatars"),
+        max_sessions=max_sessions,
+        max_viewers=max_viewers,
+        ice_addresses=("127.0.0.1",),
     )
     app = create_app(config, load)
     listener = open_port("127.0.0.1", 0)

@@ -106,6 +106,9 @@ async def test_huge_bodies_are_cut_off_declared_or_not(tmp_path: Path) -> None:
         ("GET", "/sessions/0123456789abcdef/controls", 404, "unknown_session"),
         ("PATCH", "/sessions/0123456789abcdef/controls", 415, "bad_type"),
         ("POST", "/sessions/0123456789abcdef/controls", 405, "wrong_method"),
+        ("POST", "/sessions/0123456789abcdef/viewers", 415, "bad_type"),
+        ("PUT", "/sessions/0123456789abcdef/viewers", 405, "wrong_method"),
+        ("DELETE", "/sessions/0123456789abcdef/viewers/0123456789abcdef", 404, "unknown_session"),
     ],
 )
 async def test_wrong_doors(method: str, path: str, status: int, code: str, tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ async def test_controls_and_avatars_can_change_during_the_call(tmp_path: Path) -
             say(caller, hostile)
         say(caller, {"type": "controls", "audio_scale": 99})
         say(caller, {"type": "controls", "audio_scale": 2.5})
-        await caller.until(lambda: 2.5 in seen)
+        await caller.until(lambda: 2.5 in seen and len(caller.received.of_type("notice")) >= 2)
         notices = caller.received.of_type("notice")
         assert [notice.get("error") for notice in notices] == ["unknown_avatar", "bad_controls"]
         assert notices[1]["message"] == "Expected audio_scale between 0 and 2.5, got 99."

@@ -84,6 +84,7 @@ def test_an_address_of_another_machine(host: str) -> None:
         ("--port", "70000"),
         ("--port", "-1"),
         ("--max-sessions", "0"),
+        ("--max-viewers", "-1"),
         ("--nfe", "0"),
         ("--ice-server", "http://example.org"),
         ("--ice-server", "turn:example.org"),

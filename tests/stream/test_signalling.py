@@ -12,7 +12,7 @@ import pytest
 
 from stream.engine_protocol import Controls
 from stream.errors import SignalingError
-from stream.signalling import MAX_BODY_BYTES, parse_offer
+from stream.signalling import MAX_BODY_BYTES, parse_offer, parse_viewer_offer
 
 ICE = "a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\n"
 DTLS = "a=fingerprint:sha-256 " + ":".join(["AB"] * 32) + "\r\na=setup:actpass\r\n"
@@ -142,6 +142,63 @@ def test_a_truncated_offer_never_escapes_the_tree(cut: int) -> None:
 )
 def test_an_offer_must_speak_and_look(sdp: str, code: str) -> None:
     assert refused(body(sdp)).code == code
+
+
+WATCHING = GOOD.replace("a=sendrecv", "a=recvonly")
+
+
+def viewer_refused(raw: bytes) -> SignalingError:
+    with pytest.raises(SignalingError) as raised:
+        parse_viewer_offer(raw)
+    assert raised.value.message.endswith(".") and "\n" not in raised.value.message
+    return raised.value
+
+
+def test_a_viewer_needs_no_microphone() -> None:
+    assert parse_viewer_offer(body(WATCHING)).startswith("v=0")
+    assert parse_viewer_offer(body(GOOD)), "one that would send too is answered with sendonly"
+    hidden = "a=candidate:1 1 udp 2122 0a1b.local 50000 typ host\r\n"
+    assert ".local" not in parse_viewer_offer(body(WATCHING + hidden))
+
+
+@pytest.mark.parametrize(
+    ("sdp", "code"),
+    [
+        (HEAD + ICE + DTLS + VIDEO, "no_audio"),
+        (WATCHING.replace("a=mid:0\r\na=recvonly", "a=mid:0\r\na=sendonly"), "no_audio"),
+        (WATCHING.replace("a=mid:0\r\na=recvonly", "a=mid:0\r\na=inactive"), "no_audio"),
+        (WATCHING.replace("m=audio 9", "m=audio 0"), "no_audio"),
+        (HEAD + ICE + DTLS + AUDIO, "no_video"),
+        (WATCHING.replace("a=mid:1\r\na=recvonly", "a=mid:1\r\na=sendonly"), "no_video"),
+        (HEAD + ICE + AUDIO + VIDEO, "bad_offer"),
+        (WATCHING + VIDEO * 500, "bad_offer"),
+        (WATCHING + "a=candidate:1 1 udp 1 10.0.0.1 9 typ host\r\n" * 65, "bad_offer"),
+        (WATCHING + "a=setup:sideways\r\n", "bad_offer"),
+        ("garbage", "bad_offer"),
+    ],
+)
+def test_a_viewer_must_look_and_listen(sdp: str, code: str) -> None:
+    assert viewer_refused(body(sdp)).code == code
+
+
+@pytest.mark.parametrize(
+    ("raw", "code", "status"),
+    [
+        (b"{", "bad_json", 400),
+        (b"[]", "invalid_request", 422),
+        (body(None), "invalid_request", 422),
+        (body(WATCHING, type="answer"), "bad_offer", 400),
+        (b" " * (MAX_BODY_BYTES + 1), "too_large", 413),
+    ],
+)
+def test_a_viewers_body_is_checked_as_an_offers(raw: bytes, code: str, status: int) -> None:
+    assert (viewer_refused(raw).code, viewer_refused(raw).status) == (code, status)
+
+
+@pytest.mark.parametrize("cut", range(0, len(WATCHING), 11))
+def test_a_viewers_truncated_offer_never_escapes_the_tree(cut: int) -> None:
+    with contextlib.suppress(SignalingError):
+        parse_viewer_offer(body(WATCHING[:cut] or "x"))
 
 
 def test_hidden_candidates_are_left_out_so_that_nothing_waits_for_multicast() -> None:

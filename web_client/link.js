@@ -1,0 +1,184 @@
+/**
+ * One WebRTC connection to the server, of whatever use: picture and sound in, data channel "fada", and the signs that
+ * it is lost.
+ *
+ * In: which way the sound goes, and whom to ask for an answer. Out: `media` (the stream to show), "figures" events once
+ * a second, and `ended`, a promise that rejects with a `Problem` when the connection is lost. A link is used once. It
+ * gathers its addresses from the moment it is made, so that this may happen while something else is waited for.
+ */
+
+import { Problem } from "./problems.js";
+import { readStats } from "./stats.js";
+
+const CHANNEL = "fada"; // docs/protocol.md
+const PING_EVERY_MS = 1000;
+const UNANSWERED_PINGS = 4; // counted, not timed: a sleeping tab is no lost server
+const GATHER_AT_MOST_MS = 1000;
+const DISCONNECTED_AT_MOST_MS = 3000;
+const STALLED_SECONDS = 5;
+
+/** @typedef {import("./stats.js").LinkStats} LinkStats */
+/**
+ * @typedef {object} Figures
+ * @property {Record<string, unknown>} server the server's last "stats" message
+ * @property {LinkStats} link what this browser measured
+ * @property {number | null} rtt_ms of the last ping
+ */
+
+export class Link extends EventTarget {
+  /** The picture and sound that come in. */
+  media = new MediaStream();
+  /** @type {Promise<never>} */
+  ended;
+  /**
+   * The server's last "stats" message; a subclass that hears them keeps it here.
+   * @protected @type {Record<string, unknown>}
+   */
+  said = {};
+
+  #pc = new RTCPeerConnection({ iceServers: [], bundlePolicy: "max-bundle" });
+  #channel = this.#pc.createDataChannel(CHANNEL, { ordered: true });
+  /** @type {Promise<void>} */
+  #gathered;
+  #closed = false;
+  #unanswered = 0;
+  #decoded = -1;
+  #stalled_s = 0;
+  /** @type {number | null} */
+  #rtt_ms = null;
+  /** @type {(problem: unknown) => void} */
+  #end = () => {};
+  #ticker = 0;
+  #grace = 0;
+
+  /** @param {"sendrecv" | "recvonly"} sound which way it goes; the picture always comes in */
+  constructor(sound) {
+    super();
+    this.ended = new Promise((_, reject) => (this.#end = reject));
+    this.ended.catch(() => {}); // Whoever waits for it hears of it; nobody need wait.
+    /** @protected */
+    this.sender = this.#pc.addTransceiver("audio", { direction: sound }).sender;
+    this.#pc.addTransceiver("video", { direction: "recvonly" });
+    this.#pc.addEventListener("track", (event) => this.media.addTrack(event.track));
+    this.#pc.addEventListener("connectionstatechange", () => this.#watchState());
+    this.#channel.addEventListener("message", (event) => this.#read(event.data));
+    this.#channel.addEventListener("close", () => this.#lose("lost"));
+    this.#gathered = this.#gather();
+    this.#gathered.catch(() => {}); // `connect` tells.
+  }
+
+  /** @returns {RTCPeerConnectionState} */
+  get linkState() {
+    return this.#pc.connectionState;
+  }
+
+  /**
+   * Offers, and applies the answer. Pictures follow when the network path is up.
+   * @param {(offer: RTCSessionDescription) => Promise<RTCSessionDescriptionInit>} ask
+   * @param {AbortSignal} signal
+   */
+  async connect(ask, signal) {
+    await this.#gathered;
+    signal.throwIfAborted();
+    const offer = this.#pc.localDescription;
+    if (!offer) throw new Problem("lost");
+    const answer = await ask(offer);
+    signal.throwIfAborted();
+    await this.#pc.setRemoteDescription(answer);
+    signal.throwIfAborted();
+    this.#ticker = setInterval(() => void this.#tick(), PING_EVERY_MS);
+  }
+
+  /**
+   * Ends the connection at the wish of this page; `ended` rejects with the reason.
+   * @param {unknown} reason
+   */
+  close(reason) {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#ticker);
+    clearTimeout(this.#grace);
+    this.send("bye");
+    this.#channel.close();
+    this.#pc.close();
+    this.#end(reason);
+  }
+
+  /**
+   * @protected
+   * @param {string} type
+   * @param {Record<string, unknown>} [fields]
+   */
+  send(type, fields = {}) {
+    if (this.#channel.readyState === "open") this.#channel.send(JSON.stringify({ type, ...fields }));
+  }
+
+  /**
+   * Takes one message of the server; a subclass that cares has its own.
+   * @protected
+   * @param {Record<string, unknown>} _message
+   */
+  hear(_message) {}
+
+  /** Makes the offer and waits until this machine's addresses are in it (the server takes no later ones). */
+  async #gather() {
+    await this.#pc.setLocalDescription(await this.#pc.createOffer());
+    if (this.#pc.iceGatheringState === "complete") return;
+    await new Promise((resolve) => {
+      const finish = () => {
+        clearTimeout(limit);
+        resolve(undefined);
+      };
+      const limit = setTimeout(finish, GATHER_AT_MOST_MS);
+      this.#pc.addEventListener("icegatheringstatechange", () => {
+        if (this.#pc.iceGatheringState === "complete") finish();
+      });
+    });
+  }
+
+  #watchState() {
+    clearTimeout(this.#grace);
+    const state = this.#pc.connectionState;
+    if (state === "failed") this.#lose(this.#decoded < 0 ? "blocked_network" : "lost");
+    if (state === "closed") this.#lose("lost");
+    if (state === "disconnected") {
+      this.#grace = setTimeout(() => this.#lose("lost"), DISCONNECTED_AT_MOST_MS);
+    }
+  }
+
+  /** @param {import("./problems.js").ProblemCode} code */
+  #lose(code) {
+    this.close(new Problem(code));
+  }
+
+  async #tick() {
+    if (this.#channel.readyState === "open") {
+      if (++this.#unanswered > UNANSWERED_PINGS) return this.#lose("lost");
+      this.send("ping", { t: performance.now() });
+    }
+    const link = await readStats(this.#pc);
+    if (this.#closed) return;
+    this.#stalled_s = link.framesDecoded > this.#decoded ? 0 : this.#stalled_s + 1;
+    if (this.#decoded > 0 && this.#stalled_s >= STALLED_SECONDS) return this.#lose("no_video");
+    this.#decoded = Math.max(this.#decoded, link.framesDecoded || -1);
+    /** @type {Figures} */
+    const figures = { server: this.said, link, rtt_ms: this.#rtt_ms };
+    this.dispatchEvent(new CustomEvent("figures", { detail: figures }));
+  }
+
+  /** @param {unknown} data one message of the channel */
+  #read(data) {
+    this.#unanswered = 0;
+    let message;
+    try {
+      message = JSON.parse(String(data));
+    } catch {
+      return; // Not ours; the next one may be.
+    }
+    if (message?.type === "pong") {
+      if (typeof message.t === "number") this.#rtt_ms = performance.now() - message.t;
+    } else if (message) {
+      this.hear(message);
+    }
+  }
+}
