@@ -24,7 +24,7 @@ from tqdm import tqdm
 from bench.engine_plot import plot_ladder
 from bench.pairs import compare, time_rounds
 from bench.report import make_report, summarise
-from kernels.native import NativeError
+from kernels.native_build import NativeError
 from models.backends import BACKENDS, cpu_has_bf16, load_networks
 from models.build import AnyModel, build_model
 from models.calibration import TOLERANCES, resolve_backend

@@ -12,7 +12,7 @@ from typing import Final
 
 import torch
 
-from kernels.native import NativeError, find_compiler, load_native
+from kernels.native_build import NativeError, find_compiler, load_native
 from models.avatar_model import AvatarModel
 from models.build import AnyModel
 from models.networks import CompiledNetworks, NativeNetworks, Networks, PlainNetworks, TorchNetworks

@@ -13,7 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from kernels.native import Kernels, cache_root
+from kernels.native import Kernels
+from kernels.native_build import cache_root
 from models.avatar_model import AvatarModel, channels_last
 from models.blocks import Bank
 from models.native_modules import make_native
