@@ -4,6 +4,7 @@
  * The caller owns all memory; every function runs on `threads` OpenMP threads and keeps nothing.
  */
 #include "native_attention.h"
+#include "native_blocks.h"
 #include "native_conv.h"
 #include "native_math.h"
 #include "native_norm.h"
@@ -14,5 +15,5 @@
 void fada_linear(const float *x, const float *w, const float *bias, const float *residual, float *y, int rows,
                  int depth, int leaving, int activation, int threads) {
 #pragma omp parallel num_threads(threads) if (threads > 1)
-    team_linear(x, depth, rows, depth, w, leaving, bias, residual, activation, y, leaving, threads);
+    team_linear(x, depth, rows, depth, w, depth, leaving, bias, residual, activation, y, leaving, threads);
 }

@@ -33,13 +33,19 @@ _CALLS: Final[dict[str, tuple[Any, ...]]] = {
     "few_keys": (*[_P] * 4, *[_I] * 6, *[_P] * 4, _I),
     "attention": (_P, _S, *[_I] * 4, _P, _P, _I, _S, _P, _P, _I, _S, _I, _P, _P, _I),
     "attention_scratch": (_I,) * 3,
+    "norm_linear": (_P, _I, _I, _P, _P, _F, _P, _I, _I, _P, _I, _P, _P, _I),
+    "res_block": (*[_P] * 3, *[_I] * 4, *[_P] * 4, _I),
+    "res_block_scratch": (_P, *[_I] * 4),
+    "transformer": (*[_P] * 6, _I),
+    "transformer_scratch": (_P, _P, _I),
     "paint": (_P, *[_I] * 4, _P, *[_I] * 5),
     "warp": (_P, *[_I] * 3, _P, _P, _I, _P, _P, _I),
 }
 """Argument types of the library's functions, whose names begin with ``fada_``."""
 
 
-def _at(x: Tensor | None) -> int | None:
+def pointer(x: Tensor | None) -> int | None:
+    """Where a tensor's data lies."""
     return None if x is None else x.data_ptr()
 
 
@@ -105,8 +111,8 @@ class Kernels:
             call = getattr(library, f"fada_{name}")
             call.argtypes = types
             call.restype = _S if name.endswith("_scratch") else None
-        self._library = library
-        self._workspace = Workspace()
+        self.library = library
+        self.workspace = Workspace()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Kernels:
         return self  # a loaded library is what it is; copies of a model share it
@@ -123,9 +129,9 @@ class Kernels:
         assert channels % LANES == 0 and channels <= NORM_CHANNELS
         film = None if film is None else film.contiguous()
         scale, shift = torch.empty(n, channels), torch.empty(n, channels)
-        self._library.fada_group_affine(
-            x.data_ptr(), n, height * width, channels, groups, gamma.data_ptr(), beta.data_ptr(), _at(film), eps,
-            scale.data_ptr(), shift.data_ptr(), threads_for(x.numel()),
+        self.library.fada_group_affine(
+            x.data_ptr(), n, height * width, channels, groups, gamma.data_ptr(), beta.data_ptr(), pointer(film),
+            eps, scale.data_ptr(), shift.data_ptr(), threads_for(x.numel()),
         )  # fmt: skip
         return scale, shift
 
@@ -150,7 +156,7 @@ class Kernels:
             bias: (O,).
             affine: scale and shift (N, C) before SiLU.
             silu: apply SiLU first.
-            residual: (N, O, H, W) to add; neighbouring pictures may be one (stride 0).
+            residual: like what is returned, to add; neighbouring pictures may be one (stride 0).
             also: (N, C2, H, W) joined behind x by channel; affine and tiles are of C + C2.
             grow: read pictures twice as large, each pixel four times (nearest).
             shuffle: write (N, O / 4, 2H, 2W): output channels are (row, column, channel) of `pixel_shuffle`, whose
@@ -165,18 +171,18 @@ class Kernels:
         channels = first + (0 if also is None else also.shape[1])
         leaving = tiles.shape[1] * COLUMNS
         assert channels == tiles.shape[2] and first % LANES == channels % LANES == 0
-        assert not shuffle or (leaving % (4 * LANES) == 0 and residual is None)
+        assert not shuffle or leaving % (4 * LANES) == 0
         threads = threads_for(height * width * n * channels * leaving // 2)
-        scratch = self._scratch("conv3x3", n, height, width, channels, leaving, threads)
+        scratch = self.scratch("conv3x3", n, height, width, channels, leaving, threads)
         scale, shift = affine or (None, None)
         shape = (n, 2 * height, 2 * width, leaving // 4) if shuffle else (n, height, width, leaving)
         out = torch.empty(shape)
         if residual is not None and not residual[0].permute(1, 2, 0).is_contiguous():
             residual = _rows_of(residual)
         step = 0 if residual is None else residual.stride(0)
-        self._library.fada_conv3x3(
-            x.data_ptr(), _at(also), n, height, width, channels, first, grow, _at(scale), _at(shift), silu,
-            tiles.data_ptr(), leaving, bias.data_ptr(), _at(residual), step, out.data_ptr(), shuffle,
+        self.library.fada_conv3x3(
+            x.data_ptr(), pointer(also), n, height, width, channels, first, grow, pointer(scale), pointer(shift),
+            silu, tiles.data_ptr(), leaving, bias.data_ptr(), pointer(residual), step, out.data_ptr(), shuffle,
             scratch.data_ptr(), threads,
         )  # fmt: skip
         return out.permute(0, 3, 1, 2)
@@ -194,9 +200,9 @@ class Kernels:
         leaving = packed.shape[0] * COLUMNS
         out = torch.empty(*x.shape[:-1], leaving)
         residual = None if residual is None else residual.contiguous()
-        self._library.fada_linear(
-            rows.data_ptr(), packed.data_ptr(), _at(bias), _at(residual), out.data_ptr(), len(rows), rows.shape[1],
-            leaving, gelu, threads_for(out.numel() * rows.shape[1] // LANES),
+        self.library.fada_linear(
+            rows.data_ptr(), packed.data_ptr(), pointer(bias), pointer(residual), out.data_ptr(), len(rows),
+            rows.shape[1], leaving, gelu, threads_for(out.numel() * rows.shape[1] // LANES),
         )  # fmt: skip
         return out
 
@@ -222,12 +228,12 @@ class Kernels:
         assert width % COLUMNS == 0
         keys, keys2 = k.shape[1], 0 if k2 is None else k2.shape[1]
         threads = threads_for(2 * n * queries * (keys + keys2) * wide // LANES)
-        scratch = self._scratch("attention", keys + keys2, width, threads)
+        scratch = self.scratch("attention", keys + keys2, width, threads)
         out = torch.empty(n, queries, wide)
         wide2, share = (0, 1) if k2 is None else (k2.stride(1), n // k2.shape[0])
-        self._library.fada_attention(
+        self.library.fada_attention(
             q.data_ptr(), q.stride(1), n, queries, heads, width, k.data_ptr(), v.data_ptr(), keys, k.stride(1),
-            _at(k2), _at(v2), keys2, wide2, share, out.data_ptr(), scratch.data_ptr(), threads,
+            pointer(k2), pointer(v2), keys2, wide2, share, out.data_ptr(), scratch.data_ptr(), threads,
         )  # fmt: skip
         return out
 
@@ -240,7 +246,7 @@ class Kernels:
         first, second, queries, width = q.shape
         assert q.stride(3) == k.stride(3) == v.stride(3) == 1 and k.shape[2] <= FEW_KEYS
         out = torch.empty_like(q)
-        self._library.fada_few_keys(
+        self.library.fada_few_keys(
             q.data_ptr(), k.data_ptr(), v.data_ptr(), out.data_ptr(), first, second, heads, queries, k.shape[2],
             width // heads, _strides(q), _strides(k), _strides(v), _strides(out),
             threads_for(q.numel() * k.shape[2]),
@@ -253,7 +259,7 @@ class Kernels:
         n, _, rows, columns = x.shape
         _, height, width, _ = canvas.shape
         assert canvas.is_contiguous() and x.shape[1] == 4 * stem * stem and stem in (4, 8)
-        self._library.fada_paint(
+        self.library.fada_paint(
             x.data_ptr(), n, rows, columns, stem, canvas.data_ptr(), height, width, top, left,
             threads_for(16 * x.numel()),
         )  # fmt: skip
@@ -262,15 +268,15 @@ class Kernels:
         """Canvas (N, H, W, 3) in [0, 1] moved by `HeadWarp`'s fields (K, H W 2), to bytes (N, H, W, 3)."""
         n, height, width, _ = canvas.shape
         assert canvas.is_contiguous() and coefficients.is_contiguous()
-        spare = self._workspace.take("canvas", canvas.numel() + 1)  # read four floats at a time, one too many
+        spare = self.workspace.take("canvas", canvas.numel() + 1)  # read four floats at a time, one too many
         canvas = spare[:-1].view(canvas.shape).copy_(canvas)
         out = torch.empty(canvas.shape, dtype=torch.uint8)
-        self._library.fada_warp(
+        self.library.fada_warp(
             canvas.data_ptr(), n, height, width, rest.data_ptr(), fields.data_ptr(), len(fields),
             coefficients.data_ptr(), out.data_ptr(), threads_for(64 * out.numel()),
         )  # fmt: skip
         return out
 
-    def _scratch(self, call: str, *sizes: int) -> Tensor:
+    def scratch(self, call: str, *sizes: int) -> Tensor:
         """Memory for a call of those sizes."""
-        return self._workspace.take("scratch", getattr(self._library, f"fada_{call}_scratch")(*sizes))
+        return self.workspace.take("scratch", getattr(self.library, f"fada_{call}_scratch")(*sizes))

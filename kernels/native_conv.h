@@ -24,7 +24,7 @@ typedef struct {
 
 /* Where it writes. */
 typedef struct {
-    const float *residual; /* (N, H, W, O), pictures `step` floats apart, or null */
+    const float *residual; /* as y, its pictures `step` floats apart, or null */
     ptrdiff_t step;
     float *y; /* (N, H, W, O), or (N, 2H, 2W, O / 4): channels (i, j, c) become pixels */
     int shuffle;
@@ -175,6 +175,7 @@ INLINE void gather_tile(const int flat, const int small, const float *m, size_t 
 INLINE void write_tile(const int flat, const int small, const picture_t *p, const result_t *to, int image, int top,
                        int left, const float *m, size_t plane, int leaving, const float *bias) {
     const int rows = least(p->height - top, flat ? 2 : OUT), columns = least(p->width - left, small ? 2 : OUT);
+    const size_t size = (size_t)p->height * p->width * leaving;
     const int each = leaving / 4;
     for (int c = 0; c < leaving; c += LANES) {
         v8 o[OUT * OUT];
@@ -182,16 +183,13 @@ INLINE void write_tile(const int flat, const int small, const picture_t *p, cons
         gather_tile(flat, small, m + c, plane, o);
         for (int r = 0; r < rows; r++)
             for (int q = 0; q < columns; q++) {
-                const size_t pixel = (size_t)(top + r) * p->width + left + q;
+                const int row = top + r, column = left + q;
+                size_t at = ((size_t)row * p->width + column) * leaving + c;
+                if (to->shuffle)
+                    at = ((size_t)(2 * row + c / each / 2) * 2 * p->width + 2 * column + c / each % 2) * each + c % each;
                 v8 value = o[r * OUT + q] + add;
-                if (to->residual) value += load8(to->residual + image * to->step + pixel * leaving + c);
-                size_t at = ((size_t)image * p->height * p->width + pixel) * leaving + c;
-                if (to->shuffle) {
-                    const int i = c / each / 2, j = c / each % 2;
-                    at = (((size_t)image * 2 * p->height + 2 * (top + r) + i) * 2 * p->width + 2 * (left + q) + j) *
-                             each + c % each;
-                }
-                store8(to->y + at, value);
+                if (to->residual) value += load8(to->residual + image * to->step + at);
+                store8(to->y + image * size + at, value);
             }
     }
 }
@@ -257,7 +255,7 @@ static void team_conv3x3(const picture_t *p, const float *w, int leaving, const 
             int start, count;
             range_of(&g, i / TILE, i % TILE, &start, &count);
             linear_rows(v + i * plane + (size_t)start * channels, channels, count, channels,
-                        w + (size_t)i * channels * leaving, leaving, 0, 0, PLAIN,
+                        w + (size_t)i * channels * leaving, channels, leaving, 0, 0, PLAIN,
                         m + i * behind + (size_t)start * leaving, leaving);
         }
 #pragma omp for schedule(dynamic, 1) nowait

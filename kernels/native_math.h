@@ -161,15 +161,16 @@ static void multiply_rows(int rows, const float *a, ptrdiff_t lda, const float *
 enum { PLAIN = 0, GELU = 1 };
 
 /* y (R, O) = x (R, K) w + bias (O or null) + residual (R, O or null, may be y), through GELU where asked; w packed
- * (O / 16, K, 16); rows `lda` and `ldc` floats apart. One worker's share. */
-static void linear_rows(const float *x, ptrdiff_t lda, int rows, int depth, const float *w, int leaving,
+ * (O / 16, K, 16), its panels of 16 columns `stored` rows apart; rows `lda` and `ldc` floats apart. One worker's
+ * share. */
+static void linear_rows(const float *x, ptrdiff_t lda, int rows, int depth, const float *w, int stored, int leaving,
                         const float *bias, const float *residual, int activation, float *y, ptrdiff_t ldc) {
     const int blocks = (rows + ROWS - 1) / ROWS;
     for (int o = 0; o < leaving; o += COLUMNS)
         for (int block = 0; block < blocks; block++) { /* of nearly the same number of rows each */
             const int r = (int)((int64_t)block * rows / blocks), last = (int)((int64_t)(block + 1) * rows / blocks);
             float *to = y + r * ldc + o;
-            multiply_rows(last - r, x + r * lda, lda, w + (size_t)o * depth, depth, to, ldc, bias ? bias + o : 0,
+            multiply_rows(last - r, x + r * lda, lda, w + (size_t)o * stored, depth, to, ldc, bias ? bias + o : 0,
                           residual ? residual + r * ldc + o : 0);
             if (activation == GELU)
                 for (int k = 0; k < last - r; k++)
@@ -184,7 +185,7 @@ INLINE int parts_for(int items, int smallest, int threads) {
 }
 
 /* `linear_rows` shared by the team, by rows, or by columns where rows are few. */
-static void team_linear(const float *x, ptrdiff_t lda, int rows, int depth, const float *w, int leaving,
+static void team_linear(const float *x, ptrdiff_t lda, int rows, int depth, const float *w, int stored, int leaving,
                         const float *bias, const float *residual, int activation, float *y, ptrdiff_t ldc,
                         int threads) {
     const int down = parts_for(rows, 2 * ROWS, threads), panels = leaving / COLUMNS;
@@ -194,7 +195,7 @@ static void team_linear(const float *x, ptrdiff_t lda, int rows, int depth, cons
         const int i = part / across, j = part % across;
         const int r = (int)((int64_t)i * rows / down), last = (int)((int64_t)(i + 1) * rows / down);
         const int o = j * panels / across * COLUMNS, end = (j + 1) * panels / across * COLUMNS;
-        linear_rows(x + r * lda, lda, last - r, depth, w + (size_t)o * depth, end - o, bias ? bias + o : 0,
+        linear_rows(x + r * lda, lda, last - r, depth, w + (size_t)o * stored, stored, end - o, bias ? bias + o : 0,
                     residual ? residual + r * ldc + o : 0, activation, y + r * ldc + o, ldc);
     }
 }

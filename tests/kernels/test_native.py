@@ -40,7 +40,7 @@ def _threads(count: int) -> Iterator[None]:
 
 def _poison(kernels: Kernels) -> None:
     """Fill the shared memory with NaN: nothing may be read before it is written."""
-    for part in kernels._workspace.parts.values():
+    for part in kernels.workspace.parts.values():
         part.fill_(float("nan"))
 
 
