@@ -9,19 +9,21 @@ its PyTorch form.
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from kernels.native_build import load_native
+from kernels.native_memory import LargePages, Workspace
 
 LANES: Final = 8
 COLUMNS: Final = 16
 FEW_KEYS: Final = 64
 NORM_CHANNELS: Final = 2048
 TILE: Final = 6
+CHUNK: Final = 32
 SERIAL_WORK: Final = 500_000
 
 _I, _P, _S, _F = ctypes.c_int, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_float
@@ -76,29 +78,19 @@ def pack_columns(weight: Tensor) -> Tensor:
     return weight.float().reshape(leaving // COLUMNS, COLUMNS, depth).transpose(1, 2).contiguous()
 
 
+def chunk_fields(fields: Tensor, height: int, width: int) -> Tensor:
+    """(K, H W 2) -> (H, ceil(W / 32), K, 2, 32) for `Kernels.warp`: a chunk of a row has its fields together."""
+    rows = F.pad(fields.view(-1, height, width, 2), (0, 0, 0, -width % CHUNK))
+    rows = rows.view(len(rows), height, -1, CHUNK, 2)
+    return rows.permute(1, 2, 0, 4, 3).contiguous()
+
+
 def threads_for(work: int) -> int:
     """Threads for a call of about that many vector operations: a small one is done before others would wake.
 
     On a busy machine the others may first have to be given a processor, and the call waits for them.
     """
     return torch.get_num_threads() if work > SERIAL_WORK else 1
-
-
-@dataclass(slots=True)
-class Workspace:
-    """Memory that calls share one after the other, grown on demand: fresh megabytes cost page faults."""
-
-    parts: dict[str, Tensor] = field(default_factory=dict)
-
-    def take(self, name: str, *shape: int) -> Tensor:
-        """An uninitialised fp32 tensor of that shape; valid until the name is taken again."""
-        size = 1
-        for side in shape:
-            size *= side
-        part = self.parts.get(name)
-        if part is None or part.numel() < size:
-            part = self.parts[name] = torch.empty(size)
-        return part[:size].view(shape)
 
 
 class Kernels:
@@ -113,6 +105,7 @@ class Kernels:
             call.restype = _S if name.endswith("_scratch") else None
         self.library = library
         self.workspace = Workspace()
+        self.keep = LargePages().keep
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Kernels:
         return self  # a loaded library is what it is; copies of a model share it
@@ -265,14 +258,18 @@ class Kernels:
         )  # fmt: skip
 
     def warp(self, canvas: Tensor, rest: Tensor, fields: Tensor, coefficients: Tensor) -> Tensor:
-        """Canvas (N, H, W, 3) in [0, 1] moved by `HeadWarp`'s fields (K, H W 2), to bytes (N, H, W, 3)."""
+        """Canvas (N, H, W, 3) in [0, 1] moved by `HeadWarp`'s fields, to bytes (N, H, W, 3).
+
+        Args:
+            canvas: contiguous.
+            rest, fields: of `chunk_fields`.
+            coefficients: (N, K).
+        """
         n, height, width, _ = canvas.shape
         assert canvas.is_contiguous() and coefficients.is_contiguous()
-        spare = self.workspace.take("canvas", canvas.numel() + 1)  # read four floats at a time, one too many
-        canvas = spare[:-1].view(canvas.shape).copy_(canvas)
         out = torch.empty(canvas.shape, dtype=torch.uint8)
         self.library.fada_warp(
-            canvas.data_ptr(), n, height, width, rest.data_ptr(), fields.data_ptr(), len(fields),
+            canvas.data_ptr(), n, height, width, rest.data_ptr(), fields.data_ptr(), fields.shape[2],
             coefficients.data_ptr(), out.data_ptr(), threads_for(64 * out.numel()),
         )  # fmt: skip
         return out

@@ -60,15 +60,14 @@ class Packed:
 
     def __init__(
         self,
+        kernels: Kernels,
         form: type[ctypes.Structure],
         numbers: Mapping[str, float],
         weights: Mapping[str, Tensor | None],
     ) -> None:
         """Fields of ``form`` that ``weights`` leaves out, or gives as None, are null."""
         self.weights = {
-            name: weight.detach().float().contiguous()
-            for name, weight in weights.items()
-            if weight is not None
+            name: kernels.keep(weight.detach()) for name, weight in weights.items() if weight is not None
         }
         self._struct = form(**numbers, **{name: weight.data_ptr() for name, weight in self.weights.items()})
         self.channels, self.leaving = (int(numbers.get(name, 0)) for name in ("channels", "leaving"))

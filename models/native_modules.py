@@ -7,11 +7,14 @@ thread at a time: the kernels share one workspace.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels.native import COLUMNS, LANES, Kernels, pack_columns, winograd_weight
+from models.audio import AudioEncoder
 from models.avatar_model import AvatarModel
 from models.blocks import CrossAttention, ResBlock, TemporalAttention, TransformerBlock
 from models.native_unet import (
@@ -61,7 +64,7 @@ class NativeConv(nn.Module):
             weight, bias = weight[order], bias[order]
         spare = -self.leaving % COLUMNS
         weight, bias = F.pad(weight, (0, 0, 0, 0, 0, 0, 0, spare)), F.pad(bias, (0, spare))
-        self.register_buffer("tiles", winograd_weight(weight), persistent=False)
+        self.register_buffer("tiles", kernels.keep(winograd_weight(weight)), persistent=False)
         self.register_buffer("bias", bias.contiguous(), persistent=False)
 
     def forward(
@@ -88,7 +91,8 @@ class NativeLinear(nn.Module):
     def __init__(self, linear: nn.Linear, kernels: Kernels) -> None:
         super().__init__()
         self.kernels, self.out_features = kernels, linear.out_features
-        self.register_buffer("packed", pack_columns(linear.weight.detach()), persistent=False)
+        packed = kernels.keep(pack_columns(linear.weight.detach()))
+        self.register_buffer("packed", packed, persistent=False)
         bias = None if linear.bias is None else linear.bias.detach().float().contiguous()
         self.register_buffer("bias", bias, persistent=False)
 
@@ -108,7 +112,7 @@ class NativePatches(nn.Module):
         assert conv.bias is not None
         self.kernels, self.size, self.stride = kernels, conv.kernel_size[0], conv.stride[0]
         weight = conv.weight.detach().permute(0, 2, 3, 1).flatten(1)  # (O, k k C), as the patches lie
-        self.register_buffer("packed", pack_columns(weight), persistent=False)
+        self.register_buffer("packed", kernels.keep(pack_columns(weight)), persistent=False)
         self.register_buffer("bias", conv.bias.detach().float().contiguous(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -120,6 +124,38 @@ class NativePatches(nn.Module):
             patches = patches.unfold(1, self.size, self.stride).unfold(2, self.size, self.stride)
             patches = patches.permute(0, 1, 2, 4, 5, 3).flatten(3)  # (N, h, w, k k C)
         return self.kernels.linear(patches, self.packed, self.bias).permute(0, 3, 1, 2)
+
+
+class NativeAudioEncoder(AudioEncoder):
+    """`AudioEncoder` whose convolutions are matrix products over their patches, with GELU riding along."""
+
+    kernels: Kernels
+    packed: list[tuple[Tensor, Tensor]]
+
+    def encode_mel(self, slices: Tensor) -> Tensor:
+        """See `AudioEncoder.encode_mel`."""
+        x = slices.transpose(1, 2)  # (N, columns, C)
+        for (weight, bias), stride in zip(self.packed, (1, 2, 2, 2), strict=True):
+            patches = F.pad(x, (0, 0, 2, 2)).unfold(1, 5, stride).flatten(2)  # (N, columns / stride, 5 C)
+            x = self.kernels.linear(patches, weight, bias, gelu=True)
+        x = F.gelu(self.leave(self.norm(x.transpose(1, 2).flatten(1))))
+        return x + F.gelu(self.hidden(x))
+
+
+def adopt_audio(encoder: AudioEncoder, kernels: Kernels) -> None:
+    """Give an audio encoder its matrix products, where its width allows it."""
+    convs = (encoder.enter, *encoder.convs)
+    shapes = [(conv.kernel_size, conv.padding, conv.groups) for conv in convs]
+    strides = [conv.stride for conv in convs] == [(1,), (2,), (2,), (2,)]
+    if not strides or set(shapes) != {((5,), (2,), 1)} or encoder.enter.out_channels % COLUMNS:
+        return
+    encoder.__class__ = NativeAudioEncoder
+    native = cast(NativeAudioEncoder, encoder)
+    native.kernels = kernels
+    native.packed = [
+        (kernels.keep(pack_columns(conv.weight.detach().flatten(1))), conv.bias.detach().float())
+        for conv in convs
+    ]
 
 
 class NativeConvBlock(nn.Module):
@@ -174,6 +210,7 @@ def make_native(model: AvatarModel, kernels: Kernels) -> None:
     """Replace what the kernels can do, in place; the rest of the model stays as it is."""
     if holds_decoder(model.vae.decoder):
         model.vae.decoder = NativeDecoder(model.vae.decoder, kernels)  # type: ignore[assignment]
+    adopt_audio(model.audio, kernels)
     for part in list(model.modules()):  # these keep their own children, for what the fused call does not hold
         if isinstance(part, TransformerBlock):
             adopt_transformer(part, kernels)

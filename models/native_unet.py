@@ -77,7 +77,7 @@ class NativeResBlock(nn.Module):
                 "skip": pack_columns(block.skip.weight.detach().flatten(1)),
                 "skip_bias": block.skip.bias,
             }
-        self.packed = Packed(ResBlockWeights, numbers, weights)
+        self.packed = Packed(kernels, ResBlockWeights, numbers, weights)
         self.takes_control = block.control is not None
 
     def forward(self, x: Tensor | tuple[Tensor, Tensor], ctx: FrameContext) -> Tensor:
@@ -126,7 +126,8 @@ def adopt_attention(part: CrossAttention | TemporalAttention, kernels: Kernels) 
     if width // part.heads % LANES or width % COLUMNS:
         return
     if isinstance(part, TemporalAttention):
-        part.register_buffer("motion_kv", pack_columns(part.to_kv.weight.detach()), persistent=False)
+        motion_kv = kernels.keep(pack_columns(part.to_kv.weight.detach()))
+        part.register_buffer("motion_kv", motion_kv, persistent=False)
         part.__class__ = NativeTemporalAttention
     else:
         part.__class__ = NativeCrossAttention
@@ -191,7 +192,7 @@ def adopt_transformer(block: TransformerBlock, kernels: Kernels) -> None:
     }
     block.__class__ = NativeTransformerBlock
     native = cast(NativeTransformerBlock, block)
-    native.kernels, native.packed = kernels, Packed(TransformerWeights, numbers, weights)
+    native.kernels, native.packed = kernels, Packed(kernels, TransformerWeights, numbers, weights)
 
 
 def _packed(*layers: nn.Linear) -> Tensor:
