@@ -25,7 +25,7 @@ from bench.engine_plot import plot_ladder
 from bench.pairs import compare, time_rounds
 from bench.report import make_report, summarise
 from kernels.fp8 import multiplies_fp8
-from kernels.native import NativeError
+from kernels.native_build import NativeError
 from models.backends import BACKENDS, cpu_has_bf16, load_networks
 from models.build import AnyModel, build_model
 from models.calibration import TOLERANCES, resolve_backend

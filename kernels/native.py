@@ -1,129 +1,54 @@
-"""CPU kernels in C, compiled once per machine by its own compiler and kept in the cache folder.
+"""This machine's own CPU kernels as calls on tensors.
 
-In flow fp32 tensors, channels-last in memory; out flow new ones. `load_native` gives the kernels or says in one
-sentence why they cannot be had (no compiler, a compiler that fails); nobody is made to have one. Compiling takes a
-second or two. Any thread, one at a time per `Workspace`.
+In flow fp32 tensors, channels-last in memory; out flow new ones. Any thread, one at a time per `Workspace`.
 
-Source: `native.c` beside this file; each function's truth is the PyTorch form in `kernels.native_reference`.
+Source: `native.c` and its headers beside this file, loaded by `kernels.native_build`; tests hold each function to
+its PyTorch form.
 """
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import math
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
-from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-SOURCE: Final = Path(__file__).with_name("native.c")
-FLAGS: Final = (
-    "-std=gnu11", "-O3", "-march=native", "-fPIC", "-shared",
-    # sums may be reordered, so that they vectorise; infinities and NaNs keep their meaning
-    "-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math", "-fno-math-errno",
-)  # fmt: skip
-COMPILE_LIMIT_S: Final = 60.0
+from kernels.native_build import load_native
+from kernels.native_memory import LargePages, Workspace
+
 LANES: Final = 8
+COLUMNS: Final = 16
 FEW_KEYS: Final = 64
-TILE, OUT = 6, 4
-ROWS, COLUMNS = 6, 16
+NORM_CHANNELS: Final = 2048
+TILE: Final = 6
+CHUNK: Final = 32
 SERIAL_WORK: Final = 500_000
-BLOCK_BYTES: Final = 1400 * 1024
+
+_I, _P, _S, _F = ctypes.c_int, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_float
+_CALLS: Final[dict[str, tuple[Any, ...]]] = {
+    "conv3x3": (_P, _P, *[_I] * 6, _P, _P, _I, _P, _I, _P, _P, _S, _P, _I, _P, _I),
+    "conv3x3_scratch": (_I,) * 6,
+    "linear": (*[_P] * 5, *[_I] * 5),
+    "group_affine": (_P, *[_I] * 4, _P, _P, _P, _F, _P, _P, _I),
+    "few_keys": (*[_P] * 4, *[_I] * 6, *[_P] * 4, _I),
+    "attention": (_P, _S, *[_I] * 4, _P, _P, _I, _S, _P, _P, _I, _S, _I, _P, _P, _I),
+    "attention_scratch": (_I,) * 3,
+    "norm_linear": (_P, _I, _I, _P, _P, _F, _P, _I, _I, _P, _I, _P, _P, _I),
+    "res_block": (*[_P] * 3, *[_I] * 4, *[_P] * 4, _I),
+    "res_block_scratch": (_P, *[_I] * 4),
+    "transformer": (*[_P] * 6, _I),
+    "transformer_scratch": (_P, _P, _I),
+    "paint": (_P, *[_I] * 4, _P, *[_I] * 5),
+    "warp": (_P, *[_I] * 3, _P, _P, _I, _P, _P, _I),
+}
+"""Argument types of the library's functions, whose names begin with ``fada_``."""
 
 
-class NativeError(RuntimeError):
-    """The kernels cannot be had on this machine; the message says why."""
-
-
-def cache_root() -> Path:
-    """Where things made for this machine are kept: $FADA_CACHE or ~/.cache/fada-live."""
-    return Path(os.environ.get("FADA_CACHE", Path.home() / ".cache" / "fada-live"))
-
-
-def find_compiler() -> str | None:
-    """The C compiler: $CC, or cc, gcc or clang on the path."""
-    wanted = (os.environ.get("CC", ""), "cc", "gcc", "clang")
-    return next((found for name in wanted if name and (found := shutil.which(name))), None)
-
-
-def library_path(compiler: str) -> Path:
-    """Where the compiled kernels of this source, compiler and processor lie."""
-    digest = hashlib.sha256(SOURCE.read_bytes())
-    for part in (compiler, *FLAGS, platform.machine(), _processor()):
-        digest.update(part.encode() + b"\0")
-    return cache_root() / "native" / f"{digest.hexdigest()[:16]}.so"
-
-
-def compile_native(compiler: str, library: Path) -> None:
-    """Compile the kernels into ``library``, whole or not at all.
-
-    Raises:
-        NativeError: the compiler failed or took too long.
-    """
-    library.parent.mkdir(parents=True, exist_ok=True)
-    problem = ""
-    with tempfile.TemporaryDirectory(dir=library.parent) as place:
-        made = Path(place) / "native.so"
-        for threading in (
-            ["-fopenmp"],
-            [],
-        ):  # Apple's clang has no OpenMP: one thread is still faster than none
-            command = [compiler, *FLAGS, *threading, "-o", str(made), str(SOURCE), "-lm"]
-            try:
-                run = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_LIMIT_S)
-            except (OSError, subprocess.TimeoutExpired) as error:
-                raise NativeError(f"The C compiler {compiler} could not be run: {error}") from error
-            if run.returncode == 0:
-                made.replace(library)
-                return
-            problem = (run.stderr.strip().splitlines() or ["no message"])[0]
-    raise NativeError(f"The C compiler {compiler} could not compile the CPU kernels: {problem}")
-
-
-@lru_cache(maxsize=1)
-def load_native() -> ctypes.CDLL:
-    """The compiled kernels, compiled now if they are not in the cache.
-
-    Raises:
-        NativeError: there is no compiler, it failed, or the cache folder cannot be written.
-    """
-    compiler = find_compiler()
-    if compiler is None:
-        raise NativeError("Expected a C compiler (cc, gcc or clang) for the CPU kernels, found none.")
-    library = library_path(compiler)
-    try:
-        if not library.is_file():
-            compile_native(compiler, library)
-        return ctypes.CDLL(str(library))
-    except OSError as error:
-        raise NativeError(f"The CPU kernels in {library} cannot be used: {error}") from error
-
-
-def _processor() -> str:
-    """What `-march=native` depends on."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    wanted = ("vendor_id", "cpu family", "model\t", "model name", "flags", "Features")
-    return "".join(dict.fromkeys(line for line in lines if line.startswith(wanted)))
-
-
-def _at(x: Tensor | None) -> ctypes.c_void_p:
-    return ctypes.c_void_p(None if x is None else x.data_ptr())
-
-
-def _int(*values: int) -> tuple[ctypes.c_int, ...]:
-    return tuple(ctypes.c_int(value) for value in values)
+def pointer(x: Tensor | None) -> int | None:
+    """Where a tensor's data lies."""
+    return None if x is None else x.data_ptr()
 
 
 def _strides(x: Tensor) -> Any:
@@ -153,6 +78,13 @@ def pack_columns(weight: Tensor) -> Tensor:
     return weight.float().reshape(leaving // COLUMNS, COLUMNS, depth).transpose(1, 2).contiguous()
 
 
+def chunk_fields(fields: Tensor, height: int, width: int) -> Tensor:
+    """(K, H W 2) -> (H, ceil(W / 32), K, 2, 32) for `Kernels.warp`: a chunk of a row has its fields together."""
+    rows = F.pad(fields.view(-1, height, width, 2), (0, 0, 0, -width % CHUNK))
+    rows = rows.view(len(rows), height, -1, CHUNK, 2)
+    return rows.permute(1, 2, 0, 4, 3).contiguous()
+
+
 def threads_for(work: int) -> int:
     """Threads for a call of about that many vector operations: a small one is done before others would wake.
 
@@ -161,49 +93,19 @@ def threads_for(work: int) -> int:
     return torch.get_num_threads() if work > SERIAL_WORK else 1
 
 
-@lru_cache(maxsize=256)
-def choose_strips(strips: int, across: int, channels: int, threads: int) -> int:
-    """How many rows of tiles make a block of `Kernels.conv3x3`: least work on the busiest thread, then the largest.
-
-    A block's 36 planes should stay near the core and yet be large enough that the weights, which every block
-    reads once, are not read too often; between 0.8 and 3 MB we measured no difference on a core with 0.5 MB.
-    """
-    best, least = 1, math.inf
-    for each in range(1, strips + 1):
-        rows = -(-each * across // ROWS) * ROWS
-        if each > 1 and TILE * TILE * rows * channels * 4 > BLOCK_BYTES:
-            break
-        blocks = -(-strips // each)
-        busiest = -(-blocks // threads) * rows
-        if busiest <= least:
-            best, least = each, busiest
-    return best
-
-
-@dataclass(slots=True)
-class Workspace:
-    """Memory that calls share one after the other, grown on demand: fresh megabytes cost page faults."""
-
-    parts: dict[str, Tensor] = field(default_factory=dict)
-
-    def take(self, name: str, *shape: int) -> Tensor:
-        """An uninitialised fp32 tensor of that shape; valid until the name is taken again."""
-        size = 1
-        for side in shape:
-            size *= side
-        part = self.parts.get(name)
-        if part is None or part.numel() < size:
-            part = self.parts[name] = torch.empty(size)
-        return part[:size].view(shape)
-
-
 class Kernels:
     """The kernels as calls on tensors: fp32, CPU, channels-last."""
 
     def __init__(self) -> None:
-        """Raises NativeError where they cannot be had."""
-        self._library = load_native()
-        self._workspace = Workspace()
+        """Raises `kernels.native_build.NativeError` where they cannot be had."""
+        library = load_native()
+        for name, types in _CALLS.items():
+            call = getattr(library, f"fada_{name}")
+            call.argtypes = types
+            call.restype = _S if name.endswith("_scratch") else None
+        self.library = library
+        self.workspace = Workspace()
+        self.keep = LargePages().keep
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Kernels:
         return self  # a loaded library is what it is; copies of a model share it
@@ -211,14 +113,18 @@ class Kernels:
     def group_affine(
         self, x: Tensor, groups: int, gamma: Tensor, beta: Tensor, eps: float, film: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """GroupNorm of x (N, C, H, W), then film (N, 2C) of [scale | shift], as scale and shift (N, C) of x."""
+        """GroupNorm of x (N, C, H, W), then film (N, 2C) of [scale | shift], as scale and shift (N, C) of x.
+
+        C is a multiple of 8, at most `NORM_CHANNELS`.
+        """
         x = _rows_of(x)
         n, channels, height, width = x.shape
+        assert channels % LANES == 0 and channels <= NORM_CHANNELS
         film = None if film is None else film.contiguous()
         scale, shift = torch.empty(n, channels), torch.empty(n, channels)
-        self._library.fada_group_affine(
-            _at(x), *_int(n, height * width, channels, groups), _at(gamma), _at(beta), _at(film),
-            ctypes.c_float(eps), _at(scale), _at(shift), *_int(threads_for(x.numel())),
+        self.library.fada_group_affine(
+            x.data_ptr(), n, height * width, channels, groups, gamma.data_ptr(), beta.data_ptr(), pointer(film),
+            eps, scale.data_ptr(), shift.data_ptr(), threads_for(x.numel()),
         )  # fmt: skip
         return scale, shift
 
@@ -230,6 +136,10 @@ class Kernels:
         affine: tuple[Tensor, Tensor] | None = None,
         silu: bool = False,
         residual: Tensor | None = None,
+        *,
+        also: Tensor | None = None,
+        grow: bool = False,
+        shuffle: bool = False,
     ) -> Tensor:
         """3x3 convolution, padding 1, of x or SiLU(x) or SiLU(x * scale + shift), plus bias and residual.
 
@@ -239,38 +149,84 @@ class Kernels:
             bias: (O,).
             affine: scale and shift (N, C) before SiLU.
             silu: apply SiLU first.
-            residual: (N, O, H, W) to add.
+            residual: like what is returned, to add; neighbouring pictures may be one (stride 0).
+            also: (N, C2, H, W) joined behind x by channel; affine and tiles are of C + C2.
+            grow: read pictures twice as large, each pixel four times (nearest).
+            shuffle: write (N, O / 4, 2H, 2W): output channels are (row, column, channel) of `pixel_shuffle`, whose
+                own order is (channel, row, column); O a multiple of 32.
 
         Returns:
-            (N, O, H, W), channels-last.
+            (N, O, H, W), channels-last; H and W of the grown picture, and as ``shuffle`` says.
         """
-        x = _rows_of(x)
-        n, channels, height, width = x.shape
+        x, also = _rows_of(x), None if also is None else _rows_of(also)
+        n, first, height, width = x.shape
+        height, width = height << grow, width << grow
+        channels = first + (0 if also is None else also.shape[1])
         leaving = tiles.shape[1] * COLUMNS
-        assert channels == tiles.shape[2] and channels % LANES == 0
-        across, all_strips = -(-width // OUT), n * -(-height // OUT)
-        threads = threads_for(TILE * TILE * all_strips * across * channels * leaving // LANES)
-        strips = choose_strips(all_strips, across, channels, threads)
-        rows = -(-strips * across // ROWS) * ROWS
-        own = TILE * (OUT * across + 2) * channels + TILE * TILE * rows * (channels + COLUMNS)
-        scratch = self._workspace.take("scratch", threads * own)
+        assert channels == tiles.shape[2] and first % LANES == channels % LANES == 0
+        assert not shuffle or leaving % (4 * LANES) == 0
+        threads = threads_for(height * width * n * channels * leaving // 2)
+        scratch = self.scratch("conv3x3", n, height, width, channels, leaving, threads)
         scale, shift = affine or (None, None)
-        out = torch.empty((n, height, width, leaving))
-        rest = None if residual is None else _rows_of(residual)
-        self._library.fada_conv3x3(
-            _at(x), *_int(n, height, width, channels), _at(scale), _at(shift), *_int(silu), _at(tiles),
-            *_int(leaving), _at(bias), _at(rest), _at(out), _at(scratch), *_int(strips, threads),
+        shape = (n, 2 * height, 2 * width, leaving // 4) if shuffle else (n, height, width, leaving)
+        out = torch.empty(shape)
+        if residual is not None and not residual[0].permute(1, 2, 0).is_contiguous():
+            residual = _rows_of(residual)
+        step = 0 if residual is None else residual.stride(0)
+        self.library.fada_conv3x3(
+            x.data_ptr(), pointer(also), n, height, width, channels, first, grow, pointer(scale), pointer(shift),
+            silu, tiles.data_ptr(), leaving, bias.data_ptr(), pointer(residual), step, out.data_ptr(), shuffle,
+            scratch.data_ptr(), threads,
         )  # fmt: skip
         return out.permute(0, 3, 1, 2)
 
-    def linear(self, x: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
-        """x (..., K) times `pack_columns` of a weight (O, K), plus bias (O,) -> (..., O)."""
+    def linear(
+        self,
+        x: Tensor,
+        packed: Tensor,
+        bias: Tensor | None,
+        residual: Tensor | None = None,
+        gelu: bool = False,
+    ) -> Tensor:
+        """x (..., K) times `pack_columns` of a weight (O, K), plus bias and residual, through GELU -> (..., O)."""
         rows = x.reshape(-1, x.shape[-1]).contiguous()
         leaving = packed.shape[0] * COLUMNS
         out = torch.empty(*x.shape[:-1], leaving)
-        self._library.fada_linear(
-            _at(rows), _at(packed), _at(bias), _at(out), *_int(len(rows), rows.shape[1], leaving),
-            *_int(threads_for(out.numel() * rows.shape[1] // LANES)),
+        residual = None if residual is None else residual.contiguous()
+        self.library.fada_linear(
+            rows.data_ptr(), packed.data_ptr(), pointer(bias), pointer(residual), out.data_ptr(), len(rows),
+            rows.shape[1], leaving, gelu, threads_for(out.numel() * rows.shape[1] // LANES),
+        )  # fmt: skip
+        return out
+
+    def attention(
+        self, q: Tensor, k: Tensor, v: Tensor, k2: Tensor | None, v2: Tensor | None, heads: int
+    ) -> Tensor:
+        """softmax(q kᵀ / sqrt(D)) v over one or two sources of keys, heads side by side.
+
+        Args:
+            q: (N, L, H D), D a multiple of 16; rows may be wider than H D in memory, as those of k and v.
+            k, v: (N, K, H D).
+            k2, v2: (N2, K2, H D), each row shared by N / N2 neighbours, or None.
+            heads: H.
+
+        Returns:
+            (N, L, H D).
+        """
+        n, queries, wide = q.shape
+        width = wide // heads
+        for part in (q, k, v, k2, v2):
+            assert part is None or part.shape[0] == 1 or part.stride(0) == part.shape[1] * part.stride(1)
+            assert part is None or part.stride(2) == 1
+        assert width % COLUMNS == 0
+        keys, keys2 = k.shape[1], 0 if k2 is None else k2.shape[1]
+        threads = threads_for(2 * n * queries * (keys + keys2) * wide // LANES)
+        scratch = self.scratch("attention", keys + keys2, width, threads)
+        out = torch.empty(n, queries, wide)
+        wide2, share = (0, 1) if k2 is None else (k2.stride(1), n // k2.shape[0])
+        self.library.fada_attention(
+            q.data_ptr(), q.stride(1), n, queries, heads, width, k.data_ptr(), v.data_ptr(), keys, k.stride(1),
+            pointer(k2), pointer(v2), keys2, wide2, share, out.data_ptr(), scratch.data_ptr(), threads,
         )  # fmt: skip
         return out
 
@@ -283,9 +239,10 @@ class Kernels:
         first, second, queries, width = q.shape
         assert q.stride(3) == k.stride(3) == v.stride(3) == 1 and k.shape[2] <= FEW_KEYS
         out = torch.empty_like(q)
-        self._library.fada_few_keys(
-            _at(q), _at(k), _at(v), _at(out), *_int(first, second, heads, queries, k.shape[2], width // heads),
-            _strides(q), _strides(k), _strides(v), _strides(out), *_int(threads_for(q.numel() * k.shape[2])),
+        self.library.fada_few_keys(
+            q.data_ptr(), k.data_ptr(), v.data_ptr(), out.data_ptr(), first, second, heads, queries, k.shape[2],
+            width // heads, _strides(q), _strides(k), _strides(v), _strides(out),
+            threads_for(q.numel() * k.shape[2]),
         )  # fmt: skip
         return out
 
@@ -294,21 +251,29 @@ class Kernels:
         x = _rows_of(x)
         n, _, rows, columns = x.shape
         _, height, width, _ = canvas.shape
-        assert canvas.is_contiguous() and x.shape[1] == 4 * stem * stem and stem <= 8
-        self._library.fada_paint(
-            _at(x), *_int(n, rows, columns, stem), _at(canvas), *_int(height, width, top, left),
-            *_int(threads_for(16 * x.numel())),
+        assert canvas.is_contiguous() and x.shape[1] == 4 * stem * stem and stem in (4, 8)
+        self.library.fada_paint(
+            x.data_ptr(), n, rows, columns, stem, canvas.data_ptr(), height, width, top, left,
+            threads_for(16 * x.numel()),
         )  # fmt: skip
 
     def warp(self, canvas: Tensor, rest: Tensor, fields: Tensor, coefficients: Tensor) -> Tensor:
-        """Canvas (N, H, W, 3) in [0, 1] moved by `HeadWarp`'s fields (K, H W 2), to bytes (N, H, W, 3)."""
+        """Canvas (N, H, W, 3) in [0, 1] moved by `HeadWarp`'s fields, to bytes (N, H, W, 3).
+
+        Args:
+            canvas: contiguous.
+            rest, fields: of `chunk_fields`.
+            coefficients: (N, K).
+        """
         n, height, width, _ = canvas.shape
         assert canvas.is_contiguous() and coefficients.is_contiguous()
-        spare = self._workspace.take("canvas", canvas.numel() + 1)  # read four floats at a time, one too many
-        canvas = spare[:-1].view(canvas.shape).copy_(canvas)
         out = torch.empty(canvas.shape, dtype=torch.uint8)
-        self._library.fada_warp(
-            _at(canvas), *_int(n, height, width), _at(rest), _at(fields), *_int(len(fields)),
-            _at(coefficients), _at(out), *_int(threads_for(64 * out.numel())),
+        self.library.fada_warp(
+            canvas.data_ptr(), n, height, width, rest.data_ptr(), fields.data_ptr(), fields.shape[2],
+            coefficients.data_ptr(), out.data_ptr(), threads_for(64 * out.numel()),
         )  # fmt: skip
         return out
+
+    def scratch(self, call: str, *sizes: int) -> Tensor:
+        """Memory for a call of those sizes."""
+        return self.workspace.take("scratch", getattr(self.library, f"fada_{call}_scratch")(*sizes))

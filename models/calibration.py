@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from kernels.machine import describe_machine, describe_versions
-from kernels.native import SOURCE, NativeError, cache_root, find_compiler
+from kernels.native_build import SOURCE, NativeError, cache_root, find_compiler, source_digest
 from models.avatar_model import AvatarModel, weights_digest
 from models.backends import choose_backend, cpu_has_bf16, load_networks
 from models.build import AnyModel
@@ -82,7 +82,7 @@ def calibration_key(model: AvatarModel, device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "compiler": find_compiler(),
         "versions": {name: versions[name] for name in ("python", "torch", "onnxruntime")},
-        "kernels": hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:16],
+        "kernels": source_digest(SOURCE)[:16],
         "preset": model.preset.name,
         "weights": weights_digest(model),
     }

@@ -1,23 +1,32 @@
 """The networks' blocks on this machine's own CPU kernels: same weights, same results to rounding, fp32 only.
 
-In: an `AvatarModel` in fp32. Out: the same model with its 3x3 convolutions, their norms, activations and additions,
-the small attentions and the decoder's last step replaced by fused calls of `kernels.native`. For inference on one
+In: an `AvatarModel` in fp32. Out: the same model with its convolutions, linear layers, blocks and the decoder's
+last step replaced by fused calls of `kernels.native`; what they do not hold stays as it is. For inference on one
 thread at a time: the kernels share one workspace.
 """
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kernels.native import COLUMNS, FEW_KEYS, LANES, Kernels, pack_columns, winograd_weight
+from kernels.native import COLUMNS, LANES, Kernels, pack_columns, winograd_weight
+from models.audio import AudioEncoder
 from models.avatar_model import AvatarModel
-from models.blocks import CrossAttention, FrameContext, ResBlock, TemporalAttention
+from models.blocks import CrossAttention, ResBlock, TemporalAttention, TransformerBlock
+from models.native_unet import (
+    NativeResBlock,
+    adopt_attention,
+    adopt_denoiser,
+    adopt_transformer,
+    adopt_trunk,
+    holds_res_block,
+)
+from models.unet import Denoiser, Trunk
 from models.vae import ConvBlock, Decoder, ReferenceFeatures
-
-LEAST_CHANNELS = 16
-"""Below this a direct convolution is as fast: the tiles' transforms cost what the products save."""
 
 
 def fits(module: nn.Module) -> bool:
@@ -27,8 +36,7 @@ def fits(module: nn.Module) -> bool:
         and (module.kernel_size, module.stride, module.padding) == ((3, 3), (1, 1), (1, 1))
         and module.groups == 1
         and module.bias is not None
-        and module.in_channels >= LEAST_CHANNELS
-        and module.in_channels % LANES == module.out_channels % COLUMNS == 0
+        and module.in_channels % LANES == 0
     )
 
 
@@ -45,12 +53,19 @@ class NativeConv(nn.Module):
     tiles: Tensor
     bias: Tensor
 
-    def __init__(self, conv: nn.Conv2d, kernels: Kernels) -> None:
+    def __init__(self, conv: nn.Conv2d, kernels: Kernels, shuffle: bool = False) -> None:
+        """``shuffle``: `pixel_shuffle` by 2 what it gives."""
         super().__init__()
         assert conv.bias is not None
-        self.kernels = kernels
-        self.register_buffer("tiles", winograd_weight(conv.weight.detach()), persistent=False)
-        self.register_buffer("bias", conv.bias.detach().float().contiguous(), persistent=False)
+        self.kernels, self.shuffle, self.leaving = kernels, shuffle, conv.out_channels
+        weight, bias = conv.weight.detach(), conv.bias.detach().float()
+        if shuffle:  # (channel, pixel) -> (pixel, channel): neighbours in memory are channels of one pixel
+            order = torch.arange(self.leaving).view(-1, 4).T.flatten()
+            weight, bias = weight[order], bias[order]
+        spare = -self.leaving % COLUMNS
+        weight, bias = F.pad(weight, (0, 0, 0, 0, 0, 0, 0, spare)), F.pad(bias, (0, spare))
+        self.register_buffer("tiles", kernels.keep(winograd_weight(weight)), persistent=False)
+        self.register_buffer("bias", bias.contiguous(), persistent=False)
 
     def forward(
         self,
@@ -58,9 +73,13 @@ class NativeConv(nn.Module):
         affine: tuple[Tensor, Tensor] | None = None,
         silu: bool = False,
         residual: Tensor | None = None,
+        grow: bool = False,
     ) -> Tensor:
         """See `kernels.native.Kernels.conv3x3`."""
-        return self.kernels.conv3x3(x, self.tiles, self.bias, affine, silu, residual)
+        out = self.kernels.conv3x3(
+            x, self.tiles, self.bias, affine, silu, residual, grow=grow, shuffle=self.shuffle
+        )
+        return out if self.shuffle else out[:, : self.leaving]
 
 
 class NativeLinear(nn.Module):
@@ -72,7 +91,8 @@ class NativeLinear(nn.Module):
     def __init__(self, linear: nn.Linear, kernels: Kernels) -> None:
         super().__init__()
         self.kernels, self.out_features = kernels, linear.out_features
-        self.register_buffer("packed", pack_columns(linear.weight.detach()), persistent=False)
+        packed = kernels.keep(pack_columns(linear.weight.detach()))
+        self.register_buffer("packed", packed, persistent=False)
         bias = None if linear.bias is None else linear.bias.detach().float().contiguous()
         self.register_buffer("bias", bias, persistent=False)
 
@@ -92,7 +112,7 @@ class NativePatches(nn.Module):
         assert conv.bias is not None
         self.kernels, self.size, self.stride = kernels, conv.kernel_size[0], conv.stride[0]
         weight = conv.weight.detach().permute(0, 2, 3, 1).flatten(1)  # (O, k k C), as the patches lie
-        self.register_buffer("packed", pack_columns(weight), persistent=False)
+        self.register_buffer("packed", kernels.keep(pack_columns(weight)), persistent=False)
         self.register_buffer("bias", conv.bias.detach().float().contiguous(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -106,26 +126,36 @@ class NativePatches(nn.Module):
         return self.kernels.linear(patches, self.packed, self.bias).permute(0, 3, 1, 2)
 
 
-class NativeResBlock(nn.Module):
-    """`ResBlock` in eight calls: norm, film and SiLU ride into each convolution, the residual out of it."""
+class NativeAudioEncoder(AudioEncoder):
+    """`AudioEncoder` whose convolutions are matrix products over their patches, with GELU riding along."""
 
-    def __init__(self, block: ResBlock, kernels: Kernels) -> None:
-        super().__init__()
-        self.kernels = kernels
-        self.norm1, self.norm2, self.skip = block.norm1, block.norm2, block.skip
-        self.emb, self.control = block.emb, block.control
-        self.conv1, self.conv2 = NativeConv(block.conv1, kernels), NativeConv(block.conv2, kernels)
+    kernels: Kernels
+    packed: list[tuple[Tensor, Tensor]]
 
-    def forward(self, x: Tensor, ctx: FrameContext) -> Tensor:
-        """See `ResBlock`."""
-        film = self.emb(F.silu(ctx.embedding))
-        if self.control is not None and ctx.control is not None:
-            film = film + self.control(ctx.control)
-        h = self.conv1(x, self._affine(self.norm1, x), silu=True)
-        return self.conv2(h, self._affine(self.norm2, h, film), silu=True, residual=self.skip(x))
+    def encode_mel(self, slices: Tensor) -> Tensor:
+        """See `AudioEncoder.encode_mel`."""
+        x = slices.transpose(1, 2)  # (N, columns, C)
+        for (weight, bias), stride in zip(self.packed, (1, 2, 2, 2), strict=True):
+            patches = F.pad(x, (0, 0, 2, 2)).unfold(1, 5, stride).flatten(2)  # (N, columns / stride, 5 C)
+            x = self.kernels.linear(patches, weight, bias, gelu=True)
+        x = F.gelu(self.leave(self.norm(x.transpose(1, 2).flatten(1))))
+        return x + F.gelu(self.hidden(x))
 
-    def _affine(self, norm: nn.GroupNorm, x: Tensor, film: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self.kernels.group_affine(x, norm.num_groups, norm.weight, norm.bias, norm.eps, film)
+
+def adopt_audio(encoder: AudioEncoder, kernels: Kernels) -> None:
+    """Give an audio encoder its matrix products, where its width allows it."""
+    convs = (encoder.enter, *encoder.convs)
+    shapes = [(conv.kernel_size, conv.padding, conv.groups) for conv in convs]
+    strides = [conv.stride for conv in convs] == [(1,), (2,), (2,), (2,)]
+    if not strides or set(shapes) != {((5,), (2,), 1)} or encoder.enter.out_channels % COLUMNS:
+        return
+    encoder.__class__ = NativeAudioEncoder
+    native = cast(NativeAudioEncoder, encoder)
+    native.kernels = kernels
+    native.packed = [
+        (kernels.keep(pack_columns(conv.weight.detach().flatten(1))), conv.bias.detach().float())
+        for conv in convs
+    ]
 
 
 class NativeConvBlock(nn.Module):
@@ -141,69 +171,67 @@ class NativeConvBlock(nn.Module):
 
 
 class NativeDecoder(nn.Module):
-    """`Decoder` with a reference picture; activations ride into the convolutions, the last step is one call."""
+    """`Decoder` with a reference picture; activations and additions ride in the convolutions."""
 
     def __init__(self, decoder: Decoder, kernels: Kernels) -> None:
         super().__init__()
         self.kernels, self.stem = kernels, decoder.stem
-        self.enter, self.mix = decoder.enter, decoder.mix
         self.levels = decoder.levels
-        self.ups = nn.ModuleList(NativeConv(up, kernels) for up in decoder.ups)  # type: ignore[arg-type]
+        self.enter = NativeConv(decoder.enter, kernels)
+        self.ups = nn.ModuleList(NativeConv(up, kernels, shuffle=True) for up in decoder.ups)  # type: ignore[arg-type]
         self.leave = NativeConv(decoder.leave, kernels)
-        self.mix_reference = decoder.mix_reference
+        self.mix, self.mix_reference = decoder.mix, decoder.mix_reference
 
     def forward(self, z: Tensor, reference: ReferenceFeatures) -> Tensor:
         """Latents (N, C, h, w) -> pictures (N, 3, H, W), channels-last."""
         assert reference.mixed
-        x = self.enter(z)
-        for index, level in enumerate(self.levels):
-            x = level(x + reference.levels[-1 - index])
-            if index < len(self.ups):
-                x = F.pixel_shuffle(self.ups[index](x, silu=True), 2)
+        kept = reference.levels[::-1]  # coarsest first
+        x = self.levels[0](self.enter(z, residual=kept[0]))
+        for up, level, features in zip(self.ups, list(self.levels)[1:], kept[1:], strict=True):
+            x = level(up(x, silu=True, residual=features))
         box = reference.picture.permute(0, 2, 3, 1).clone(memory_format=torch.contiguous_format)
         self.kernels.paint(self.leave(x, silu=True), box, self.stem, 0, 0)
         return box.permute(0, 3, 1, 2)
 
 
-class NativeCrossAttention(CrossAttention):
-    """`CrossAttention` whose few keys are read where they lie."""
-
-    kernels: Kernels
-
-    def attend(self, q: Tensor, kv: Tensor) -> Tensor:
-        """See `CrossAttention.attend`."""
-        k, v = kv[None].chunk(2, dim=-1)
-        return self.kernels.few_keys(q[None], k, v, self.heads)[0]
-
-
-class NativeTemporalAttention(TemporalAttention):
-    """`TemporalAttention` that reads (b f) (h w) c in place."""
-
-    kernels: Kernels
-
-    def attend(self, q: Tensor, kv: Tensor) -> Tensor:
-        """See `TemporalAttention.attend`."""
-        k, v = kv.transpose(1, 2).chunk(2, dim=-1)
-        return self.kernels.few_keys(q.transpose(1, 2), k, v, self.heads).transpose(1, 2)
+def holds_decoder(decoder: nn.Module) -> bool:
+    """Whether `NativeDecoder` can stand in for a decoder."""
+    return (
+        isinstance(decoder, Decoder)
+        and decoder.skips
+        and decoder.stem in (4, 8)
+        and all(map(fits, (decoder.enter, decoder.leave, *decoder.ups)))
+        and decoder.enter.out_channels % COLUMNS == 0
+        and all(up.out_channels % (4 * LANES) == 0 for up in decoder.ups)  # type: ignore[operator]
+    )
 
 
 def make_native(model: AvatarModel, kernels: Kernels) -> None:
     """Replace what the kernels can do, in place; the rest of the model stays as it is."""
-    if model.vae.decoder.skips and fits(model.vae.decoder.leave) and all(map(fits, model.vae.decoder.ups)):
+    if holds_decoder(model.vae.decoder):
         model.vae.decoder = NativeDecoder(model.vae.decoder, kernels)  # type: ignore[assignment]
+    adopt_audio(model.audio, kernels)
+    for part in list(model.modules()):  # these keep their own children, for what the fused call does not hold
+        if isinstance(part, TransformerBlock):
+            adopt_transformer(part, kernels)
+        elif isinstance(part, (CrossAttention, TemporalAttention)):
+            adopt_attention(part, kernels)
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             found = _replacement(child, kernels)
             if found is not None:
                 setattr(parent, name, found)
-    for part in model.modules():
-        _retype(part, kernels, model.preset.stream.window_frames)
+    for part in list(model.modules()):
+        if isinstance(part, Trunk):
+            adopt_trunk(part, NativeConv)
+        elif isinstance(part, Denoiser):
+            adopt_denoiser(part, kernels, NativeConv)
 
 
 def _replacement(module: nn.Module, kernels: Kernels) -> nn.Module | None:
-    if isinstance(module, ResBlock) and fits(module.conv1) and fits(module.conv2):
+    if isinstance(module, ResBlock) and holds_res_block(module):
         return NativeResBlock(module, kernels)
-    if isinstance(module, ConvBlock) and fits(module.conv1) and fits(module.conv2):
+    if isinstance(module, ConvBlock) and fits(module.conv1) and module.conv1.in_channels % COLUMNS == 0:
         return NativeConvBlock(module, kernels)
     if isinstance(module, nn.Conv2d) and fits(module):
         return NativeConv(module, kernels)
@@ -212,17 +240,3 @@ def _replacement(module: nn.Module, kernels: Kernels) -> nn.Module | None:
     if isinstance(module, nn.Linear) and module.out_features % COLUMNS == 0:
         return NativeLinear(module, kernels)
     return None
-
-
-def _retype(module: nn.Module, kernels: Kernels, frames: int) -> None:
-    """Give the small attentions their kernel: the same module with another `attend`."""
-    if isinstance(module, TemporalAttention) and module.motion_frames + frames <= FEW_KEYS:
-        module.__class__ = NativeTemporalAttention
-    elif isinstance(module, CrossAttention):
-        module.__class__ = NativeCrossAttention
-    else:
-        return
-    if module.to_q.out_features // module.heads % LANES:
-        module.__class__ = module.__class__.__bases__[0]
-        return
-    module.kernels = kernels  # type: ignore[assignment]

@@ -13,7 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from kernels.native import Kernels, cache_root
+from kernels.native import Kernels
+from kernels.native_build import cache_root
 from models.avatar_model import AvatarModel, channels_last
 from models.blocks import Bank
 from models.native_modules import make_native
@@ -81,6 +82,7 @@ class TorchNetworks:
         self.preset = model.preset
         self.device, self.dtype = device, dtype
         self.model = model.to(device).eval().requires_grad_(False)
+        self.twins = self.model.denoiser.transformers()
         self.logmel = copy.deepcopy(self.model.audio.logmel).float()  # the spectrum needs its precision
         channels_last(self.model).to(dtype)
 
@@ -91,8 +93,9 @@ class TorchNetworks:
         picture = self._in(picture).contiguous(memory_format=torch.channels_last)
         latent = self.model.vae.encode(picture)
         still = self.model.reference_net.read_reference(latent)
-        twins = self.model.denoiser.transformers()
-        banks = tuple(twin.project_reference(bank.reference) for twin, bank in zip(twins, still, strict=True))
+        banks = tuple(
+            twin.project_reference(bank.reference) for twin, bank in zip(self.twins, still, strict=True)
+        )
         features = self.model.vae.reference(picture)
         if features is None:
             return latent.float(), banks, ()
@@ -106,8 +109,7 @@ class TorchNetworks:
 
     def motion_banks(self, motion: Tensor) -> tuple[Tensor, ...]:
         moving = self.read_motion(self._in(motion))
-        twins = self.model.denoiser.transformers()
-        return tuple(twin.project_motion(bank.motion) for twin, bank in zip(twins, moving, strict=True))
+        return tuple(twin.project_motion(bank.motion) for twin, bank in zip(self.twins, moving, strict=True))
 
     def denoise(
         self,

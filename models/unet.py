@@ -47,7 +47,7 @@ def time_embedding(t: Tensor, width: int) -> Tensor:
     return torch.cat((angle.cos(), angle.sin()), dim=-1)
 
 
-class _Trunk(nn.Module):
+class Trunk(nn.Module):
     """The UNet's skeleton, shared by both roles: down, middle, up; residual blocks and transformers."""
 
     def __init__(self, cfg: UNetConfig, c_in: int, role: str, control: bool) -> None:
@@ -86,8 +86,8 @@ class _Trunk(nn.Module):
         """Returns the last features and, per transformer block, (normed tokens, final tokens)."""
         traces: list[tuple[Tensor, Tensor]] = []
 
-        def step(block: nn.ModuleList, h: Tensor) -> Tensor:
-            h = block[0](h, ctx)
+        def step(block: nn.ModuleList, x: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+            h = block[0](x, ctx)
             if len(block) == 1:
                 return h
             bank = banks[len(traces)] if banks is not None else None
@@ -106,10 +106,18 @@ class _Trunk(nn.Module):
         h = step(self.middle, h)
         for index, blocks in enumerate(self.up):
             for block in cast(nn.ModuleList, blocks):
-                h = step(cast(nn.ModuleList, block), torch.cat((h, skips.pop()), dim=1))
+                h = step(cast(nn.ModuleList, block), self.join(h, skips.pop()))
             if index < len(self.grow):
-                h = self.grow[index](F.interpolate(h, scale_factor=2.0, mode="nearest"))
+                h = self.widen(index, h)
         return h, traces
+
+    def join(self, h: Tensor, skip: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """What an upper residual block takes of the features below it and beside it."""
+        return torch.cat((h, skip), dim=1)
+
+    def widen(self, index: int, h: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, C', 2h, 2w): to the next finer level."""
+        return self.grow[index](F.interpolate(h, scale_factor=2.0, mode="nearest"))
 
 
 class ReferenceNet(nn.Module):
@@ -125,7 +133,7 @@ class ReferenceNet(nn.Module):
         super().__init__()
         self.cfg = cfg
         self.emb = nn.Parameter(torch.zeros(2, cfg.channels[0] * EMBEDDING_FACTOR))
-        self.trunk = _Trunk(cfg, cfg.latent_channels, "reference", control=False)
+        self.trunk = Trunk(cfg, cfg.latent_channels, "reference", control=False)
 
     def forward(self, reference: Tensor, motion: Tensor) -> tuple[Bank, ...]:
         """Latents of the reference (B, C, h, w) and of the motion frames (B, M, C, h, w) -> banks."""
@@ -177,7 +185,7 @@ class Denoiser(nn.Module):
         self.audio_tokens = nn.Linear(cfg.audio_width, cfg.audio_tokens * cfg.context_width)
         self.expression_tokens = nn.Linear(emb, cfg.expression_tokens * cfg.context_width)
         self.null_audio = nn.Parameter(torch.zeros(cfg.audio_width))
-        self.trunk = _Trunk(cfg, 2 * cfg.latent_channels + cfg.guide_channels, "denoiser", control)
+        self.trunk = Trunk(cfg, 2 * cfg.latent_channels + cfg.guide_channels, "denoiser", control)
         self.norm = GroupNorm32(cfg.groups, base)
         self.leave = nn.Conv2d(base, cfg.latent_channels, 3, padding=1)
         nn.init.zeros_(self.leave.get_parameter("weight"))
@@ -234,5 +242,9 @@ class Denoiser(nn.Module):
         x = torch.cat((x, guide.to(x.dtype)), dim=1)
         x = x.contiguous(memory_format=self.layout)
         h, _ = self.trunk(x, cond.banks, ctx)
-        out = self.leave(F.silu(self.norm(h))).unflatten(0, (-1, frames))
+        out = self.finish(h).unflatten(0, (-1, frames))
         return out + spread.to(out.dtype)
+
+    def finish(self, h: Tensor) -> Tensor:
+        """The trunk's features (B*T, C, h, w) -> the residual of the reference latent (B*T, latent, h, w)."""
+        return self.leave(F.silu(self.norm(h)))

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels.native import Kernels
+from kernels.native import Kernels, chunk_fields
 from models.face import CANVAS_PX, EYE_LINE_Y, MOUTH_LINE_Y, POSE_DIMS
 
 _RELIEF_PX: Final = 38.0  # how far the middle of the face stands out before the head's edge
@@ -67,6 +67,8 @@ class HeadWarp:
         self._fields = (-fields * scale).permute(0, 2, 3, 1).reshape(_COEFFICIENTS, -1).contiguous()
         unit = torch.stack((x, y), -1) * (2.0 / CANVAS_PX) - 1.0
         self._rest = unit.reshape(1, -1).contiguous()
+        if kernels is not None:
+            self._chunks = tuple(chunk_fields(part, height, width) for part in (self._rest, self._fields))
 
     def __call__(self, frames: Tensor, pose: Tensor) -> Tensor:
         """Move the heads.
@@ -112,7 +114,8 @@ class HeadWarp:
             self._check(frames, torch.zeros(len(frames), len(POSE_DIMS)) if pose is None else pose)
             turns = torch.zeros(len(frames), _COEFFICIENTS) if pose is None else _coefficients(pose.float())
             canvas = frames.permute(0, 2, 3, 1).contiguous()
-            return self.kernels.warp(canvas, self._rest, self._fields, turns.contiguous())
+            rest, fields = self._chunks
+            return self.kernels.warp(canvas, rest, fields, turns.contiguous())
         moved = frames if pose is None else self(frames, pose)
         return (moved * 255).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 

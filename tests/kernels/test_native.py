@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels import native
-from kernels.native import Kernels, NativeError, choose_strips, pack_columns, winograd_weight
+from kernels import native_build
+from kernels.native import Kernels, pack_columns, winograd_weight
+from kernels.native_build import NativeError
 from models.warp import HeadWarp
 from tests.tolerances import NATIVE_RMS
 
@@ -25,15 +28,36 @@ def _close(ours: Tensor, truth: Tensor) -> None:
     assert (ours.double() - truth).norm() <= NATIVE_RMS * truth.norm()
 
 
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _poison(kernels: Kernels) -> None:
     """Fill the shared memory with NaN: nothing may be read before it is written."""
-    for part in kernels._workspace.parts.values():
+    for part in kernels.workspace.parts.values():
         part.fill_(float("nan"))
 
 
 @pytest.mark.parametrize(
     ("n", "height", "width", "channels", "leaving"),
-    [(1, 1, 1, 16, 16), (5, 20, 20, 96, 96), (2, 10, 10, 192, 64), (3, 7, 13, 24, 32), (1, 40, 40, 64, 256)],
+    [
+        (1, 1, 1, 16, 16),
+        (5, 20, 20, 96, 96),
+        (2, 10, 10, 192, 64),
+        (3, 7, 13, 24, 32),
+        (1, 40, 40, 64, 256),
+        (1, 6, 9, 8, 16),
+        (2, 12, 5, 16, 16),
+        (9, 2, 3, 40, 48),
+        (1, 65, 66, 16, 16),
+        (7, 10, 20, 64, 64),
+    ],
 )
 @pytest.mark.parametrize("threads", [1, 2])
 def test_convolution_with_everything_around_it(
@@ -54,23 +78,48 @@ def test_convolution_with_everything_around_it(
     )
     scale, shift = film.double()[:, :, None, None].chunk(2, 1)
     normed = F.group_norm(x.double(), 8, gamma.double(), beta.double())
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with _threads(threads):
         _poison(kernels)
         plain = kernels.conv3x3(x, winograd_weight(weight), bias)
         affine = kernels.group_affine(x, 8, gamma, beta, 1e-5, film)
         _poison(kernels)
         fused = kernels.conv3x3(x, winograd_weight(weight), bias, affine, silu=True, residual=residual)
         activated = kernels.conv3x3(x, winograd_weight(weight), bias, silu=True)
-    finally:
-        torch.set_num_threads(before)
     arguments = (weight.double(), bias.double())
     _close(plain, F.conv2d(x.double(), *arguments, padding=1))
     _close(activated, F.conv2d(F.silu(x.double()), *arguments, padding=1))
     if height * width > 1:
         inside = F.silu(normed * (1 + scale) + shift)
         _close(fused, F.conv2d(inside, *arguments, padding=1) + residual)
+
+
+@pytest.mark.parametrize(("height", "width"), [(2, 2), (10, 10), (6, 14), (20, 18)])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_convolution_of_two_sources_grown_or_shuffled(
+    kernels: Kernels, height: int, width: int, threads: int
+) -> None:
+    n, first, second, leaving = 2, 24, 16, 64
+    x, also = torch.randn(n, first, height, width), torch.randn(n, second, height, width)
+    weight, bias = torch.randn(leaving, first + second, 3, 3) / 19, torch.randn(leaving)
+    scale, shift = torch.randn(n, first + second), torch.randn(n, first + second)
+    shared = torch.randn(1, leaving, height, width).contiguous(memory_format=torch.channels_last)
+    shuffled = torch.arange(leaving).view(-1, 4).T.flatten()  # channel, pixel -> pixel, channel
+    with _threads(threads):
+        _poison(kernels)
+        joined = kernels.conv3x3(
+            x, winograd_weight(weight), bias, (scale, shift), True, shared.expand(n, -1, -1, -1), also=also
+        )
+        grown = kernels.conv3x3(x, winograd_weight(weight[:, :first]), bias, grow=True)
+        pixels = kernels.conv3x3(
+            x, winograd_weight(weight[shuffled, :first]), bias[shuffled], silu=True, shuffle=True
+        )
+    both = torch.cat((x, also), 1).double()
+    inside = F.silu(both * scale[:, :, None, None] + shift[:, :, None, None])
+    _close(joined, F.conv2d(inside, weight.double(), bias.double(), padding=1) + shared)
+    arguments = (weight[:, :first].double(), bias.double())
+    large = F.interpolate(x.double(), scale_factor=2.0, mode="nearest")
+    _close(grown, F.conv2d(large, *arguments, padding=1))
+    _close(pixels, F.pixel_shuffle(F.conv2d(F.silu(x.double()), *arguments, padding=1), 2))
 
 
 @pytest.mark.parametrize("rows", [1, 5, 6, 7, 111])
@@ -81,6 +130,52 @@ def test_linear_layers(kernels: Kernels, rows: int, depth: int, leaving: int) ->
         kernels.linear(x, pack_columns(weight), bias), F.linear(x.double(), weight.double(), bias.double())
     )
     _close(kernels.linear(x, pack_columns(weight), None), F.linear(x.double(), weight.double()))
+    residual = torch.randn(1, rows, leaving)
+    truth = F.gelu(F.linear(x.double(), weight.double(), bias.double()) + residual)
+    _close(kernels.linear(x, pack_columns(weight), bias, residual, gelu=True), truth)
+
+
+def test_activations_keep_their_digits_everywhere(kernels: Kernels) -> None:
+    x = torch.cat((torch.linspace(-120, 120, 4001), torch.tensor([0.0, -1e30, 1e30, 1e-30, -1e-30])))
+    x = F.pad(x, (0, -len(x) % 16))
+    identity = pack_columns(torch.eye(16))
+    ours = kernels.linear(x.view(-1, 16), identity, None, gelu=True).flatten()
+    torch.testing.assert_close(ours.double(), F.gelu(x.double()), atol=5e-7, rtol=1e-6)
+    middle = torch.zeros(16, 16, 3, 3)
+    middle[range(16), range(16), 1, 1] = 1.0
+    soft = x.clamp(-100, 100).view(1, 16, -1, 1)
+    kept = kernels.conv3x3(soft, winograd_weight(middle), torch.zeros(16), silu=True)
+    torch.testing.assert_close(kept.double(), F.silu(soft.double()), atol=1e-4, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("n", "queries", "keys", "keys2"), [(4, 100, 100, 100), (2, 7, 5, 0), (3, 1, 17, 31)]
+)
+@pytest.mark.parametrize("width", [16, 32])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_attention_reads_both_sources_where_they_lie(
+    kernels: Kernels, n: int, queries: int, keys: int, keys2: int, width: int, threads: int
+) -> None:
+    heads = 3
+    q, k, v = torch.randn(n, max(queries, keys), 3 * heads * width).chunk(3, dim=-1)
+    q, k, v = q[:, :queries], k[:, :keys], v[:, :keys]
+    if queries != keys:
+        q, k, v = (part.contiguous() for part in (q, k, v))
+    share = n // 2 if n % 2 == 0 else n
+    k2, v2 = (
+        (torch.randn(n // share, keys2, 2 * heads * width) * 2).chunk(2, dim=-1) if keys2 else (None, None)
+    )
+
+    def split(x: Tensor) -> Tensor:
+        return x.double().unflatten(-1, (heads, width)).transpose(-2, -3)
+
+    with _threads(threads):
+        _poison(kernels)
+        ours = kernels.attention(q, k, v, k2, v2, heads)
+    if k2 is not None and v2 is not None:
+        k, v = (torch.cat((one, two.repeat_interleave(share, 0)), 1) for one, two in ((k, k2), (v, v2)))
+    truth = F.scaled_dot_product_attention(split(q), split(k), split(v)).transpose(-2, -3).flatten(-2)
+    _close(ours, truth)
 
 
 @pytest.mark.parametrize("keys", [1, 7, 64])
@@ -118,28 +213,16 @@ def test_painting_and_warping_are_the_torch_steps(kernels: Kernels) -> None:
     assert difference.max() <= 1 and (difference > 0).float().mean() < 0.01  # the last bit before rounding
 
 
-def test_blocks_fill_the_threads_and_the_cache() -> None:
-    for strips, across, channels, threads in (
-        (25, 5, 96, 2),
-        (15, 3, 384, 2),
-        (40, 10, 64, 16),
-        (1, 1, 8, 4),
-    ):
-        each = choose_strips(strips, across, channels, threads)
-        assert 1 <= each <= strips
-        assert each == 1 or 36 * each * across * channels * 4 <= native.BLOCK_BYTES
-
-
 def test_without_a_compiler_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    native.load_native.cache_clear()
+    native_build.load_native.cache_clear()
     monkeypatch.setenv("FADA_CACHE", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
     with pytest.raises(NativeError, match="Expected a C compiler"):
-        native.load_native()
+        native_build.load_native()
     broken = tmp_path / "cc"
     broken.write_text("#!/bin/sh\necho 'no such luck' >&2\nexit 1\n")
     broken.chmod(0o755)
     with pytest.raises(NativeError, match="no such luck"):
-        native.load_native()
+        native_build.load_native()
     assert not list((tmp_path / "native").glob("*.so"))

@@ -1,0 +1,201 @@
+/* Vectors, activations and the small matrix product that everything else is made of.
+ *
+ * Portable C with vector extensions of GCC and Clang: on AVX-512 a row of COLUMNS is one register, on AVX two, on
+ * NEON four. Inside a parallel region `#pragma omp for` shares the work of the team; outside it runs as one.
+ */
+#pragma once
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __AVX__
+#include <immintrin.h>
+#endif
+
+#ifdef _OPENMP
+extern int omp_get_thread_num(void);
+#define WORKER omp_get_thread_num()
+#else
+#define WORKER 0
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+#define LANES 8
+#define COLUMNS 16
+#ifndef VEC
+#ifdef __AVX512F__
+#define VEC 16
+#else
+#define VEC 8
+#endif
+#endif
+#define PARTS (COLUMNS / VEC)
+#define ROWS (VEC == 16 ? 12 : 6)
+#define AHEAD 3072 /* floats of weights asked for before they are needed: a block is done with one read of them */
+
+typedef float v4 __attribute__((vector_size(16), aligned(4), may_alias));
+typedef float v8 __attribute__((vector_size(32), aligned(4), may_alias));
+typedef int32_t i8 __attribute__((vector_size(32), aligned(4), may_alias));
+typedef float vec __attribute__((vector_size(4 * VEC), aligned(4), may_alias));
+
+/* Keep a value in its register: GCC otherwise reads it from memory once for each use, and loads become the limit. */
+#if defined(__AVX__)
+#define KEEP(value) __asm__("" : "+v"(value))
+#else
+#define KEEP(value) ((void)0)
+#endif
+
+INLINE v8 load8(const float *from) { return *(const v8 *)from; }
+INLINE void store8(float *to, v8 value) { *(v8 *)to = value; }
+INLINE int least(int a, int b) { return a < b ? a : b; }
+
+INLINE v8 min8(v8 a, v8 b) {
+#ifdef __AVX__
+    return (v8)_mm256_min_ps((__m256)a, (__m256)b);
+#else
+    const i8 less = a < b;
+    return (v8)(((i8)a & less) | ((i8)b & ~less));
+#endif
+}
+
+INLINE v8 max8(v8 a, v8 b) {
+#ifdef __AVX__
+    return (v8)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+    const i8 more = a > b;
+    return (v8)(((i8)a & more) | ((i8)b & ~more));
+#endif
+}
+
+/* e^x to 2 ulp over the floats' range: 2^n times a polynomial (Cephes). Adding 1.5 * 2^23 rounds to a whole number,
+ * which then stands in the sum's low bits; `FLAGS` leave the compiler no right to reorder that. */
+INLINE v8 exp8(v8 x) {
+    const v8 magic = {12582912.0f, 12582912.0f, 12582912.0f, 12582912.0f,
+                      12582912.0f, 12582912.0f, 12582912.0f, 12582912.0f};
+    x = max8(min8(x, (v8){0} + 88.0f), (v8){0} - 87.0f);
+    const v8 t = x * 1.44269504f + magic, n = t - magic;
+    const v8 r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    v8 p = 1.9875691500e-4f * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + (r + 1.0f);
+    return (v8)((i8)p + ((i8)t << 23));
+}
+
+INLINE v8 sigmoid8(v8 x) { return 1.0f / (1.0f + exp8(-x)); }
+INLINE v8 silu8(v8 x) { return x / (1.0f + exp8(-x)); }
+
+/* x times the normal distribution's integral, by Eigen's rational form of erf (4e-7 at most). */
+INLINE v8 gelu8(v8 x) {
+    const v8 z = max8(min8(x * 0.70710678118654752f, (v8){0} + 4.0f), (v8){0} - 4.0f), s = z * z;
+    v8 p = -2.72614225801306e-10f * s + 2.77068142495902e-08f;
+    p = p * s - 2.10102402082508e-06f;
+    p = p * s - 5.69250639462346e-05f;
+    p = p * s - 7.34990630326855e-04f;
+    p = p * s - 2.95459980854025e-03f;
+    p = p * s - 1.60960333262415e-02f;
+    v8 q = -1.45660718464996e-05f * s - 2.13374055278905e-04f;
+    q = q * s - 1.68282697438203e-03f;
+    q = q * s - 7.37332916720468e-03f;
+    q = q * s - 1.42647390514189e-02f;
+    return 0.5f * x * (1.0f + z * p / q);
+}
+
+INLINE float most8(v8 x) {
+    float most = x[0];
+    for (int l = 1; l < LANES; l++) most = x[l] > most ? x[l] : most;
+    return most;
+}
+
+INLINE float sum8(v8 x) { return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7])); }
+
+/* R rows of a (`lda` floats apart) times b, packed (depth, COLUMNS) -> c (`ldc` apart), plus bias and residual (as
+ * c; either may be null; residual may be c). */
+INLINE void multiply(const int R, const float *a, ptrdiff_t lda, const float *b, int depth, float *c, ptrdiff_t ldc,
+                     const float *bias, const float *residual) {
+    vec s[12][PARTS];
+#pragma GCC unroll 12
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 2
+        for (int j = 0; j < PARTS; j++) s[r][j] = (vec){0};
+    for (int p = 0; p < depth; p++) {
+        vec wide[PARTS];
+        __builtin_prefetch(b + COLUMNS * p + AHEAD);
+#pragma GCC unroll 2
+        for (int j = 0; j < PARTS; j++) {
+            wide[j] = *(const vec *)(b + COLUMNS * p + VEC * j);
+            KEEP(wide[j]);
+        }
+#pragma GCC unroll 12
+        for (int r = 0; r < R; r++)
+#pragma GCC unroll 2
+            for (int j = 0; j < PARTS; j++) s[r][j] += a[r * lda + p] * wide[j];
+    }
+#pragma GCC unroll 12
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 2
+        for (int j = 0; j < PARTS; j++) {
+            vec sum = s[r][j];
+            if (bias) sum += *(const vec *)(bias + VEC * j);
+            if (residual) sum += *(const vec *)(residual + r * ldc + VEC * j);
+            *(vec *)(c + r * ldc + VEC * j) = sum;
+        }
+}
+
+/* The same for 1 to ROWS rows. */
+static void multiply_rows(int rows, const float *a, ptrdiff_t lda, const float *b, int depth, float *c, ptrdiff_t ldc,
+                          const float *bias, const float *residual) {
+#define CASE(R) case R: multiply(R, a, lda, b, depth, c, ldc, bias, residual); break;
+    switch (rows) {
+        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+#if VEC == 16
+        CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
+#endif
+    }
+#undef CASE
+}
+
+enum { PLAIN = 0, GELU = 1 };
+
+/* y (R, O) = x (R, K) w + bias (O or null) + residual (R, O or null, may be y), through GELU where asked; w packed
+ * (O / 16, K, 16), its panels of 16 columns `stored` rows apart; rows `lda` and `ldc` floats apart. One worker's
+ * share. */
+static void linear_rows(const float *x, ptrdiff_t lda, int rows, int depth, const float *w, int stored, int leaving,
+                        const float *bias, const float *residual, int activation, float *y, ptrdiff_t ldc) {
+    const int blocks = (rows + ROWS - 1) / ROWS;
+    for (int o = 0; o < leaving; o += COLUMNS)
+        for (int block = 0; block < blocks; block++) { /* of nearly the same number of rows each */
+            const int r = (int)((int64_t)block * rows / blocks), last = (int)((int64_t)(block + 1) * rows / blocks);
+            float *to = y + r * ldc + o;
+            multiply_rows(last - r, x + r * lda, lda, w + (size_t)o * stored, depth, to, ldc, bias ? bias + o : 0,
+                          residual ? residual + r * ldc + o : 0);
+            if (activation == GELU)
+                for (int k = 0; k < last - r; k++)
+                    for (int c = 0; c < COLUMNS; c += LANES) store8(to + k * ldc + c, gelu8(load8(to + k * ldc + c)));
+        }
+}
+
+/* Into how many parts to cut `items` for a team: some more than workers, so that a slow one holds none up. */
+INLINE int parts_for(int items, int smallest, int threads) {
+    const int most = (items + smallest - 1) / smallest, wanted = threads > 1 ? 2 * threads : 1;
+    return most < 1 ? 1 : least(most, wanted);
+}
+
+/* `linear_rows` shared by the team, by rows, or by columns where rows are few. */
+static void team_linear(const float *x, ptrdiff_t lda, int rows, int depth, const float *w, int stored, int leaving,
+                        const float *bias, const float *residual, int activation, float *y, ptrdiff_t ldc,
+                        int threads) {
+    const int down = parts_for(rows, 2 * ROWS, threads), panels = leaving / COLUMNS;
+    const int across = down >= threads ? 1 : parts_for(panels, 2, threads);
+#pragma omp for schedule(dynamic, 1)
+    for (int part = 0; part < down * across; part++) {
+        const int i = part / across, j = part % across;
+        const int r = (int)((int64_t)i * rows / down), last = (int)((int64_t)(i + 1) * rows / down);
+        const int o = j * panels / across * COLUMNS, end = (j + 1) * panels / across * COLUMNS;
+        linear_rows(x + r * lda, lda, last - r, depth, w + (size_t)o * stored, stored, end - o, bias ? bias + o : 0,
+                    residual ? residual + r * ldc + o : 0, activation, y + r * ldc + o, ldc);
+    }
+}
