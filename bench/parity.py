@@ -21,8 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.parity_rule import case_input, draw, face_mask, fill_network
+from models.blocks import choose_kernels
 from models.presets import preset
-from models.sd15.blocks import PositionTable, choose_attention
+from models.sd15.blocks import PositionTable
 from models.sd15.clips import draw_clip
 from models.sd15.face_locator import FaceLocator
 from models.sd15.unet import Conditions, Denoiser, ReferenceNet
@@ -188,12 +189,12 @@ def network_checks(
     for case in chosen:
         out = denoise(denoiser, case, salt, faces[case.name], banks[case.name])
         yield Check(f"{case.name}: denoiser", relative_l2(out.transpose(1, 2), truth[f"{case.name}/out"]))
-    choose_attention(denoiser, "triton")
+    choose_kernels(denoiser, "triton")
     for case in (case for case in chosen if case.name in kernels):
         out = denoise(denoiser, case, salt, faces[case.name], banks[case.name])
         error = relative_l2(out.transpose(1, 2), truth[f"{case.name}/out"])
         yield Check(f"{case.name}: denoiser through the kernels", error)
-    choose_attention(denoiser, "auto")
+    choose_kernels(denoiser, "auto")
     if clip is not None:
         for run in pipeline:
             yield from clip.checks(denoiser, run)

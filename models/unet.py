@@ -234,5 +234,5 @@ class Denoiser(nn.Module):
         x = torch.cat((x, guide.to(x.dtype)), dim=1)
         x = x.contiguous(memory_format=self.layout)
         h, _ = self.trunk(x, cond.banks, ctx)
-        out = self.leave(F.silu(self.norm(h))).unflatten(0, (-1, frames))
+        out = self.leave(self.norm.then_silu(h)).unflatten(0, (-1, frames))
         return out + spread.to(out.dtype)
