@@ -143,14 +143,15 @@ def filled(make: Callable[[], nn.Module], name: str, salt: str, prefix: str = ""
 
 @contextlib.contextmanager
 def exact_convolutions() -> Iterator[None]:
-    """Convolutions by matrix products in place of oneDNN's own.
+    """Convolutions by matrix products in place of oneDNN's and NNPACK's own.
 
     Where a CPU lacks AVX-512, oneDNN adds all 11,520 products of a 3x3 convolution over 1280 channels in one fp32
-    sum: 1.7e-6 relative error on a Zen 3, 2.6e-7 with matrix products, in the same time.
+    sum: 1.7e-6 relative error on a Zen 3, 2.6e-7 with matrix products. Without oneDNN, PyTorch gives batches of 16
+    and more to NNPACK, whose Winograd transforms lose more yet: 4.6e-6, which guidance made 2.8e-5 of a velocity.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")
-        with torch.backends.mkldnn.flags(enabled=False):
+        with torch.backends.mkldnn.flags(enabled=False), torch.backends.nnpack.flags(enabled=False):
             yield
 
 

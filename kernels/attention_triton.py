@@ -25,7 +25,7 @@ import triton.language as tl
 from torch import Tensor
 
 from kernels.launch import Launch, Tiling, precision_of, split_width, widens
-from kernels.tuning import choose_tiling
+from kernels.tuning import choose_tiling, largest_block
 
 _SHARED_BYTES = 96 * 1024  # of the 99 KB a block may hold on consumer cards
 
@@ -276,8 +276,9 @@ def attention_triton(
         keys_2 = 0 if k2 is None else k2.shape[2]
         shape = (batch * heads, lq, k.shape[2], keys_2, width, mask is not None, q.dtype)
         candidates = candidate_tilings(lq, width, q.dtype)
+        coarse = Tiling(*largest_block(lq, max(k.shape[2], keys_2)), 4, 1)
         tiling = choose_tiling(
-            "attention", shape, candidates, lambda cut: plan(cut, torch.empty_like(q)), q.device
+            "attention", shape, candidates, lambda cut: plan(cut, torch.empty_like(q)), q.device, coarse
         )
     plan(tiling, out).run()
     return out

@@ -134,8 +134,10 @@ def is_worth_absorbing(tensors: Sequence[Tensor], keys: int, heads: int, backend
         ValueError: "triton" was insisted on where it cannot run.
     """
     heads_2, keys_2 = _padded(heads, keys)
-    takes = choose_kernel(backend, tensors, _refusal(heads_2 * keys_2))
-    return takes and not torch.is_autocast_enabled(tensors[0].device.type)
+    if not choose_kernel(backend, tensors, _refusal(heads_2 * keys_2)):
+        return False
+    device = tensors[0].device.type
+    return not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device))
 
 
 def cross_attention(

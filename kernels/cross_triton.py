@@ -16,7 +16,7 @@ from torch import Tensor
 from kernels.attention_triton import dot
 from kernels.cross import AbsorbedContext
 from kernels.launch import Launch, Tiling, precision_of, widens
-from kernels.tuning import CONSUMER_SHARED_BYTES, choose_tiling, shared_bytes_of
+from kernels.tuning import CONSUMER_SHARED_BYTES, choose_tiling, largest_block, shared_bytes_of
 
 _SCORES = 32768  # most scores a program of 8 warps holds: 128 registers a thread
 
@@ -190,8 +190,10 @@ def cross_triton(
     if tiling is None:
         candidates = candidate_tilings(tokens, columns, x.dtype, shared_bytes_of(x.device))
         shape = (rows, tokens, channels, columns, x.dtype)
+        block_m, *_ = largest_block(tokens, max(columns, channels))
+        coarse = Tiling(block_m, *largest_block(channels), 8, 1)
         tiling = choose_tiling(
-            "cross", shape, candidates, lambda cut: plan(cut, torch.empty_like(x)), x.device
+            "cross", shape, candidates, lambda cut: plan(cut, torch.empty_like(x)), x.device, coarse
         )
     plan(tiling, out).run()
     return out

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from kernels.attention_triton import dot
 from kernels.launch import Launch, Tiling, precision_of, split_width, widens
-from kernels.tuning import choose_tiling
+from kernels.tuning import choose_tiling, largest_block
 
 _BLOCK_T = 16  # frames a program computes: the fewest rows that tensor cores multiply
 
@@ -227,8 +227,11 @@ def temporal_triton(
         frames_2 = 0 if k2 is None else k2.shape[1]
         shape = (batch, pixels, heads, frames, k.shape[1], frames_2, channels, mask is not None, q.dtype)
         candidates = candidate_tilings(channels // heads, q.dtype)
+        block_t, block_f, width = _BLOCK_T, max(k.shape[1], frames_2), channels // heads
+        pairs, *_ = largest_block(pixels * heads, block_t, max(block_f, width))
+        coarse = Tiling(pairs, *largest_block(block_f), 4, 1)
         tiling = choose_tiling(
-            "temporal", shape, candidates, lambda cut: plan(cut, torch.empty_like(q)), q.device
+            "temporal", shape, candidates, lambda cut: plan(cut, torch.empty_like(q)), q.device, coarse
         )
     plan(tiling, out).run()
     return out

@@ -9,6 +9,7 @@ graph is being captured; elsewhere the table's entry is used, or else the first 
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 import warnings
@@ -24,6 +25,7 @@ import torch
 from kernels.launch import Launch, Tiling
 
 _SEARCHING: ContextVar[int] = ContextVar("tilings to time", default=0)
+_COARSELY: ContextVar[bool] = ContextVar("coarse tilings", default=False)
 
 Timer = Callable[[Launch], float]
 
@@ -58,12 +60,38 @@ def tune_kernels(most: int = 6) -> Iterator[None]:
         _SEARCHING.reset(token)
 
 
+@contextmanager
+def tile_coarsely() -> Iterator[None]:
+    """Within: on a CPU, where only the interpreter runs kernels, each takes the fewest programs and steps it can.
+
+    The interpreter's time goes by operations, not by elements, so a whole network is out of reach otherwise.
+    """
+    token = _COARSELY.set(True)
+    try:
+        yield
+    finally:
+        _COARSELY.reset(token)
+
+
+def largest_block(*wanted: int, most: int = 1 << 20) -> tuple[int, ...]:
+    """Sizes rounded up to powers of two, the first one halved until their product is ``most`` elements or less.
+
+    Args:
+        most: elements of a block; Triton refuses more than the default.
+    """
+    first, *rest = (max(16, 1 << (size - 1).bit_length()) for size in wanted)
+    while first > 16 and first * math.prod(rest) > most:
+        first //= 2
+    return first, *rest
+
+
 def choose_tiling(
     kernel: str,
     shape: Sequence[object],
     candidates: Sequence[Tiling],
     plan: Callable[[Tiling], Launch],
     device: torch.device,
+    coarse: Tiling | None = None,
 ) -> Tiling:
     """The tiling to launch with.
 
@@ -73,9 +101,10 @@ def choose_tiling(
         candidates: tilings that are correct for this call, best guess first.
         plan: a launch of the same work with a tiling, into an output of its own, since it runs many times.
         device: where it runs; only CUDA devices are tuned.
+        coarse: what `tile_coarsely` takes.
     """
     if device.type != "cuda":
-        return candidates[0]
+        return coarse if coarse is not None and _COARSELY.get() else candidates[0]
     table = open_table(_device_name(device), _table_path())
     key = " ".join(str(part) for part in (kernel, *shape))
     known = table.find(key, candidates)
