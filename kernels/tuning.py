@@ -25,6 +25,7 @@ import torch
 from kernels.launch import Launch, Tiling
 
 _SEARCHING: ContextVar[int] = ContextVar("tilings to time", default=0)
+_MOST_ELEMENTS = 1 << 20  # of a block; Triton refuses more
 _COARSELY: ContextVar[bool] = ContextVar("coarse tilings", default=False)
 
 Timer = Callable[[Launch], float]
@@ -73,14 +74,19 @@ def tile_coarsely() -> Iterator[None]:
         _COARSELY.reset(token)
 
 
-def largest_block(*wanted: int, most: int = 1 << 20) -> tuple[int, ...]:
-    """Sizes rounded up to powers of two, the first one halved until their product is ``most`` elements or less.
+def tiles_coarsely(device: torch.device) -> bool:
+    """Whether kernels on that device are to take their coarsest tiling."""
+    return device.type == "cpu" and _COARSELY.get()
+
+
+def largest_block(*wanted: int, least: int = 16) -> tuple[int, ...]:
+    """Sizes rounded up to powers of two, the first one halved until a block of them is one that Triton takes.
 
     Args:
-        most: elements of a block; Triton refuses more than the default.
+        least: no size is below this.
     """
-    first, *rest = (max(16, 1 << (size - 1).bit_length()) for size in wanted)
-    while first > 16 and first * math.prod(rest) > most:
+    first, *rest = (max(least, 1 << (size - 1).bit_length()) for size in wanted)
+    while first > least and first * math.prod(rest) > _MOST_ELEMENTS:
         first //= 2
     return first, *rest
 
@@ -91,7 +97,6 @@ def choose_tiling(
     candidates: Sequence[Tiling],
     plan: Callable[[Tiling], Launch],
     device: torch.device,
-    coarse: Tiling | None = None,
 ) -> Tiling:
     """The tiling to launch with.
 
@@ -101,10 +106,9 @@ def choose_tiling(
         candidates: tilings that are correct for this call, best guess first.
         plan: a launch of the same work with a tiling, into an output of its own, since it runs many times.
         device: where it runs; only CUDA devices are tuned.
-        coarse: what `tile_coarsely` takes.
     """
     if device.type != "cuda":
-        return coarse if coarse is not None and _COARSELY.get() else candidates[0]
+        return candidates[0]
     table = open_table(_device_name(device), _table_path())
     key = " ".join(str(part) for part in (kernel, *shape))
     known = table.find(key, candidates)
