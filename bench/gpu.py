@@ -3,7 +3,8 @@
 In flow a folder, with the state of an earlier run if there was one; out flow, into the same folder, a report,
 a log, benchmark figures and the state to go on from, in at most `MOST_FILES` files of `FILE_BYTES`. Needs
 torch, Triton, numpy, tqdm, safetensors, pillow, matplotlib and pytest, no network, no av, no aiortc. A step
-that fails is noted and the next goes on; the exit code tells whether any did.
+that fails is noted and the next goes on; the exit code tells whether any did. The ladder (`--ladder DIR`) stays in
+a folder of its own, since its students are many files; what it has finished there is not done again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -33,6 +35,11 @@ MARGIN_S = 25.0
 """Kept for packing the state and for a step that ends late."""
 DRY_STEP_S = 150.0  # a dry run proves that the steps fit together, however slow the machine
 LOG_BYTES = 4_000_000
+_SMALLEST_LADDER = (
+    "--device", "cpu", "--workers", "1", "--rows", "naive", "--seeds", "1", "--suites", "held-out",
+    "--teacher-steps", "2", "--steps", "2", "--batch", "2", "--clips", "4", "--speech", "2",
+    "--eval-clips", "1", "--eval-seconds", "4", "--drift-seconds", "0",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,7 @@ class Outcome:
     """How a step went."""
 
     name: str
-    result: str  # passed, failed, timed out, left out
+    result: str  # passed, failed, timed out, left out; unfinished: the next run goes on from there
     seconds: float
     command: list[str] = field(default_factory=list)
     detail: str = ""
@@ -60,7 +67,7 @@ def read_arguments(argv: Sequence[str]) -> argparse.Namespace:
     split = list(argv).index("--") if "--" in argv else len(argv)
     args = _build_parser().parse_args(list(argv[:split]))
     args.train_arguments = list(argv[split + 1 :])
-    for name in ("folder", "data", "runs"):  # the steps run elsewhere
+    for name in ("folder", "data", "runs", "ladder", "teacher"):  # the steps run elsewhere
         if getattr(args, name) is not None:
             setattr(args, name, getattr(args, name).resolve())
     return args
@@ -80,7 +87,20 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, help="corpus cache (default: a temporary folder)")
     parser.add_argument("--runs", type=Path, help="runs of earlier stages, where the stage needs them")
     parser.add_argument(
-        "--only", nargs="+", choices=("tests", "kernels", "engine", "train"), help="only these"
+        "--only", nargs="+", choices=("tests", "kernels", "engine", "train", "ladder"), help="only these"
+    )
+    parser.add_argument(
+        "--ladder",
+        type=Path,
+        metavar="DIR",
+        help="also go on with `fada distill --out DIR`, in half of the time",
+    )
+    parser.add_argument("--teacher", type=Path, help="the ladder's (default: trained first, into its folder)")
+    parser.add_argument(
+        "--ladder-arguments",
+        default="",
+        metavar="TEXT",
+        help="more arguments for `fada distill`, as one word",
     )
     parser.add_argument("--dry-run", action="store_true", help="the same on a CPU, as small as it goes")
     parser.add_argument(
@@ -105,12 +125,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.write_text("", encoding="utf-8")
         outcomes = [run_step(step, log) for step in plan_checks(args, work) if _wanted(args, step.name)]
         if _wanted(args, "train"):
-            outcomes.append(train_slice(args, work, end_s - time.monotonic() - MARGIN_S, log))
+            left_s = end_s - time.monotonic() - MARGIN_S
+            outcomes.append(train_slice(args, work, left_s / 2 if _wants_ladder(args) else left_s, log))
+        if _wants_ladder(args):
+            outcomes.append(climb_ladder(args, work, end_s - time.monotonic() - MARGIN_S, log))
         _cut(log)
         write_report(_report(args, work, outcomes), args.folder / "report.json")
     for outcome in outcomes:
         print(f"{outcome.result:<10} {outcome.name:<8} {outcome.seconds:6.1f} s  {outcome.detail}")
-    return 0 if all(outcome.result == "passed" for outcome in outcomes) else 1
+    return 0 if all(outcome.result in ("passed", "unfinished") for outcome in outcomes) else 1
 
 
 def plan_checks(args: argparse.Namespace, work: Path) -> list[Step]:
@@ -166,6 +189,30 @@ def train_slice(args: argparse.Namespace, work: Path, left_s: float, log: Path) 
     return Outcome(
         "train", outcome.result, outcome.seconds, command, "; ".join(filter(None, [*notes, outcome.detail]))
     )
+
+
+def climb_ladder(args: argparse.Namespace, work: Path, left_s: float, log: Path) -> Outcome:
+    """Go on with the ladder for the time that is left; what no time was left for is done by the next run."""
+    if left_s < 20 and not args.dry_run:
+        return Outcome("ladder", "left out", 0.0, detail=f"{max(0.0, left_s):.0f} s were left")
+    command = [
+        sys.executable,
+        str(ROOT / "fada.py"),
+        "distill",
+        *("--out", str(args.ladder)),
+        *("--teacher", str(args.teacher or args.ladder / "teacher" / "model.safetensors")),
+        *("--data", str(args.data or work / "data")),
+        *("--json", str(work / "ladder.json")),
+        *(_SMALLEST_LADDER if args.dry_run else ()),
+        *shlex.split(args.ladder_arguments),
+    ]
+    limit_s = max(left_s, 2 * DRY_STEP_S) if args.dry_run else left_s
+    outcome = run_step(Step("ladder", command, limit_s), log)
+    trained = len(list(args.ladder.glob("*/done.json")))
+    measured = len(list(args.ladder.glob("figures/*-s*.json")))
+    result = "unfinished" if outcome.result == "timed out" else outcome.result
+    notes = [f"{trained} students trained, {measured} rows measured", outcome.detail]
+    return Outcome("ladder", result, outcome.seconds, command, "; ".join(filter(None, notes)))
 
 
 def keep_checkpoint(run_folder: Path, folder: Path, stage: str) -> list[str]:
@@ -235,11 +282,15 @@ def _cut(log: Path) -> None:
 
 def _report(args: argparse.Namespace, work: Path, outcomes: list[Outcome]) -> dict[str, Any]:
     figures: dict[str, Any] = {"steps": [asdict(outcome) for outcome in outcomes]}
-    for name in ("kernels", "engine"):
+    for name in ("kernels", "engine", "ladder"):
         with contextlib.suppress(OSError, ValueError):
             figures[name] = json.loads((work / f"{name}.json").read_text(encoding="utf-8"))
     shapes = {"minutes": args.minutes, "stage": args.stage, "dry_run": args.dry_run}
     return make_report("gpu", method="See bench/gpu.py.", shapes=shapes, figures=figures)
+
+
+def _wants_ladder(args: argparse.Namespace) -> bool:
+    return args.ladder is not None and _wanted(args, "ladder")
 
 
 def _wanted(args: argparse.Namespace, name: str) -> bool:

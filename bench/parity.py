@@ -12,7 +12,7 @@ import gc
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,8 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from bench.parity_rule import case_input, draw, face_mask, fill_network
+from kernels.tuning import tile_coarsely
+from models.blocks import choose_kernels
 from models.presets import preset
-from models.sd15.blocks import PositionTable, choose_attention
+from models.sd15.blocks import PositionTable
 from models.sd15.clips import draw_clip
 from models.sd15.face_locator import FaceLocator
 from models.sd15.unet import Conditions, Denoiser, ReferenceNet
@@ -142,14 +144,15 @@ def filled(make: Callable[[], nn.Module], name: str, salt: str, prefix: str = ""
 
 @contextlib.contextmanager
 def exact_convolutions() -> Iterator[None]:
-    """Convolutions by matrix products in place of oneDNN's own.
+    """Convolutions by matrix products in place of oneDNN's and NNPACK's own.
 
     Where a CPU lacks AVX-512, oneDNN adds all 11,520 products of a 3x3 convolution over 1280 channels in one fp32
-    sum: 1.7e-6 relative error on a Zen 3, 2.6e-7 with matrix products, in the same time.
+    sum: 1.7e-6 relative error on a Zen 3, 2.6e-7 with matrix products. Without oneDNN, PyTorch gives batches of 16
+    and more to NNPACK, whose Winograd transforms lose more yet: 4.6e-6, which guidance made 2.8e-5 of a velocity.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")
-        with torch.backends.mkldnn.flags(enabled=False):
+        with torch.backends.mkldnn.flags(enabled=False), torch.backends.nnpack.flags(enabled=False):
             yield
 
 
@@ -163,7 +166,7 @@ def network_checks(
         fixtures: of one salt.
         cases: names of the cases to run.
         pipeline: sampling loops to run: "acc", "normal".
-        kernels: cases, out of those, whose denoiser is also run with its attention in the Triton kernels.
+        kernels: cases, out of those, that both UNets also run in the Triton kernels, norms and all attention.
     """
     cfg, salt = preset(PRESET).unet, fixtures.salt
     chosen = [fixtures.cases[name] for name in cases]
@@ -179,24 +182,40 @@ def network_checks(
     banks = {case.name: reference_net.read_reference(case.reference(salt)) for case in chosen}
     if clip is not None:
         clip.banks = reference_net.read_reference(clip.reference)
+    interpreted = [case for case in chosen if case.name in kernels]
+    with _in_kernels(reference_net):
+        kernel_banks = {case.name: reference_net.read_reference(case.reference(salt)) for case in interpreted}
     names = [n.removesuffix(".transformer_blocks.0") for n in transformer_names(reference_net)]
     del reference_net
     gc.collect()
     for case in chosen:
         yield from _bank_checks(case.name, names, banks[case.name], truth)
+    for case in interpreted:
+        for check in _bank_checks(case.name, names, kernel_banks[case.name], truth):
+            yield replace(check, name=f"{check.name} through the kernels")
     denoiser = filled(lambda: Denoiser(cfg), "denoising_unet", salt)
     for case in chosen:
         out = denoise(denoiser, case, salt, faces[case.name], banks[case.name])
         yield Check(f"{case.name}: denoiser", relative_l2(out.transpose(1, 2), truth[f"{case.name}/out"]))
-    choose_attention(denoiser, "triton")
-    for case in (case for case in chosen if case.name in kernels):
-        out = denoise(denoiser, case, salt, faces[case.name], banks[case.name])
+    for case in interpreted:
+        with _in_kernels(denoiser):
+            out = denoise(denoiser, case, salt, faces[case.name], kernel_banks[case.name])
         error = relative_l2(out.transpose(1, 2), truth[f"{case.name}/out"])
         yield Check(f"{case.name}: denoiser through the kernels", error)
-    choose_attention(denoiser, "auto")
     if clip is not None:
         for run in pipeline:
             yield from clip.checks(denoiser, run)
+
+
+@contextlib.contextmanager
+def _in_kernels(network: nn.Module) -> Iterator[None]:
+    """Within: a network runs its Triton kernels, in as few programs as they can be cut into."""
+    choose_kernels(network, "triton")
+    try:
+        with tile_coarsely():
+            yield
+    finally:
+        choose_kernels(network, "auto")
 
 
 def denoise(denoiser: Denoiser, case: Case, salt: str, face: Tensor, banks: tuple[Tensor, ...]) -> Tensor:

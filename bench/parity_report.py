@@ -18,7 +18,7 @@ from bench.parity_parts import extra_checks
 
 PARTS = ("extras", "acc", "normal", "kernels")
 """What can be asked for besides the cases by name: everything around the UNets, the two sampling loops, and the
-first case asked for once more with its attention in the Triton kernels."""
+first case asked for once more with both UNets in the Triton kernels."""
 
 
 def examine_parity(folder: Path, salt: str | None, asked: Sequence[str], figures: Path | None) -> int:

@@ -6,17 +6,14 @@ students without tokens stream hop by hop through the very code that the server 
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor
 
 from kernels.native import Kernels
-from models.avatar_model import AvatarModel, channels_last
+from models.avatar_model import AvatarModel
 from models.guidance import guided_x0
 from models.native_modules import make_native
-from models.networks import TorchNetworks, projected_banks
-from models.unet import Conditions
+from models.networks import TorchNetworks, WindowConditions
 
 
 class BranchNetworks(TorchNetworks):
@@ -41,32 +38,18 @@ class BranchNetworks(TorchNetworks):
             raise ValueError(f"A model answers with 1 or 3 branches, got {branches}.")
         if model.role != "teacher":
             raise ValueError("BranchNetworks is for models without CFG tokens; stream a student as it is.")
-        self.preset, self.branches = model.preset, branches
-        self.device, self.dtype = device, dtype
-        self.model = model.to(device).eval().requires_grad_(False)
-        self.logmel = copy.deepcopy(self.model.audio.logmel).float()
-        channels_last(self.model).to(dtype)
+        self.branches = branches
+        self.load(model, device, dtype)
         if kernels is not None:
             self.kernels = kernels
             make_native(self.model, kernels)
 
-    def denoise(
-        self,
-        x_t: Tensor,
-        t: Tensor,
-        audio: Tensor,
-        expression: Tensor,
-        reference: Tensor,
-        reference_banks: tuple[Tensor, ...],
-        motion_banks: tuple[Tensor, ...],
-        scales: Tensor,
-    ) -> Tensor:
-        banks = projected_banks(reference_banks, motion_banks)
-        cond = Conditions(self._in(audio), self._in(expression), self._in(reference), banks)
+    def denoise(self, x_t: Tensor, t: Tensor, told: WindowConditions) -> Tensor:
+        cond = self.conditions(told)
         x_t, t = self._in(x_t), t.to(self.device)
         if self.branches == 1:
             return self.model.denoiser(x_t, t, cond).float()
-        scales = scales.to(self.device).float()
+        scales = told.scales.to(self.device).float()
         return guided_x0(self.model.denoiser, x_t, t, cond, scales[:, 0], scales[:, 1])[0].float()
 
 

@@ -19,6 +19,7 @@ from kernels.dispatch import (
     check_scale,
     choose_kernel,
 )
+from kernels.options import AttentionOptions
 from kernels.reference import attention_sdpa
 
 MAX_KERNEL_WIDTH = 256
@@ -58,29 +59,23 @@ def attention(
             run.
         TypeError: mask is not boolean.
     """
-    _check(q, k, v, k2, v2, mask, scale)
+    options = AttentionOptions(k2=k2, v2=v2, mask=mask, scale=scale)
+    _check(q, k, v, options)
     width = q.shape[-1]
     refusal = None
     if not 1 <= width <= MAX_KERNEL_WIDTH:
         refusal = f"holds heads 1 to {MAX_KERNEL_WIDTH} wide, got {width}"
     if not choose_kernel(backend, (q, k, v, k2, v2), refusal):
-        return attention_sdpa(q, k, v, k2=k2, v2=v2, mask=mask, scale=scale)
+        return attention_sdpa(q, k, v, **options)
     # Imported late: Triton is missing on machines without CUDA, and slow to import where it is not needed.
     from kernels.attention_triton import attention_triton
 
-    result: Tensor = attention_triton(q, k, v, k2=k2, v2=v2, mask=mask, scale=scale)
+    result: Tensor = attention_triton(q, k, v, **options)
     return result
 
 
-def _check(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    k2: Tensor | None,
-    v2: Tensor | None,
-    mask: Tensor | None,
-    scale: float | None,
-) -> None:
+def _check(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions) -> None:
+    k2, v2 = options.get("k2"), options.get("v2")
     if q.ndim != 4:
         raise ValueError(f"expected q of shape (B, H, Lq, D), got {tuple(q.shape)}.")
     batch, heads, _, width = q.shape
@@ -94,8 +89,8 @@ def _check(
         if k2.ndim != 4 or (k2.shape[1], k2.shape[3]) != (heads, width):
             raise ValueError(f"expected k2 of shape (B2, {heads}, Lk2, {width}), got {tuple(k2.shape)}.")
         check_groups(batch, "k2", k2.shape[0])
-    check_mask(mask, "q", q, batch, k.shape[2])
-    check_scale("scale", scale)
+    check_mask(options.get("mask"), "q", q, batch, k.shape[2])
+    check_scale("scale", options.get("scale"))
 
 
 def _check_source(k_name: str, k: Tensor, v_name: str, v: Tensor, q: Tensor) -> None:

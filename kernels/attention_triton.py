@@ -18,6 +18,7 @@ Source: Dao, "FlashAttention-2" (arXiv 2307.08691), algorithm 1, forward pass.
 from __future__ import annotations
 
 import math
+from typing import Unpack
 
 import torch
 import triton
@@ -25,7 +26,8 @@ import triton.language as tl
 from torch import Tensor
 
 from kernels.launch import Launch, Tiling, precision_of, split_width, widens
-from kernels.tuning import choose_tiling
+from kernels.options import AttentionOptions
+from kernels.tuning import choose_tiling, largest_block, tiles_coarsely
 
 _SHARED_BYTES = 96 * 1024  # of the 99 KB a block may hold on consumer cards
 
@@ -204,18 +206,11 @@ def _attention_kernel(
 
 
 def plan_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    *,
-    k2: Tensor | None = None,
-    v2: Tensor | None = None,
-    mask: Tensor | None = None,
-    scale: float | None = None,
-    out: Tensor,
-    tiling: Tiling,
+    q: Tensor, k: Tensor, v: Tensor, *, out: Tensor, tiling: Tiling, **options: Unpack[AttentionOptions]
 ) -> Launch:
     """The launch of `attention_triton` with one tiling; nothing runs yet."""
+    k2, v2 = options.get("k2"), options.get("v2")
+    mask, scale = options.get("mask"), options.get("scale")
     batch, heads, lq, width = q.shape
     d_a, d_b = split_width(width)
     bank_k, bank_v = (k, v) if k2 is None or v2 is None else (k2, v2)
@@ -250,12 +245,9 @@ def attention_triton(
     k: Tensor,
     v: Tensor,
     *,
-    k2: Tensor | None = None,
-    v2: Tensor | None = None,
-    mask: Tensor | None = None,
-    scale: float | None = None,
     out: Tensor | None = None,
     tiling: Tiling | None = None,
+    **options: Unpack[AttentionOptions],
 ) -> Tensor:
     """Launch the kernel. Arguments as `kernels.attention.attention`, which checks them; this does not.
 
@@ -268,12 +260,16 @@ def attention_triton(
     """
 
     def plan(cut: Tiling, target: Tensor) -> Launch:
-        return plan_attention(q, k, v, k2=k2, v2=v2, mask=mask, scale=scale, out=target, tiling=cut)
+        return plan_attention(q, k, v, out=target, tiling=cut, **options)
 
     batch, heads, lq, width = q.shape
     out = torch.empty_like(q) if out is None else out
+    k2, mask = options.get("k2"), options.get("mask")
+    keys_2 = 0 if k2 is None else k2.shape[2]
+    if tiling is None and tiles_coarsely(q.device):
+        block_m, block_n = largest_block(lq, max(k.shape[2], keys_2))
+        tiling = Tiling(block_m, block_n, 4, 1)
     if tiling is None:
-        keys_2 = 0 if k2 is None else k2.shape[2]
         shape = (batch * heads, lq, k.shape[2], keys_2, width, mask is not None, q.dtype)
         candidates = candidate_tilings(lq, width, q.dtype)
         tiling = choose_tiling(

@@ -20,6 +20,7 @@ How a network calls it, k and v being its projected sound, (R, K, C), once a win
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -113,8 +114,7 @@ def absorb_context(
         keys = keys * norm_weight.float()
     if mask is not None:
         bias = bias.masked_fill(~mask[:, None, :], float("-inf"))
-    heads_2 = _power_of_two(heads)
-    count_2 = max(_power_of_two(count), 16 // heads_2)
+    heads_2, count_2 = _padded(heads, count)
     more = (0, count_2 - count, 0, heads_2 - heads)
     return AbsorbedContext(
         keys=F.pad(keys, (0, 0, *more)).flatten(1, 2).to(k.dtype),
@@ -122,6 +122,22 @@ def absorb_context(
         bias=F.pad(bias, more, value=float("-inf")).flatten(1, 2),
         heads=heads_2,
     )
+
+
+def is_worth_absorbing(tensors: Sequence[Tensor], keys: int, heads: int, backend: Backend = "auto") -> bool:
+    """Whether `cross_attention` would run its kernel on such tensors with a context of so many keys.
+
+    Elsewhere the unfused chain is as quick, and a network had better keep to it. Never under autocast, where
+    tokens, projections and weights are of several dtypes.
+
+    Raises:
+        ValueError: "triton" was insisted on where it cannot run.
+    """
+    heads_2, keys_2 = _padded(heads, keys)
+    if not choose_kernel(backend, tensors, _refusal(heads_2 * keys_2)):
+        return False
+    device = tensors[0].device.type
+    return not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device))
 
 
 def cross_attention(
@@ -170,10 +186,7 @@ def cross_attention(
     if not eps > 0:
         raise ValueError(f"expected eps above 0, got {eps}.")
     check_out(out, "x", x)
-    refusal = None
-    if columns > MAX_COLUMNS:
-        refusal = f"holds heads x keys up to {MAX_COLUMNS} (each rounded up), got {columns}"
-    if choose_kernel(backend, (x, context.keys, context.values, out_bias), refusal):
+    if choose_kernel(backend, (x, context.keys, context.values, out_bias), _refusal(columns)):
         # Imported late: Triton is missing on machines without CUDA, and slow to import where it is not needed.
         from kernels.cross_triton import cross_triton
 
@@ -206,6 +219,18 @@ def cross_reference(
     if out_bias is not None:
         attended = attended + out_bias
     return x + attended * out_scale
+
+
+def _padded(heads: int, keys: int) -> tuple[int, int]:
+    """Heads and keys as a context has them: powers of two, 16 columns at least."""
+    heads_2 = _power_of_two(heads)
+    return heads_2, max(_power_of_two(keys), 16 // heads_2)
+
+
+def _refusal(columns: int) -> str | None:
+    if columns <= MAX_COLUMNS:
+        return None
+    return f"holds heads x keys up to {MAX_COLUMNS} (each rounded up), got {columns}"
 
 
 def _power_of_two(count: int) -> int:

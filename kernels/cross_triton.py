@@ -16,7 +16,13 @@ from torch import Tensor
 from kernels.attention_triton import dot
 from kernels.cross import AbsorbedContext
 from kernels.launch import Launch, Tiling, precision_of, widens
-from kernels.tuning import CONSUMER_SHARED_BYTES, choose_tiling, shared_bytes_of
+from kernels.tuning import (
+    CONSUMER_SHARED_BYTES,
+    choose_tiling,
+    largest_block,
+    shared_bytes_of,
+    tiles_coarsely,
+)
 
 _SCORES = 32768  # most scores a program of 8 warps holds: 128 registers a thread
 
@@ -187,6 +193,10 @@ def cross_triton(
     rows, tokens, channels = x.shape
     columns = context.bias.shape[1]
     out = torch.empty_like(x) if out is None else out
+    if tiling is None and tiles_coarsely(x.device):
+        (block_c,) = largest_block(channels)
+        block_m, *_ = largest_block(tokens, max(columns, block_c))
+        tiling = Tiling(block_m, block_c, 8, 1)
     if tiling is None:
         candidates = candidate_tilings(tokens, columns, x.dtype, shared_bytes_of(x.device))
         shape = (rows, tokens, channels, columns, x.dtype)

@@ -18,6 +18,7 @@ SD's residual blocks add their embedding before the norm instead: `offset`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Unpack
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +31,7 @@ from kernels.dispatch import (
     check_shape,
     choose_kernel,
 )
+from kernels.options import NormOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,60 +118,41 @@ def group_norm_silu(
         ValueError: shapes, dtypes or devices do not fit together, or "triton" was insisted on where it cannot
             run.
     """
-    _check(x, groups, weight, bias, eps, scale, shift, offset, control)
+    options = NormOptions(eps=eps, scale=scale, shift=shift, offset=offset, control=control, silu=silu)
+    _check(x, groups, weight, bias, options)
     check_out(out, "x", x)
     if choose_kernel(backend, (x, weight, bias, scale, shift, offset)):
         # Imported late: Triton is missing on machines without CUDA, and slow to import where it is not needed.
         from kernels.norm_triton import group_norm_triton
 
-        result: Tensor = group_norm_triton(
-            x, groups, weight, bias, eps=eps, scale=scale, shift=shift, offset=offset, control=control,
-            silu=silu, out=out,
-        )  # fmt: skip
+        result: Tensor = group_norm_triton(x, groups, weight, bias, out=out, **options)
         return result
-    result = group_norm_reference(
-        x, groups, weight, bias, eps=eps, scale=scale, shift=shift, offset=offset, control=control, silu=silu
-    )
+    result = group_norm_reference(x, groups, weight, bias, **options)
     return result if out is None else out.copy_(result)
 
 
 def group_norm_reference(
-    x: Tensor,
-    groups: int,
-    weight: Tensor,
-    bias: Tensor,
-    *,
-    eps: float = 1e-5,
-    scale: Tensor | None = None,
-    shift: Tensor | None = None,
-    offset: Tensor | None = None,
-    control: Control | None = None,
-    silu: bool = True,
+    x: Tensor, groups: int, weight: Tensor, bias: Tensor, **options: Unpack[NormOptions]
 ) -> Tensor:
     """The same in plain PyTorch. The norm is fp32: exact, and on a CPU four times faster than its bf16 form."""
+    scale, shift = options.get("scale"), options.get("shift")
+    offset, control = options.get("offset"), options.get("control")
     if offset is not None:
         x = x + offset.to(x.dtype)[:, :, None, None]
-    h = F.group_norm(x.float(), groups, weight.float(), bias.float(), eps).to(x.dtype)
+    h = F.group_norm(x.float(), groups, weight.float(), bias.float(), options.get("eps", 1e-5)).to(x.dtype)
     if control is not None:
         more_scale, more_shift = mix_control(control, x.shape[0]).to(x.dtype).chunk(2, dim=1)
         scale = more_scale if scale is None else scale + more_scale
         shift = more_shift if shift is None else shift + more_shift
     if scale is not None and shift is not None:
         h = torch.addcmul(shift[:, :, None, None], h, 1 + scale[:, :, None, None])
-    return F.silu(h) if silu else h
+    return F.silu(h) if options.get("silu", True) else h
 
 
-def _check(
-    x: Tensor,
-    groups: int,
-    weight: Tensor,
-    bias: Tensor,
-    eps: float,
-    scale: Tensor | None,
-    shift: Tensor | None,
-    offset: Tensor | None,
-    control: Control | None,
-) -> None:
+def _check(x: Tensor, groups: int, weight: Tensor, bias: Tensor, options: NormOptions) -> None:
+    scale, shift = options.get("scale"), options.get("shift")
+    offset, control = options.get("offset"), options.get("control")
+    eps = options.get("eps", 1e-5)
     if x.ndim != 4:
         raise ValueError(f"expected x of shape (N, C, h, w), got {tuple(x.shape)}.")
     rows, channels = x.shape[:2]

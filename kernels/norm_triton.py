@@ -15,14 +15,16 @@ Source: Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for co
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from kernels.launch import Launch, Tiling
-from kernels.norm import Control
-from kernels.tuning import choose_tiling
+from kernels.options import NormOptions
+from kernels.tuning import choose_tiling, largest_block, tiles_coarsely
 
 _WHOLE_GROUP = 8192  # most elements of a group that one program holds: 64 registers a thread of 4 warps
 _STEPS = 4  # blocks of pixels that one program of the first pass merges
@@ -75,27 +77,29 @@ def _whole_kernel(
     stride_sn, stride_sc, stride_tn, stride_tc, stride_ba, stride_bc, stride_r, stride_a,
     pixels, columns, channels, groups, rows_per_scale, eps,
     WIDTH: tl.constexpr, HAS_OFFSET: tl.constexpr, HAS_FILM: tl.constexpr, HAS_CONTROL: tl.constexpr,
-    SILU: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
+    SILU: tl.constexpr, BLOCK_G: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
 ):  # fmt: skip
-    """One program: one group of one row, all of it in registers (BLOCK_P pixels, BLOCK_C channels)."""
+    """One program: BLOCK_G groups of one row in registers, (BLOCK_G, BLOCK_P pixels, BLOCK_C channels)."""
+    group_blocks = (groups + BLOCK_G - 1) // BLOCK_G
     pid = tl.program_id(0)
-    n = (pid // groups).to(tl.int64)
-    own = tl.arange(0, BLOCK_C).to(tl.int64)
-    in_c = own < WIDTH
-    c = (pid % groups).to(tl.int64) * WIDTH + own
+    n = (pid // group_blocks).to(tl.int64)
+    group = ((pid % group_blocks) * BLOCK_G + tl.arange(0, BLOCK_G)).to(tl.int64)[:, None]
+    own = tl.arange(0, BLOCK_C).to(tl.int64)[None, :]
+    in_c = (group < groups) & (own < WIDTH)  # (BLOCK_G, BLOCK_C)
+    c = group * WIDTH + own
     pixel = tl.arange(0, BLOCK_P)
-    inside = (pixel < pixels)[:, None] & in_c[None, :]
-    line = (pixel // columns).to(tl.int64)[:, None]
-    place = (pixel % columns).to(tl.int64)[:, None]
-    x_at = x_ptr + n * stride_xn + line * stride_xh + place * stride_xw + c[None, :] * stride_xc
+    inside = (pixel < pixels)[None, :, None] & in_c[:, None, :]
+    line = (pixel // columns).to(tl.int64)[None, :, None]
+    place = (pixel % columns).to(tl.int64)[None, :, None]
+    x_at = x_ptr + n * stride_xn + line * stride_xh + place * stride_xw + c[:, None, :] * stride_xc
     x = tl.load(x_at, mask=inside, other=0.0).to(tl.float32)
     if HAS_OFFSET:
         add = tl.load(offset_ptr + n * stride_fn + c * stride_fc, mask=in_c, other=0.0).to(tl.float32)
-        x = tl.where(inside, x + add[None, :], 0.0)
+        x = tl.where(inside, x + add[:, None, :], 0.0)
     size = pixels * WIDTH * 1.0
-    mean = tl.sum(tl.sum(x, 1), 0) / size
-    away = tl.where(inside, x - mean, 0.0)
-    rstd = tl.rsqrt(tl.sum(tl.sum(away * away, 1), 0) / size + eps)
+    mean = tl.sum(tl.sum(x, 2), 1) / size  # (BLOCK_G,)
+    away = tl.where(inside, x - mean[:, None, None], 0.0)
+    rstd = tl.rsqrt(tl.sum(tl.sum(away * away, 2), 1) / size + eps)
     weight = tl.load(weight_ptr + c * stride_w, mask=in_c, other=0.0).to(tl.float32)
     bias = tl.load(bias_ptr + c * stride_b, mask=in_c, other=0.0).to(tl.float32)
     factor, summand = _film(
@@ -103,10 +107,10 @@ def _whole_kernel(
         stride_sn, stride_sc, stride_tn, stride_tc, stride_ba, stride_bc, stride_r, stride_a,
         n, c, in_c, channels, rows_per_scale, HAS_FILM, HAS_CONTROL,
     )  # fmt: skip
-    y = away * (rstd * weight * factor)[None, :] + (bias * factor + summand)[None, :]
+    y = away * (rstd[:, None] * weight * factor)[:, None, :] + (bias * factor + summand)[:, None, :]
     if SILU:
         y = y / (1.0 + tl.exp(-tl.maximum(y, -80.0)))  # below -80 silu is 0, and exp would overflow
-    out_at = out_ptr + n * stride_on + line * stride_oh + place * stride_ow + c[None, :] * stride_oc
+    out_at = out_ptr + n * stride_on + line * stride_oh + place * stride_ow + c[:, None, :] * stride_oc
     tl.store(out_at, y.to(out_ptr.dtype.element_ty), mask=inside)
 
 
@@ -237,21 +241,19 @@ def plan_group_norm(
     weight: Tensor,
     bias: Tensor,
     *,
-    eps: float,
-    scale: Tensor | None,
-    shift: Tensor | None,
-    offset: Tensor | None,
-    control: Control | None,
-    silu: bool,
     out: Tensor,
     tiling: Tiling,
     whole: bool,
+    **options: Unpack[NormOptions],
 ) -> list[Launch]:
     """The launches of `group_norm_triton`, in order; nothing runs yet.
 
     Args:
         whole: one launch with each group in one program's registers; False takes three.
     """
+    scale, shift = options.get("scale"), options.get("shift")
+    offset, control = options.get("offset"), options.get("control")
+    eps, silu = options.get("eps", 1e-5), options.get("silu", True)
     rows, channels, lines, columns = x.shape
     pixels, width = lines * columns, channels // groups
     # Where a part is absent any pointer will do: the kernel compiled for that case never reads it.
@@ -274,9 +276,11 @@ def plan_group_norm(
             x, out, weight, bias, parts[0], *film, *x.stride(), *out.stride(), *strides,
             pixels, columns, channels, groups, rows_per_scale, float(eps),
         )  # fmt: skip
-        constants = has | {"SILU": silu, "BLOCK_P": block_p, "BLOCK_C": block_width}
+        block_g = largest_block(groups, block_p, block_width, least=1)[0] if tiles_coarsely(x.device) else 1
+        constants = has | {"SILU": silu, "BLOCK_G": block_g, "BLOCK_P": block_p, "BLOCK_C": block_width}
         warps = 1 if size <= 512 else 4 if size <= 4096 else 8
-        return [Launch(_whole_kernel, rows * groups if pixels else 0, arguments, constants, warps, 1)]
+        programs = rows * triton.cdiv(groups, block_g) if pixels else 0
+        return [Launch(_whole_kernel, programs, arguments, constants, warps, 1)]
     run_pixels = tiling.block_m * _STEPS
     runs, channel_blocks = triton.cdiv(pixels, run_pixels), triton.cdiv(channels, tiling.block_n)
     moments = torch.empty((rows, runs, 2, channels), dtype=torch.float32, device=x.device)
@@ -314,15 +318,10 @@ def group_norm_triton(
     weight: Tensor,
     bias: Tensor,
     *,
-    eps: float = 1e-5,
-    scale: Tensor | None = None,
-    shift: Tensor | None = None,
-    offset: Tensor | None = None,
-    control: Control | None = None,
-    silu: bool = True,
     out: Tensor | None = None,
     tiling: Tiling | None = None,
     whole: bool | None = None,
+    **options: Unpack[NormOptions],
 ) -> Tensor:
     """Launch the kernels. Arguments as `kernels.norm.group_norm_silu`, which checks them; this does not.
 
@@ -340,10 +339,7 @@ def group_norm_triton(
     whole = fits_whole(lines * columns, channels // groups) if whole is None else whole
 
     def plan(cut: Tiling, target: Tensor) -> list[Launch]:
-        return plan_group_norm(
-            x, groups, weight, bias, eps=eps, scale=scale, shift=shift, offset=offset, control=control,
-            silu=silu, out=target, tiling=cut, whole=whole,
-        )  # fmt: skip
+        return plan_group_norm(x, groups, weight, bias, out=target, tiling=cut, whole=whole, **options)
 
     candidates = candidate_tilings(channels)
     if tiling is None and not whole:

@@ -8,31 +8,28 @@ In flow queries and one or two sources of keys and values; out flows their atten
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kernels.options import AttentionOptions
 
-def attention_naive(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    *,
-    k2: Tensor | None = None,
-    v2: Tensor | None = None,
-    mask: Tensor | None = None,
-    scale: float | None = None,
-) -> Tensor:
+
+def attention_naive(q: Tensor, k: Tensor, v: Tensor, **options: Unpack[AttentionOptions]) -> Tensor:
     """softmax(q kᵀ · scale) v, written out in fp32 (fp64 stays fp64).
 
     Args:
-        q, k, v, k2, v2, mask, scale: as `kernels.attention.attention` takes them.
+        q, k, v, options: as `kernels.attention.attention` takes them.
 
     Returns:
         (B, H, Lq, D) in fp32 or fp64, not rounded back, so that a test sees the true value.
 
     Source: Vaswani et al., "Attention Is All You Need", eq. 1.
     """
+    k2, v2 = options.get("k2"), options.get("v2")
+    mask, scale = options.get("mask"), options.get("scale")
     dtype = torch.float64 if q.dtype == torch.float64 else torch.float32
     q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
     if k2 is not None and v2 is not None:
@@ -45,21 +42,14 @@ def attention_naive(
     return weights @ v
 
 
-def attention_sdpa(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    *,
-    k2: Tensor | None = None,
-    v2: Tensor | None = None,
-    mask: Tensor | None = None,
-    scale: float | None = None,
-) -> Tensor:
+def attention_sdpa(q: Tensor, k: Tensor, v: Tensor, **options: Unpack[AttentionOptions]) -> Tensor:
     """The same through `scaled_dot_product_attention`; differentiable, exportable, every device and dtype.
 
     Returns:
         (B, H, Lq, D) in q's dtype.
     """
+    k2, v2 = options.get("k2"), options.get("v2")
+    mask, scale = options.get("mask"), options.get("scale")
     if k2 is not None and v2 is not None:
         k, v, mask = join_sources(q, k, v, k2, v2, mask)
     if mask is None and q.device.type == "cpu" and q.dtype == torch.bfloat16:

@@ -15,6 +15,8 @@ window:
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import torch
 from torch import Tensor
 
@@ -29,6 +31,7 @@ from kernels.dispatch import (
     check_shape,
     choose_kernel,
 )
+from kernels.options import AttentionOptions
 from kernels.reference import attention_sdpa
 
 
@@ -68,7 +71,8 @@ def temporal_attention(
             run.
         TypeError: mask is not boolean.
     """
-    _check(q, k, v, heads, k2, v2, mask, scale, out)
+    options = AttentionOptions(k2=k2, v2=v2, mask=mask, scale=scale)
+    _check(q, k, v, heads, options, out)
     width = q.shape[3] // heads
     refusal = None
     if width > MAX_KERNEL_WIDTH:
@@ -77,24 +81,17 @@ def temporal_attention(
         # Imported late: Triton is missing on machines without CUDA, and slow to import where it is not needed.
         from kernels.temporal_triton import temporal_triton
 
-        result: Tensor = temporal_triton(q, k, v, heads=heads, k2=k2, v2=v2, mask=mask, scale=scale, out=out)
+        result: Tensor = temporal_triton(q, k, v, heads=heads, out=out, **options)
         return result
-    result = temporal_reference(q, k, v, heads=heads, k2=k2, v2=v2, mask=mask, scale=scale)
+    result = temporal_reference(q, k, v, heads=heads, **options)
     return result if out is None else out.copy_(result)
 
 
 def temporal_reference(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    *,
-    heads: int,
-    k2: Tensor | None = None,
-    v2: Tensor | None = None,
-    mask: Tensor | None = None,
-    scale: float | None = None,
+    q: Tensor, k: Tensor, v: Tensor, *, heads: int, **options: Unpack[AttentionOptions]
 ) -> Tensor:
     """The same in plain PyTorch: join the sources, regroup to (B*L, H, frames, D), attend, regroup back."""
+    k2, v2, mask = options.get("k2"), options.get("v2"), options.get("mask")
     if k2 is not None and v2 is not None:
         mask = None if mask is None else torch.cat([mask.new_ones(mask.shape[0], k2.shape[1]), mask], dim=1)
         k, v = torch.cat([k2, k], dim=1), torch.cat([v2, v], dim=1)
@@ -105,22 +102,15 @@ def temporal_reference(
         return wide.reshape(rows * pixels, part.shape[1], heads, channels // heads).transpose(1, 2)
 
     mask = None if mask is None else mask.repeat_interleave(pixels, 0)
-    out = attention_sdpa(regroup(q), regroup(k), regroup(v), mask=mask, scale=scale)
+    out = attention_sdpa(regroup(q), regroup(k), regroup(v), mask=mask, scale=options.get("scale"))
     out = out.transpose(1, 2).reshape(rows, pixels, frames, channels)
     return out.transpose(1, 2)
 
 
 def _check(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    heads: int,
-    k2: Tensor | None,
-    v2: Tensor | None,
-    mask: Tensor | None,
-    scale: float | None,
-    out: Tensor | None,
+    q: Tensor, k: Tensor, v: Tensor, heads: int, options: AttentionOptions, out: Tensor | None
 ) -> None:
+    k2, v2 = options.get("k2"), options.get("v2")
     if q.ndim != 4:
         raise ValueError(f"expected q of shape (B, T, L, C), got {tuple(q.shape)}.")
     batch, _, pixels, channels = q.shape
@@ -136,8 +126,8 @@ def _check(
             )
         check_shape(name.replace("k", "v"), values, *keys.shape)
     check_like("q", q, {"k": k, "v": v, "k2": k2, "v2": v2})
-    check_mask(mask, "q", q, batch, k.shape[1])
-    check_scale("scale", scale)
+    check_mask(options.get("mask"), "q", q, batch, k.shape[1])
+    check_scale("scale", options.get("scale"))
     check_out(out, "q", q)
     if out is not None and any(out is tensor for tensor in (k, v, k2, v2)):
         raise ValueError("expected out apart from keys and values, which other frames still read; give q.")

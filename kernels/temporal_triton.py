@@ -14,6 +14,7 @@ joined to the window's own.
 from __future__ import annotations
 
 import math
+from typing import Unpack
 
 import torch
 import triton
@@ -22,7 +23,8 @@ from torch import Tensor
 
 from kernels.attention_triton import dot
 from kernels.launch import Launch, Tiling, precision_of, split_width, widens
-from kernels.tuning import choose_tiling
+from kernels.options import AttentionOptions
+from kernels.tuning import choose_tiling, largest_block, tiles_coarsely
 
 _BLOCK_T = 16  # frames a program computes: the fewest rows that tensor cores multiply
 
@@ -156,14 +158,13 @@ def plan_temporal(
     v: Tensor,
     *,
     heads: int,
-    k2: Tensor | None = None,
-    v2: Tensor | None = None,
-    mask: Tensor | None = None,
-    scale: float | None = None,
     out: Tensor,
     tiling: Tiling,
+    **options: Unpack[AttentionOptions],
 ) -> Launch:
     """The launch of `temporal_triton` with one tiling; nothing runs yet."""
+    k2, v2 = options.get("k2"), options.get("v2")
+    mask, scale = options.get("mask"), options.get("scale")
     batch, frames, pixels, channels = q.shape
     width = channels // heads
     d_a, d_b = split_width(width)
@@ -200,12 +201,9 @@ def temporal_triton(
     v: Tensor,
     *,
     heads: int,
-    k2: Tensor | None = None,
-    v2: Tensor | None = None,
-    mask: Tensor | None = None,
-    scale: float | None = None,
     out: Tensor | None = None,
     tiling: Tiling | None = None,
+    **options: Unpack[AttentionOptions],
 ) -> Tensor:
     """Launch the kernel. Arguments as `kernels.temporal.temporal_attention`, which checks them; this does not.
 
@@ -217,14 +215,17 @@ def temporal_triton(
     """
 
     def plan(cut: Tiling, target: Tensor) -> Launch:
-        return plan_temporal(
-            q, k, v, heads=heads, k2=k2, v2=v2, mask=mask, scale=scale, out=target, tiling=cut
-        )
+        return plan_temporal(q, k, v, heads=heads, out=target, tiling=cut, **options)
 
     batch, frames, pixels, channels = q.shape
     out = torch.empty_like(q) if out is None else out
+    k2, mask = options.get("k2"), options.get("mask")
+    frames_2 = 0 if k2 is None else k2.shape[1]
+    if tiling is None and tiles_coarsely(q.device):
+        (block_f,) = largest_block(max(k.shape[1], frames_2))
+        pairs, *_ = largest_block(pixels * heads, _BLOCK_T, max(block_f, channels // heads))
+        tiling = Tiling(pairs, block_f, 4, 1)
     if tiling is None:
-        frames_2 = 0 if k2 is None else k2.shape[1]
         shape = (batch, pixels, heads, frames, k.shape[1], frames_2, channels, mask is not None, q.dtype)
         candidates = candidate_tilings(channels // heads, q.dtype)
         tiling = choose_tiling(

@@ -9,6 +9,7 @@ graph is being captured; elsewhere the table's entry is used, or else the first 
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 import warnings
@@ -24,6 +25,8 @@ import torch
 from kernels.launch import Launch, Tiling
 
 _SEARCHING: ContextVar[int] = ContextVar("tilings to time", default=0)
+_MOST_ELEMENTS = 1 << 20  # of a block; Triton refuses more
+_COARSELY: ContextVar[bool] = ContextVar("coarse tilings", default=False)
 
 Timer = Callable[[Launch], float]
 
@@ -56,6 +59,36 @@ def tune_kernels(most: int = 6) -> Iterator[None]:
         yield
     finally:
         _SEARCHING.reset(token)
+
+
+@contextmanager
+def tile_coarsely() -> Iterator[None]:
+    """Within: on a CPU, where only the interpreter runs kernels, each takes the fewest programs and steps it can.
+
+    The interpreter's time goes by operations, not by elements, so a whole network is out of reach otherwise.
+    """
+    token = _COARSELY.set(True)
+    try:
+        yield
+    finally:
+        _COARSELY.reset(token)
+
+
+def tiles_coarsely(device: torch.device) -> bool:
+    """Whether kernels on that device are to take their coarsest tiling."""
+    return device.type == "cpu" and _COARSELY.get()
+
+
+def largest_block(*wanted: int, least: int = 16) -> tuple[int, ...]:
+    """Sizes rounded up to powers of two, the first one halved until a block of them is one that Triton takes.
+
+    Args:
+        least: no size is below this.
+    """
+    first, *rest = (max(least, 1 << (size - 1).bit_length()) for size in wanted)
+    while first > least and first * math.prod(rest) > _MOST_ELEMENTS:
+        first //= 2
+    return first, *rest
 
 
 def choose_tiling(

@@ -1,7 +1,8 @@
 """The building blocks of both UNets: residual, transformer, temporal and CFG control.
 
-In and out: features of (b t) frames, (B*T, C, h, w), channels-last in memory. Attention goes through
-`kernels.attention`. Letters: B batch, T frames, M motion frames, L tokens (h*w), C channels, E embedding.
+In and out: features of (b t) frames, (B*T, C, h, w), channels-last in memory. Attention and norms go through
+`kernels`, which chooses between a kernel and plain PyTorch. Letters: B batch, T frames, M motion frames, L tokens
+(h*w), C channels, E embedding.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels.attention import attention
+from kernels.cross import AbsorbedContext, absorb_context, cross_attention, is_worth_absorbing
+from kernels.dispatch import Backend
 from kernels.norm import group_norm_silu
+from kernels.temporal import temporal_attention
 from models.presets import UNetConfig
 
 
@@ -51,19 +55,39 @@ def join_heads(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(2)
 
 
-class GroupNorm32(nn.GroupNorm):
+class KernelUser:
+    """A module with a kernel for its work; ``backend`` is `kernels.dispatch`'s, see `choose_kernels`."""
+
+    backend: Backend = "auto"
+
+
+def choose_kernels(network: nn.Module, backend: Backend) -> None:
+    """Have a whole network run by its kernels ("triton"), its references, or what fits ("auto")."""
+    for part in network.modules():
+        if isinstance(part, KernelUser):
+            part.backend = backend
+
+
+class GroupNorm32(KernelUser, nn.GroupNorm):
     """GroupNorm in fp32: exact, and on a CPU four times faster than its bf16 form."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.group_norm(x.float(), self.num_groups, self.weight.float(), self.bias.float(), self.eps).to(
-            x.dtype
+        return group_norm_silu(
+            x, self.num_groups, self.weight, self.bias, eps=self.eps, silu=False, backend=self.backend
         )
 
-    def then_silu(self, x: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
-        """silu((1 + scale) norm(x) + shift), scale and shift (B, C); one kernel's work on CUDA."""
+    def then_silu(
+        self,
+        x: Tensor,
+        scale: Tensor | None = None,
+        shift: Tensor | None = None,
+        offset: Tensor | None = None,
+    ) -> Tensor:
+        """silu((1 + scale) norm(x + offset) + shift), the three of them (B, C); one kernel's work on CUDA."""
         return group_norm_silu(
-            x, self.num_groups, self.weight, self.bias, eps=self.eps, scale=scale, shift=shift
-        )
+            x, self.num_groups, self.weight, self.bias, eps=self.eps, scale=scale, shift=shift, offset=offset,
+            backend=self.backend,
+        )  # fmt: skip
 
 
 class ResBlock(nn.Module):
@@ -97,7 +121,7 @@ class ResBlock(nn.Module):
         return self.skip(x) + h
 
 
-class CrossAttention(nn.Module):
+class CrossAttention(KernelUser, nn.Module):
     """Queries from tokens (B, L, C), keys and values from another sequence (B, K, W)."""
 
     def __init__(self, width: int, context: int, head_width: int) -> None:
@@ -111,13 +135,25 @@ class CrossAttention(nn.Module):
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         return self.to_out(self.attend(self.to_q(self.norm(x)), self.to_kv(context)))
 
+    def absorb(self, context: Tensor) -> AbsorbedContext:
+        """(B, K, W) with this layer's projections inside."""
+        k, v = self.to_kv(context).chunk(2, dim=-1)
+        return absorb_context(
+            k, v, to_q=self.to_q.weight, to_out=self.to_out.weight, heads=self.heads,
+            norm_weight=self.norm.weight, norm_bias=self.norm.bias,
+        )  # fmt: skip
+
+    def add_absorbed(self, x: Tensor, context: AbsorbedContext) -> Tensor:
+        """x + forward(x, context) in one kernel: norm, attention, projections, sum."""
+        return cross_attention(x, context, out_bias=self.to_out.bias, eps=self.norm.eps, backend=self.backend)
+
     def attend(self, q: Tensor, kv: Tensor) -> Tensor:
         """Queries (B, L, C), keys and values (B, K, 2C) -> (B, L, C)."""
         k, v = (split_heads(part, self.heads) for part in kv.chunk(2, dim=-1))
-        return join_heads(attention(split_heads(q, self.heads), k, v))
+        return join_heads(attention(split_heads(q, self.heads), k, v, backend=self.backend))
 
 
-class ReferenceAttention(nn.Module):
+class ReferenceAttention(KernelUser, nn.Module):
     """Self-attention whose keys and values also come from the reference picture's bank.
 
     Source: FADA's method figure; bank = normed tokens of the ReferenceNet's twin block, as in EchoMimic.
@@ -143,14 +179,14 @@ class ReferenceAttention(nn.Module):
         kv = self.to_kv(normed)
         k, v = self.split_keys_values(kv)
         if bank is None:
-            return self.to_out(join_heads(attention(q, k, v))), normed
+            return self.to_out(join_heads(attention(q, k, v, backend=self.backend))), normed
         kv2 = bank.reference if bank.projected else self.to_kv(bank.reference)  # shared by the row's T frames
         if ctx.keep_reference is not None:
             # a row without reference attends to its own keys twice, which is plain self-attention
             keep = ctx.keep_reference.view(-1, 1, 1, 1)
             kv2 = torch.where(keep, kv2.unsqueeze(1), kv.unflatten(0, (-1, ctx.frames))).flatten(0, 1)
         k2, v2 = self.split_keys_values(kv2)
-        return self.to_out(join_heads(attention(q, k, v, k2=k2, v2=v2))), normed
+        return self.to_out(join_heads(attention(q, k, v, k2=k2, v2=v2, backend=self.backend))), normed
 
 
 class FeedForward(nn.Module):
@@ -166,7 +202,7 @@ class FeedForward(nn.Module):
         return self.down(F.gelu(self.up(self.norm(x))))
 
 
-class TemporalAttention(nn.Module):
+class TemporalAttention(KernelUser, nn.Module):
     """Each pixel attends over the window's frames and the motion frames before it; starts as identity."""
 
     def __init__(self, width: int, cfg: UNetConfig) -> None:
@@ -197,13 +233,8 @@ class TemporalAttention(nn.Module):
 
     def attend(self, q: Tensor, kv: Tensor) -> Tensor:
         """Queries (B, T, L, C), keys and values (B, F, L, 2C) -> (B, T, L, C)."""
-        # (B, F, L, C) -> (B*L, H, F, D): few frames, many pixels
-        few = (
-            p.transpose(1, 2).flatten(0, 1).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for p in (q, *kv.chunk(2, dim=-1))
-        )
-        out = attention(*few).transpose(1, 2).flatten(2)  # (B*L, T, C)
-        return out.unflatten(0, (q.shape[0], -1)).transpose(1, 2)  # (B, T, L, C)
+        k, v = kv.chunk(2, dim=-1)
+        return temporal_attention(q, k, v, heads=self.heads, backend=self.backend)
 
 
 class TransformerBlock(nn.Module):
@@ -235,9 +266,16 @@ class TransformerBlock(nn.Module):
         delta, normed = self.attn(tokens, bank, ctx)
         tokens = tokens + delta
         if self.cross is not None and ctx.tokens is not None:
-            tokens = tokens + self.cross(tokens, ctx.tokens)
+            tokens = self._hear(self.cross, tokens, ctx.tokens)
         tokens = tokens + self.ffn(tokens)
         if self.temporal is not None and bank is not None:
             tokens = tokens + self.temporal(tokens, bank, ctx.frames)
         out = tokens.unflatten(1, (rows, columns)).permute(0, 3, 1, 2)
         return out, normed, tokens
+
+    @staticmethod
+    def _hear(cross: CrossAttention, tokens: Tensor, context: Tensor) -> Tensor:
+        """Sound and expression: one fused kernel where it runs, else call by call."""
+        if is_worth_absorbing((tokens, context), context.shape[1], cross.heads, cross.backend):
+            return cross.add_absorbed(tokens, cross.absorb(context))
+        return tokens + cross(tokens, context)

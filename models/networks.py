@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import copy
 import os
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from kernels.cross import AbsorbedContext
 from kernels.native import Kernels
 from kernels.native_build import cache_root
 from models.avatar_model import AvatarModel, channels_last
@@ -21,6 +23,19 @@ from models.native_modules import make_native
 from models.presets import Preset
 from models.unet import Conditions
 from models.vae import ReferenceFeatures
+
+
+@dataclass(frozen=True, slots=True)
+class WindowConditions:
+    """What steers every evaluation of one window; B rows are sessions."""
+
+    audio: Tensor  # of `Networks.audio_features`
+    expression: Tensor  # (B, T, expression_dims)
+    reference: Tensor  # (B, C, h, w): latent of the reference picture
+    reference_banks: tuple[Tensor, ...]
+    motion_banks: tuple[Tensor, ...]
+    scales: Tensor  # (B, 2) of (reference, audio)
+    sound: tuple[AbsorbedContext, ...] = ()  # ``audio`` of `Networks.absorb_sound`
 
 
 class Networks(Protocol):
@@ -40,19 +55,13 @@ class Networks(Protocol):
         """Motion frames (B, M, C, h, w) -> keys and values per block (B, M, L, 2C)."""
         ...
 
-    def denoise(
-        self,
-        x_t: Tensor,
-        t: Tensor,
-        audio: Tensor,
-        expression: Tensor,
-        reference: Tensor,
-        reference_banks: tuple[Tensor, ...],
-        motion_banks: tuple[Tensor, ...],
-        scales: Tensor,
-    ) -> Tensor:
-        """x_t (B, T, C, h, w), t (B,), scales (B, 2) of (reference, audio) -> what the preset's sampler takes
-        (`models.samplers.sampler_of`): x_0 or v, like x_t.
+    def absorb_sound(self, audio: Tensor) -> tuple[AbsorbedContext, ...]:
+        """Features of `audio_features` -> `WindowConditions.sound`, where the networks have a use for it."""
+        ...
+
+    def denoise(self, x_t: Tensor, t: Tensor, told: WindowConditions) -> Tensor:
+        """x_t (B, T, C, h, w), t (B,) -> what the preset's sampler takes (`models.samplers.sampler_of`): x_0 or
+        v, like x_t.
         """
         ...
 
@@ -79,6 +88,10 @@ class TorchNetworks:
             raise ValueError(
                 "Streaming needs a student (one branch, CFG tokens); this checkpoint is a teacher."
             )
+        self.load(model, device, dtype)
+
+    def load(self, model: AvatarModel, device: torch.device, dtype: torch.dtype) -> None:
+        """Take a model of either role, to run on a device in one dtype."""
         self.preset = model.preset
         self.device, self.dtype = device, dtype
         self.model = model.to(device).eval().requires_grad_(False)
@@ -111,22 +124,20 @@ class TorchNetworks:
         moving = self.read_motion(self._in(motion))
         return tuple(twin.project_motion(bank.motion) for twin, bank in zip(self.twins, moving, strict=True))
 
-    def denoise(
-        self,
-        x_t: Tensor,
-        t: Tensor,
-        audio: Tensor,
-        expression: Tensor,
-        reference: Tensor,
-        reference_banks: tuple[Tensor, ...],
-        motion_banks: tuple[Tensor, ...],
-        scales: Tensor,
-    ) -> Tensor:
-        scales = self._in(scales)
-        banks = projected_banks(reference_banks, motion_banks)
-        control = self.model.control(scales[:, 0], scales[:, 1])
-        cond = Conditions(self._in(audio), self._in(expression), self._in(reference), banks, control=control)
+    def absorb_sound(self, audio: Tensor) -> tuple[AbsorbedContext, ...]:
+        """Nothing: this denoiser makes its sound tokens together with those of the expression."""
+        return ()
+
+    def denoise(self, x_t: Tensor, t: Tensor, told: WindowConditions) -> Tensor:
+        scales = self._in(told.scales)
+        cond = self.conditions(told, self.model.control(scales[:, 0], scales[:, 1]))
         return self.predict(self._in(x_t), t.to(self.device), cond).float()
+
+    def conditions(self, told: WindowConditions, control: Tensor | None = None) -> Conditions:
+        """A window's conditions as the denoiser takes them."""
+        banks = projected_banks(told.reference_banks, told.motion_banks)
+        audio, expression, reference = map(self._in, (told.audio, told.expression, told.reference))
+        return Conditions(audio, expression, reference, banks, control=control)
 
     def decode(self, z: Tensor, picture: Tensor, features: tuple[Tensor, ...]) -> Tensor:
         z = self._in(z).contiguous(memory_format=torch.channels_last)

@@ -23,8 +23,8 @@ from torch import Tensor
 from kernels.machine import ROOT
 from models.avatar_model import AvatarModel
 from models.face import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
-from models.networks import TorchNetworks
-from models.onnx_networks import OnnxNetworks, open_graph
+from models.networks import TorchNetworks, WindowConditions
+from models.onnx_networks import OnnxNetworks, denoise_inputs, open_graph
 from models.pictures import fit_canvas
 from models.streaming import HopControls, Streamer
 
@@ -63,20 +63,9 @@ class _Noting(TorchNetworks):
         self.calls["motion"].append((motion,))
         return super().motion_banks(motion)
 
-    def denoise(
-        self,
-        x_t: Tensor,
-        t: Tensor,
-        audio: Tensor,
-        expression: Tensor,
-        reference: Tensor,
-        reference_banks: tuple[Tensor, ...],
-        motion_banks: tuple[Tensor, ...],
-        scales: Tensor,
-    ) -> Tensor:
-        inputs = (x_t, t, audio, expression, reference, scales, *reference_banks, *motion_banks)
-        self.calls["denoise"].append(inputs)
-        return super().denoise(x_t, t, audio, expression, reference, reference_banks, motion_banks, scales)
+    def denoise(self, x_t: Tensor, t: Tensor, told: WindowConditions) -> Tensor:
+        self.calls["denoise"].append(denoise_inputs(x_t, t, told))
+        return super().denoise(x_t, t, told)
 
     def decode(self, z: Tensor, picture: Tensor, features: tuple[Tensor, ...]) -> Tensor:
         self.calls["decode"].append((z, picture, *features))

@@ -20,7 +20,7 @@ from kernels.native_build import cache_root
 from models.avatar_model import AvatarModel, weights_digest
 from models.blocks import TransformerBlock
 from models.face import SAMPLES_PER_FRAME
-from models.networks import TorchNetworks, projected_banks
+from models.networks import TorchNetworks, WindowConditions, projected_banks
 from models.unet import Conditions
 from models.vae import ReferenceFeatures
 
@@ -194,6 +194,12 @@ def run_graph(session: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return tuple(torch.from_numpy(out) for out in session.run(None, feed))
 
 
+def denoise_inputs(x_t: Tensor, t: Tensor, told: WindowConditions) -> tuple[Tensor, ...]:
+    """The inputs of the graph "denoise", in its order."""
+    shared = (told.audio, told.expression, told.reference, told.scales)
+    return (x_t, t, *shared, *told.reference_banks, *told.motion_banks)
+
+
 class OnnxNetworks(TorchNetworks):
     """`Networks` on ONNX Runtime; sessions of a batch run one after the other."""
 
@@ -226,18 +232,8 @@ class OnnxNetworks(TorchNetworks):
             torch.cat(parts) for parts in zip(*self._rows("motion", len(motion), motion), strict=True)
         )
 
-    def denoise(
-        self,
-        x_t: Tensor,
-        t: Tensor,
-        audio: Tensor,
-        expression: Tensor,
-        reference: Tensor,
-        reference_banks: tuple[Tensor, ...],
-        motion_banks: tuple[Tensor, ...],
-        scales: Tensor,
-    ) -> Tensor:
-        inputs = (x_t, t, audio, expression, reference, scales, *reference_banks, *motion_banks)
+    def denoise(self, x_t: Tensor, t: Tensor, told: WindowConditions) -> Tensor:
+        inputs = denoise_inputs(x_t, t, told)
         return torch.cat([out[0] for out in self._rows("denoise", len(x_t), *inputs)])
 
     def decode(self, z: Tensor, picture: Tensor, features: tuple[Tensor, ...]) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor
 from kernels.native import Kernels
 from models.face import EXPRESSION_DIMS, POSE_DIMS, SAMPLES_PER_FRAME
 from models.motion import MotionState, advance_motion, init_motion, speech_level
-from models.networks import Networks
+from models.networks import Networks, WindowConditions
 from models.presets import SCALE_LIMIT
 from models.samplers import sampler_of
 from models.voice import voice_only
@@ -320,12 +320,14 @@ class Streamer:
     def sample(self, inputs: HopInputs, features: Tensor, nfe: int) -> Tensor:
         """Latents (B, T, C, h, w) of the window."""
         moving = inputs.moving or self.networks.motion_banks(inputs.motion)
+        told = WindowConditions(
+            features, inputs.expression, inputs.reference, inputs.banks, moving, inputs.scales,
+            self.networks.absorb_sound(features),
+        )  # fmt: skip
         noise = inputs.noise.expand(-1, self.preset.stream.window_frames, -1, -1, -1)
 
         def predict(x_t: Tensor, t: Tensor) -> Tensor:
-            return self.networks.denoise(
-                x_t, t, features, inputs.expression, inputs.reference, inputs.banks, moving, inputs.scales
-            )
+            return self.networks.denoise(x_t, t, told)
 
         return sampler_of(self.preset)(predict, noise, nfe)
 

@@ -247,4 +247,4 @@ class Denoiser(nn.Module):
 
     def finish(self, h: Tensor) -> Tensor:
         """The trunk's features (B*T, C, h, w) -> the residual of the reference latent (B*T, latent, h, w)."""
-        return self.leave(F.silu(self.norm(h)))
+        return self.leave(self.norm.then_silu(h))

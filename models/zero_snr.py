@@ -32,7 +32,10 @@ def cumulative_alphas() -> Tensor:
     betas = torch.linspace(BETA_START, BETA_END, TRAIN_STEPS, dtype=torch.float32)
     root = torch.cumprod(1.0 - betas, dim=0).sqrt()
     first, last = root[0].clone(), root[-1].clone()
-    return ((root - last) * (first / (first - last))).square()
+    power = ((root - last) * (first / (first - last))).square()
+    # The public code keeps the ratios as betas and multiplies them up again; so do we, to the last bit.
+    betas = 1.0 - torch.cat((power[:1], power[1:] / power[:-1]))
+    return torch.cumprod(1.0 - betas, dim=0)
 
 
 @lru_cache(maxsize=1)

@@ -1,8 +1,8 @@
 """The building blocks of both SD1.5-size UNets: residual, spatial transformer, motion module.
 
-In and out: features of (b t) frames, (B*T, C, h, w), channels-last in memory. Attention goes through
-`kernels.attention`; the context of a call is `models.blocks.FrameContext`, as in the small preset. Module names are
-those of the public weights. Letters: B batch, T frames, M motion frames, L tokens (h*w), C channels, H heads.
+In and out: features of (b t) frames, (B*T, C, h, w), channels-last in memory. Attention and norms go through
+`kernels`; the context of a call is `models.blocks.FrameContext`, as in the small preset. Module names are those of
+the public weights. Letters: B batch, T frames, M motion frames, L tokens (h*w), C channels, H heads.
 
 Source: Rombach et al. 2112.10752 (blocks); Guo et al. 2307.04725 (motion modules); Hu et al. 2311.17117 (reference
 attention); numbers that no paper states, as the public EchoMimic code has them.
@@ -11,16 +11,16 @@ attention); numbers that no paper states, as the public EchoMimic code has them.
 from __future__ import annotations
 
 import math
-from typing import Final, Literal, cast
+from typing import Final, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels.attention import attention
-from models.blocks import FrameContext, GroupNorm32, join_heads, split_heads
-
-Backend = Literal["auto", "triton", "reference"]
+from kernels.cross import AbsorbedContext, absorb_context, cross_attention
+from kernels.temporal import temporal_attention
+from models.blocks import FrameContext, GroupNorm32, KernelUser, join_heads, split_heads
 
 RESNET_EPS: Final = 1e-5
 TRANSFORMER_EPS: Final = 1e-6
@@ -29,13 +29,8 @@ AUDIO_GAIN: Final = 3.0
 """What EchoMimic multiplies the audio attention's output by before adding it; its weights are trained so."""
 
 
-class Attention(nn.Module):
-    """Multi-head attention: queries from (B, L, C), keys and values from tokens of ``context`` channels.
-
-    ``backend`` is that of `kernels.attention`; `choose_attention` changes it for a whole network.
-    """
-
-    backend: Backend = "auto"
+class Attention(KernelUser, nn.Module):
+    """Multi-head attention: queries from (B, L, C), keys and values from tokens of ``context`` channels."""
 
     def __init__(self, width: int, context: int, heads: int) -> None:
         super().__init__()
@@ -60,13 +55,6 @@ class Attention(nn.Module):
         """x (B, L, C) attends to k, v and under the same softmax to k2, v2 (B2, H, K2, D), B2 dividing B."""
         q = split_heads(self.to_q(x), self.heads)
         return self.to_out[0](join_heads(attention(q, k, v, k2=k2, v2=v2, backend=self.backend)))
-
-
-def choose_attention(network: nn.Module, backend: Backend) -> None:
-    """Have all attention of a network run by its kernels ("triton"), its reference, or what fits ("auto")."""
-    for part in network.modules():
-        if isinstance(part, Attention):
-            part.backend = backend
 
 
 class GEGLU(nn.Module):
@@ -118,14 +106,13 @@ class ResnetBlock(nn.Module):
             nn.init.zeros_(self.control.bias)
 
     def forward(self, x: Tensor, ctx: FrameContext | None = None) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x)))
+        h = self.conv1(self.norm1.then_silu(x))
+        offset, scale, shift = None, None, None
         if self.time_emb_proj is not None and ctx is not None:
-            h = h + self.time_emb_proj(F.silu(ctx.embedding))[:, :, None, None]
-        h = self.norm2(h)
+            offset = self.time_emb_proj(F.silu(ctx.embedding))
         if self.control is not None and ctx is not None and ctx.control is not None:
-            scale, shift = self.control(ctx.control)[:, :, None, None].chunk(2, dim=1)
-            h = torch.addcmul(shift, h, 1 + scale)
-        h = self.conv2(F.silu(h))
+            scale, shift = self.control(ctx.control).chunk(2, dim=1)
+        h = self.conv2(self.norm2.then_silu(h, scale, shift, offset))
         return h + (x if self.conv_shortcut is None else self.conv_shortcut(x))
 
 
@@ -146,16 +133,41 @@ class SpatialBlock(nn.Module):
         """The bank's keys and values side by side, (B, L, 2C): fixed for a session, so projected once."""
         return torch.cat((self.attn1.to_k(bank), self.attn1.to_v(bank)), dim=-1)
 
-    def forward(self, x: Tensor, kv: Tensor | None, ctx: FrameContext) -> tuple[Tensor, Tensor]:
-        """Tokens (B*T, L, C) and the reference's keys and values (B, L, 2C) -> (tokens, normed tokens)."""
+    def absorb_sound(self, sound: Tensor) -> AbsorbedContext:
+        """Sound (B*T, K, context) with the audio attention's projections inside: once for all evaluations."""
+        assert self.attn2 is not None and self.norm2 is not None
+        return absorb_context(
+            self.attn2.to_k(sound), self.attn2.to_v(sound), to_q=self.attn2.to_q.weight,
+            to_out=self.attn2.to_out[0].get_parameter("weight"), heads=self.attn2.heads,
+            norm_weight=self.norm2.weight, norm_bias=self.norm2.bias,
+        )  # fmt: skip
+
+    def forward(
+        self, x: Tensor, kv: Tensor | None, ctx: FrameContext, sound: AbsorbedContext | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens (B*T, L, C) and the reference's keys and values (B, L, 2C) -> (tokens, normed tokens).
+
+        ``sound`` stands for ``ctx.tokens`` where it was absorbed beforehand.
+        """
         normed = self.norm1(x)
         k, v = self.attn1.keys_values(normed)
         k2, v2 = (None, None) if kv is None else self._second_source(kv, k, v, ctx)
         x = self.attn1(normed, k, v, k2, v2) + x
         if self.attn2 is not None and self.norm2 is not None:
-            assert ctx.tokens is not None
-            x = torch.add(x, self.attn2(self.norm2(x), *self.attn2.keys_values(ctx.tokens)), alpha=AUDIO_GAIN)
+            x = self._hear(x, self.attn2, self.norm2, ctx, sound)
         return self.ff(self.norm3(x)) + x, normed
+
+    @staticmethod
+    def _hear(
+        x: Tensor, attn: Attention, norm: nn.LayerNorm, ctx: FrameContext, sound: AbsorbedContext | None
+    ) -> Tensor:
+        if sound is not None:
+            bias = attn.to_out[0].get_parameter("bias")
+            return cross_attention(
+                x, sound, out_bias=bias, out_scale=AUDIO_GAIN, eps=norm.eps, backend=attn.backend
+            )
+        assert ctx.tokens is not None
+        return torch.add(x, attn(norm(x), *attn.keys_values(ctx.tokens)), alpha=AUDIO_GAIN)
 
     def _second_source(self, kv: Tensor, k: Tensor, v: Tensor, ctx: FrameContext) -> tuple[Tensor, Tensor]:
         k2, v2 = (split_heads(part, self.attn1.heads) for part in kv.chunk(2, dim=-1))
@@ -178,11 +190,13 @@ class SpatialTransformer(nn.Module):
         self.transformer_blocks = nn.ModuleList([SpatialBlock(width, context, heads, ratio)])
         self.proj_out = nn.Conv2d(width, width, 1)
 
-    def forward(self, x: Tensor, kv: Tensor | None, ctx: FrameContext) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, kv: Tensor | None, ctx: FrameContext, sound: AbsorbedContext | None = None
+    ) -> tuple[Tensor, Tensor]:
         """(B*T, C, h, w) -> same, and the normed tokens (B*T, L, C) that fill the bank."""
         _, _, rows, columns = x.shape
         tokens = self.proj_in(self.norm(x)).permute(0, 2, 3, 1).flatten(1, 2)  # no copy: channels-last
-        tokens, normed = self.transformer_blocks[0](tokens, kv, ctx)
+        tokens, normed = self.transformer_blocks[0](tokens, kv, ctx, sound)
         return self.proj_out(tokens.unflatten(1, (rows, columns)).permute(0, 3, 1, 2)) + x, normed
 
 
@@ -217,13 +231,10 @@ class TemporalAttention(Attention):
 
     def over_frames(self, x: Tensor, skip: int) -> Tensor:
         """(B, F, L, C) -> (B, F - skip, L, C): the first ``skip`` frames are seen but not asked."""
-        batch, frames = x.shape[:2]
+        frames = x.shape[1]
         x = x + self.pos_encoder.pe[0, :frames, None]
-        parts = (self.to_q(x[:, skip:]), self.to_k(x), self.to_v(x))
-        # (B, F, L, C) -> (B*L, H, F, D): few frames, many places
-        q, k, v = (split_heads(part.transpose(1, 2).flatten(0, 1), self.heads) for part in parts)
-        out = join_heads(attention(q, k, v, backend=self.backend)).unflatten(0, (batch, -1)).transpose(1, 2)
-        return self.to_out[0](out)
+        q, k, v = self.to_q(x[:, skip:]), self.to_k(x), self.to_v(x)
+        return self.to_out[0](temporal_attention(q, k, v, heads=self.heads, backend=self.backend))
 
 
 class TemporalBlock(nn.Module):

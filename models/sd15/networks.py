@@ -12,7 +12,9 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from kernels.cross import AbsorbedContext
 from models.avatar_model import channels_last
+from models.networks import WindowConditions
 from models.sd15.face_locator import region_mask
 from models.sd15.model import SD15Model
 from models.sd15.unet import Conditions
@@ -56,24 +58,21 @@ class SD15Networks:
         """Motion frames (B, M, C, h, w) -> tokens per motion module (B, M, L, C)."""
         return self.model.reference_net.read_motion(self._in(motion))
 
-    def denoise(
-        self,
-        x_t: Tensor,
-        t: Tensor,
-        audio: Tensor,
-        expression: Tensor,
-        reference: Tensor,
-        reference_banks: tuple[Tensor, ...],
-        motion_banks: tuple[Tensor, ...],
-        scales: Tensor,
-    ) -> Tensor:
-        """x_t (B, T, C, h, w), t (B,) in 0..999, scales (B, 2) of (reference, audio) -> v like x_t.
+    def absorb_sound(self, audio: Tensor) -> tuple[AbsorbedContext, ...]:
+        """Tokens (B, T, K, width) with every transformer's projections inside, where the kernel runs."""
+        return self.model.denoiser.absorb_sound(self._in(audio))
+
+    def denoise(self, x_t: Tensor, t: Tensor, told: WindowConditions) -> Tensor:
+        """x_t (B, T, C, h, w), t (B,) in 0..999 -> v like x_t.
 
         Expression and the reference's latent are the small preset's: SD1.5's layout has no place for them.
         """
-        scales = self._in(scales)
+        scales = self._in(told.scales)
         control = self.model.control(scales[:, 0], scales[:, 1])
-        cond = Conditions(self._in(audio), self._face, reference_banks, motion_banks, control=control)
+        cond = Conditions(
+            self._in(told.audio), self._face, told.reference_banks, told.motion_banks,
+            control=control, sound=told.sound,
+        )  # fmt: skip
         return self.model.denoiser(self._in(x_t), t.to(self.device), cond).float()
 
     def decode(self, z: Tensor, picture: Tensor, features: tuple[Tensor, ...]) -> Tensor:

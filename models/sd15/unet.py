@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kernels.cross import AbsorbedContext, is_worth_absorbing
 from models.blocks import FrameContext, GroupNorm32
 from models.presets import UNetConfig
 from models.sd15.blocks import (
@@ -42,6 +43,8 @@ class Conditions:
         motion: tokens of the motion frames per place, (B, M, L, C), or () for none.
         keep_reference: (B,) bool: rows that may see the reference; None = all.
         control: (B, K, W) mixed CFG tokens for a student.
+        sound: ``audio`` as `Denoiser.absorb_sound` leaves it, once for all evaluations of a window; () for a call
+            that is to do it itself.
     """
 
     audio: Tensor
@@ -50,12 +53,17 @@ class Conditions:
     motion: tuple[Tensor, ...] = ()
     keep_reference: Tensor | None = None
     control: Tensor | None = None
+    sound: tuple[AbsorbedContext, ...] = ()
 
 
 def timestep_embedding(t: Tensor, width: int) -> Tensor:
-    """Cosines, then sines, of t in 0..999: (B,) -> (B, width). Source: Vaswani et al. 1706.03762, section 3.5."""
+    """Cosines, then sines, of t in 0..999: (B,) -> (B, width). Source: Vaswani et al. 1706.03762, section 3.5.
+
+    The exponent is rounded as in the public code, product before quotient: the other order moves an angle of
+    hundreds by 3e-5, and guidance makes 1e-5 of a velocity of that (tests/models/sd15/test_networks.py).
+    """
     half = width // 2
-    rate = torch.exp(torch.arange(half, device=t.device, dtype=torch.float32) * (-math.log(10000.0) / half))
+    rate = torch.exp(torch.arange(half, device=t.device, dtype=torch.float32) * -math.log(10000.0) / half)
     angle = t.float()[:, None] * rate
     return torch.cat((angle.cos(), angle.sin()), dim=-1)
 
@@ -161,7 +169,7 @@ class _Trunk(nn.Module):
     def _layer(self, stage: Stage, layer: int, h: Tensor, ctx: FrameContext, reader: _Reader) -> Tensor:
         h = stage.resnets[layer](h, ctx)
         if len(stage.attentions):
-            h, normed = stage.attentions[layer](h, reader.next_reference(), ctx)
+            h, normed = stage.attentions[layer](h, reader.next_reference(), ctx, reader.next_sound())
             reader.banks.append(normed)
         reader.places.append(h)
         if len(stage.motion_modules):
@@ -177,8 +185,13 @@ class _Trunk(nn.Module):
 class _Reader:
     """What one pass takes from the ReferenceNet, transformer by transformer, and what it leaves for others."""
 
-    def __init__(self, reference: tuple[Tensor, ...] = (), motion: tuple[Tensor, ...] = ()) -> None:
-        self._reference, self._motion = iter(reference), iter(motion)
+    def __init__(
+        self,
+        reference: tuple[Tensor, ...] = (),
+        motion: tuple[Tensor, ...] = (),
+        sound: tuple[AbsorbedContext, ...] = (),
+    ) -> None:
+        self._reference, self._motion, self._sound = iter(reference), iter(motion), iter(sound)
         self.banks: list[Tensor] = []  # normed tokens (B*T, L, C) of every transformer
         self.places: list[Tensor] = []  # features (B*T, C, h, w) where the denoiser has its motion modules
 
@@ -187,6 +200,9 @@ class _Reader:
 
     def next_motion(self) -> Tensor | None:
         return next(self._motion, None)
+
+    def next_sound(self) -> AbsorbedContext | None:
+        return next(self._sound, None)
 
 
 class ReferenceNet(_Trunk):
@@ -237,6 +253,14 @@ class Denoiser(_Trunk):
             for block, bank in zip(self.transformers(), banks, strict=True)
         )
 
+    def absorb_sound(self, audio: Tensor) -> tuple[AbsorbedContext, ...]:
+        """Audio (B, T, K, W) -> what each transformer's kernel wants of it; () where no kernel would run."""
+        blocks = [cast(SpatialBlock, outer.transformer_blocks[0]) for outer in self.transformers()]
+        tensors, backend = (audio, self.conv_in.weight), blocks[0].attn1.backend
+        if not is_worth_absorbing(tensors, audio.shape[2], self.cfg.heads, backend):
+            return ()
+        return tuple(block.absorb_sound(audio.flatten(0, 1)) for block in blocks)
+
     def forward(self, x_t: Tensor, t: Tensor, cond: Conditions) -> Tensor:
         """x_t (B, T, C, h, w), t (B,) in 0..999 -> v of the same shape.
 
@@ -263,5 +287,7 @@ class Denoiser(_Trunk):
         x = x_t.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         h = self.conv_in(x).unflatten(0, (-1, frames)) + cond.face.unsqueeze(1)
         h = h.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        h = self.run(h, ctx, _Reader(cond.reference, cond.motion))
-        return self.conv_out(F.silu(self.conv_norm_out(h))).unflatten(0, (-1, frames))
+        h = self.run(
+            h, ctx, _Reader(cond.reference, cond.motion, cond.sound or self.absorb_sound(cond.audio))
+        )
+        return self.conv_out(self.conv_norm_out.then_silu(h)).unflatten(0, (-1, frames))

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from typing import Final
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels.attention import attention
-from models.blocks import GroupNorm32
+from models.blocks import GroupNorm32, KernelUser
 from models.presets import VAEConfig
 from models.sd15.blocks import Downsample, ResnetBlock, Upsample
 from models.sd15.tiny_decoder import TinyDecoder
@@ -25,7 +24,7 @@ GROUPS: Final = 32
 EPS: Final = 1e-6
 
 
-class MidAttention(nn.Module):
+class MidAttention(KernelUser, nn.Module):
     """One head over all places, as wide as the features; residual."""
 
     def __init__(self, width: int) -> None:
@@ -39,7 +38,7 @@ class MidAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.group_norm(x).flatten(2).transpose(1, 2)  # (B, L, C)
         q, k, v = (layer(tokens).unsqueeze(1) for layer in (self.to_q, self.to_k, self.to_v))
-        out = self.to_out[0](attention(q, k, v).squeeze(1))
+        out = self.to_out[0](attention(q, k, v, backend=self.backend).squeeze(1))
         return out.transpose(1, 2).unflatten(2, x.shape[2:]) + x
 
 
@@ -95,7 +94,7 @@ class Encoder(nn.Module):
         h = self.conv_in(x)
         for level in self.down_blocks:
             h = level(h)
-        return self.conv_out(F.silu(self.conv_norm_out(self.mid_block(h))))
+        return self.conv_out(self.conv_norm_out.then_silu(self.mid_block(h)))
 
 
 class Decoder(nn.Module):
@@ -121,7 +120,7 @@ class Decoder(nn.Module):
         h = self.mid_block(self.conv_in(z))
         for level in self.up_blocks:
             h = level(h)
-        return self.conv_out(F.silu(self.conv_norm_out(h)))
+        return self.conv_out(self.conv_norm_out.then_silu(h))
 
 
 class SDVAE(nn.Module):

@@ -131,6 +131,49 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path, capsys: pytest.Ca
     assert "thesis.docx" in capsys.readouterr().err
 
 
+def test_the_ladder_goes_on_in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ladder = tmp_path / "ladder"
+    (ladder / "figures").mkdir(parents=True)
+    (ladder / "figures" / "fast-6-s0.json").write_text("{}")
+    (ladder / "fast-s0").mkdir()
+    (ladder / "fast-s0" / "done.json").write_text("{}")
+    steps: list[gpu.Step] = []
+
+    def end_late(step: gpu.Step, log: Path) -> gpu.Outcome:
+        steps.append(step)
+        return gpu.Outcome(step.name, "timed out", step.limit_s)
+
+    monkeypatch.setattr(gpu, "run_step", end_late)
+    words = ["--ladder", str(ladder), "--ladder-arguments", "--speech 40 --seeds 2", "--data", str(tmp_path)]
+    args = gpu.read_arguments([str(tmp_path / "out"), *words])
+    outcome = gpu.climb_ladder(args, tmp_path, 100.0, tmp_path / "log.txt")
+    assert outcome.result == "unfinished"
+    assert outcome.detail == "1 students trained, 1 rows measured"
+    (step,) = steps
+    assert step.limit_s == 100.0
+    assert step.command[-4:] == ["--speech", "40", "--seeds", "2"]
+    assert step.command[step.command.index("--out") + 1] == str(ladder)
+    assert gpu.climb_ladder(args, tmp_path, 3.0, tmp_path / "log.txt").result == "left out"
+
+
+def test_without_a_ladder_all_the_time_is_for_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: dict[str, float] = {}
+
+    def note(step: gpu.Step, log: Path) -> gpu.Outcome:
+        limits[step.name] = step.limit_s
+        return gpu.Outcome(step.name, "passed", 0.0)
+
+    monkeypatch.setattr(gpu, "run_step", note)
+    ladder = ["--ladder", str(tmp_path / "ladder")]
+    assert gpu.main([str(tmp_path / "out"), "--minutes", "9", "--only", "train"]) == 0
+    alone_s = limits["train"]
+    assert gpu.main([str(tmp_path / "out"), "--minutes", "9", "--only", "train", "ladder", *ladder]) == 0
+    assert limits["train"] == pytest.approx(alone_s / 2, rel=0.05)
+    assert limits["ladder"] == pytest.approx(alone_s, rel=0.05)  # the training took no time here
+
+
 def test_what_is_kept_fits_the_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "FILE_BYTES", 8192)
     run_folder, folder = tmp_path / "run", tmp_path / "kept"

@@ -25,7 +25,7 @@ from distill.speech_set import SpeechSet
 from models.avatar_model import AvatarModel
 from models.checkpoint import load_model, read_tensors
 from models.guidance import guided_x0
-from models.networks import TorchNetworks
+from models.networks import TorchNetworks, WindowConditions
 from models.samplers import ddim
 from models.unet import Conditions
 from tests.models.tiny import tiny_model, tiny_preset
@@ -219,14 +219,14 @@ def test_three_branches_stream_as_the_guided_teacher_and_one_as_its_audio_branch
     audio = torch.randn(rows, FRAMES, teacher.preset.unet.audio_width, generator=generator)
     gesture = torch.rand(rows, FRAMES, 4, generator=generator)
     t, scales = torch.tensor([0.9, 0.4]), torch.tensor([[1.0, 1.4], [0.5, 2.0]])
-    told = (x_t, t, audio, gesture, latent, still, moving)
+    told = WindowConditions(audio, gesture, latent, still, moving, scales)
     with torch.no_grad():
         # banks as training sees them: keys and values made inside, not once per session and hop as in `still`
         cond = Conditions(audio, gesture, latent, teacher.reference_net(latent, motion))
         guided, plain = guided_x0(teacher.denoiser, x_t, t, cond, scales[:, 0], scales[:, 1])
-        torch.testing.assert_close(three.denoise(*told, scales), guided)
+        torch.testing.assert_close(three.denoise(x_t, t, told), guided)
         one = BranchNetworks(teacher, 1, torch.device(CPU), torch.float32)
-        torch.testing.assert_close(one.denoise(*told, scales), plain, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(one.denoise(x_t, t, told), plain, rtol=1e-4, atol=1e-5)
     assert evaluations(teacher, 3, 25) == 75 and evaluations(tiny_model("student"), 3, 6) == 6
 
 

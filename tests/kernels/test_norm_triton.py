@@ -11,6 +11,7 @@ from torch import Tensor
 from kernels.launch import Tiling
 from kernels.norm import group_norm_reference, group_norm_silu
 from kernels.norm_triton import fits_whole, group_norm_triton, plan_group_norm
+from kernels.tuning import tile_coarsely
 from tests.kernels.cases import LENGTHS, WIDTHS, assert_like_reference, make_norm
 
 SMALL = Tiling(16, 32, 4, 1)
@@ -101,3 +102,11 @@ def test_more_rows_and_pixels_than_a_grid_axis_holds() -> None:
     assert take.programs == 256 * (4096 // 256) * 5
     assert fold.programs == 256 * 32
     assert apply.programs == 256 * 64 * 5 > 65_536
+
+
+@pytest.mark.parametrize("groups", [1, 5, 32])
+def test_several_groups_in_one_program(groups: int) -> None:
+    call = make_norm(2, 5 * groups, 3, 7, groups, film=True, control=1)
+    with tile_coarsely():
+        out = group_norm_triton(**call, out=torch.full_like(call["x"], float("nan")), whole=True)
+    assert_like_reference(out, group_norm_reference, call)

@@ -1,4 +1,4 @@
-"""The output clock: face and voice locked together, late frames held, delay adapted where nobody hears it."""
+"""The output clock: face and voice locked together, late frames held, nothing said twice."""
 
 from __future__ import annotations
 
@@ -6,75 +6,8 @@ import numpy as np
 import pytest
 
 from stream.pacer import Pacer, PacerConfig
-from stream.timeline import RATE_HZ
 from tests.fakes import FakeClock
-
-FPS = 25
-SLOT = RATE_HZ // FPS
-HOP = 4
-STILL = np.full((4, 4, 3), 9, np.uint8)
-
-
-def speech(frame: int) -> np.ndarray:
-    """One media frame's samples, loud, every sample telling the frame it belongs to."""
-    return np.full(SLOT, 5000 + frame, np.int16)
-
-
-def pictures(first: int, count: int = HOP) -> np.ndarray:
-    return np.stack([np.full((4, 4, 3), (first + index) % 256, np.uint8) for index in range(count)])
-
-
-class Stage:
-    """A pacer with a fake clock, a microphone in real time, and an engine of a given delay.
-
-    Windows come `delay_s` after the microphone spoke their last needed sample (two frames of look-ahead).
-    """
-
-    def __init__(self, config: PacerConfig | None = None, quiet: bool = False, pace: float = 1.0) -> None:
-        self.clock = FakeClock(50.0)
-        self.pacer = Pacer(self.clock, FPS, STILL, config)
-        self.quiet = quiet
-        self.pace = pace
-        self.heard = 0
-        self.next_window = 0
-        self.arrivals: list[tuple[float, int]] = []
-        self.slots: list[tuple[int | None, int, int | None]] = []  # shown frame, voice value, settled frame
-        self.voice: list[np.ndarray] = []
-        self.pacer.due(0)
-
-    def run(self, slots: int, delay_s: float = 0.05, lost: tuple[int, ...] = ()) -> None:
-        for _ in range(slots):
-            slot = len(self.slots)
-            while True:
-                due_s = self.pacer.due(slot)
-                spoken_s = 50.0 + (self.heard + 1) / FPS * self.pace
-                ready = min(self.arrivals, default=(np.inf, 0))
-                if min(spoken_s, ready[0]) > due_s:
-                    break
-                if ready[0] <= spoken_s:
-                    self.arrivals.remove(ready)
-                    self.clock.set(max(self.clock.now(), ready[0]))
-                    self.pacer.push_frames(ready[1], pictures(ready[1]))
-                    continue
-                self.clock.set(max(self.clock.now(), spoken_s))
-                sound = np.zeros(SLOT, np.int16) if self.quiet else speech(self.heard)
-                self.pacer.push_voice(sound, self.clock.now())
-                self.heard += 1
-                if self.heard >= self.next_window * HOP + HOP + 3:
-                    if self.next_window not in lost:
-                        self.arrivals.append((self.clock.now() + delay_s, self.next_window * HOP))
-                    self.next_window += 1
-            self.clock.set(max(self.clock.now(), due_s))  # settling may move t0, by less than matters here
-            picture, voice = self.pacer.picture(slot), self.pacer.voice(slot)
-            self.pacer.sent_voice(slot)
-            self.pacer.sent_picture(picture)
-            settled = self.pacer._settled(slot).media_frame
-            self.slots.append((picture.media_frame, int(voice[-1]), settled))
-            self.voice.append(voice)
-
-    @property
-    def shown(self) -> list[int | None]:
-        return [slot[0] for slot in self.slots]
+from tests.stream.pacer_stage import FPS, HOP, SLOT, STILL, Stage, pictures, speech
 
 
 def test_pictures_flow_from_the_first_slot_and_drawn_ones_follow_without_a_hole() -> None:
@@ -133,66 +66,6 @@ def test_one_late_window_is_forgiven_without_moving() -> None:
     assert stage.shown[-1] == stage.slots[-1][2]
 
 
-def test_lasting_lateness_grows_the_delay_in_silence_and_all_frames_show_again() -> None:
-    stage = Stage(quiet=True)
-    stage.run(60)
-    stage.run(100, delay_s=0.25)
-    assert stage.pacer.stats.moves >= 1
-    shown = stage.shown[-40:]
-    assert shown == list(range(shown[0], shown[0] + 40))
-
-
-def test_in_speech_the_delay_grows_only_after_patience_and_nothing_is_said_twice() -> None:
-    stage = Stage()
-    stage.run(60)
-    stage.run(100, delay_s=0.25)
-    assert stage.pacer.stats.moves == 1
-    voiced = [voice - 5000 for _, voice, _ in stage.slots if voice]
-    assert voiced == list(range(len(voiced)))
-    silent = [slot for slot in range(30, len(stage.slots)) if stage.slots[slot][1] == 0]
-    assert len(silent) == silent[-1] - silent[0] + 1 <= 8  # one pause, as long as the delay grew
-    shown = stage.shown[-40:]
-    assert shown == list(range(shown[0], shown[0] + 40))
-
-
-def test_growing_the_delay_does_not_click() -> None:
-    stage = Stage()
-    stage.run(60)
-    stage.run(100, delay_s=0.25)
-    sound = np.concatenate(stage.voice[stage.shown.index(0) + 1 :]).astype(int)
-    assert np.abs(np.diff(sound)).max() < 100  # 5000 to 0 over 240 samples is 21 a sample
-
-
-def test_delay_that_is_no_longer_needed_is_given_back_slot_by_slot_in_silence() -> None:
-    stage = Stage(quiet=True)
-    stage.run(60)
-    stage.run(100, delay_s=0.25)
-    late = stage.pacer.stats.report(stage.clock.now()).latency_ms
-    stage.run(700, delay_s=0.05)
-    early = stage.pacer.stats.report(stage.clock.now()).latency_ms
-    assert late is not None
-    assert early is not None
-    assert early < late - 150
-    assert stage.pacer.stats.held_frames < 20
-
-
-def test_delay_is_never_given_back_in_speech() -> None:
-    stage = Stage()
-    stage.run(60)
-    stage.run(100, delay_s=0.25)
-    moves = stage.pacer.stats.moves
-    stage.run(400, delay_s=0.05)
-    assert stage.pacer.stats.moves == moves
-
-
-def test_the_delay_has_a_ceiling() -> None:
-    stage = Stage(PacerConfig(max_extra_slots=5), quiet=True)
-    stage.run(60)
-    stage.run(300, delay_s=3.0)
-    assert stage.pacer._offset is not None
-    assert stage.pacer._offset - stage.pacer._first_offset <= 5
-
-
 def test_an_engine_that_dies_leaves_the_voice_alone() -> None:
     stage = Stage()
     stage.run(60)
@@ -200,21 +73,6 @@ def test_an_engine_that_dies_leaves_the_voice_alone() -> None:
     voiced = [voice - 5000 for _, voice, _ in stage.slots if voice]
     assert voiced == list(range(len(voiced)))
     assert len(voiced) > 140
-
-
-@pytest.mark.parametrize("pace", [0.995, 1.005])
-def test_two_clocks_that_drift_apart_stay_together(pace: float) -> None:
-    """0.5 % is a hundred times what sound cards do: 80 s of it are 400 ms."""
-    stage = Stage(quiet=True, pace=pace)
-    stage.run(200)
-    before = stage.pacer.stats.report(stage.clock.now()).latency_ms
-    stage.run(2000)
-    after = stage.pacer.stats.report(stage.clock.now())
-    assert before is not None
-    assert after.latency_ms == pytest.approx(before, abs=90)
-    assert after.skew_ms == pytest.approx(0.0, abs=0.1)
-    assert after.moves == 0, "nothing is put in or left out"
-    assert after.held_frames == after.dropped_frames == 0
 
 
 def test_the_reference_picture_melts_into_the_first_drawn_frames() -> None:
@@ -261,20 +119,6 @@ def test_slots_that_the_picture_skips_keep_their_voice() -> None:
     pacer.picture(pacer.latest_slot(60))
     voiced = [int(pacer.voice(slot)[-1]) for slot in range(60, 76)]
     assert voiced == list(range(stage.slots[-1][1] + 1, stage.slots[-1][1] + 17))
-
-
-def test_delay_after_a_standstill_is_given_back_at_once() -> None:
-    stage = Stage()
-    stage.run(100)
-    before = stage.pacer.stats.report(stage.clock.now()).latency_ms
-    assert stage.pacer._t0_s is not None
-    stage.pacer._t0_s += 3.0  # the process stood still; the microphone did not
-    stage.run(100)
-    after = stage.pacer.stats.report(stage.clock.now()).latency_ms
-    assert before is not None
-    assert after == pytest.approx(before, abs=90)
-    assert stage.shown[-1] == stage.slots[-1][2]
-    assert stage.slots[-1][1] == 5000 + (stage.shown[-1] or 0)
 
 
 def test_slots_whose_time_has_passed_are_skipped_by_the_picture() -> None:
@@ -352,47 +196,6 @@ def test_the_first_frame_is_shown_as_soon_as_it_can_wherever_the_slots_lie(phase
     due_s = pacer.deadline(0)
     assert due_s is not None
     assert due_s == pytest.approx(clock.now() + 0.02, abs=1e-6)
-
-
-@pytest.mark.parametrize("delay_s", [0.021, 0.034, 0.058])
-def test_in_quiet_the_delay_shrinks_to_what_the_engine_needs_and_not_to_whole_slots(delay_s: float) -> None:
-    stage = Stage(quiet=True)
-    stage.run(400, delay_s=delay_s)
-    guard_s = stage.pacer.reserve.config.guard_s
-    assert stage.pacer.reserve.low_s(stage.pacer._anchor_s) == pytest.approx(guard_s, abs=0.002)
-    assert stage.pacer.stats.moves == stage.pacer.stats.held_frames == 0
-
-
-def test_an_engine_that_slows_down_a_little_is_followed_without_a_break() -> None:
-    stage = Stage()
-    stage.run(300, delay_s=0.03)
-    stage.run(300, delay_s=0.045)
-    held = stage.pacer.stats.held_frames
-    stage.run(300, delay_s=0.045)
-    assert stage.pacer.stats.moves == 0, "15 ms are made up by the clock alone"
-    assert stage.pacer.stats.held_frames == held
-    voiced = [voice - 5000 for _, voice, _ in stage.slots if voice]
-    assert voiced == list(range(len(voiced)))
-
-
-@pytest.mark.parametrize("quiet", [False, True])
-def test_slots_never_move_by_more_than_their_limit(quiet: bool) -> None:
-    stage = Stage(quiet=quiet)
-    config = stage.pacer.reserve.config
-    later, earlier = (
-        (config.quiet_later_s, config.quiet_earlier_s)
-        if quiet
-        else (config.speech_later_s, config.speech_earlier_s)
-    )
-    stage.run(60, delay_s=0.03)
-    for delay_s in (0.045, 0.02):
-        dues = []
-        for _ in range(500):
-            stage.run(1, delay_s=delay_s)
-            dues.append(stage.pacer.due(len(stage.slots)))
-        steps = np.diff(dues) - 1 / FPS
-        assert steps.max() <= later + 1e-9
-        assert steps.min() >= -earlier - 1e-9
 
 
 def test_the_voice_is_sent_ahead_of_its_picture_by_what_delays_it_afterwards() -> None:

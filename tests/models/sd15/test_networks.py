@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.networks import Networks
+from models.networks import Networks, WindowConditions
 from models.sd15.blocks import TemporalTransformer
 from models.sd15.model import SD15Model
 from models.sd15.networks import SD15Networks
@@ -134,7 +134,7 @@ def test_the_networks_answer_in_bf16_as_in_fp32() -> None:
         motion = networks.motion_banks(latent.unsqueeze(1).repeat(1, 4, 1, 1, 1))
         x, t, scales = draw(1, 3, 4, 8, 8), torch.tensor([499.0]), torch.ones(1, 2)
         nothing = torch.zeros(1, 3, 0)
-        v = networks.denoise(x, t, draw(1, 3, 50, 384), nothing, latent, kv, motion, scales)
+        v = networks.denoise(x, t, WindowConditions(draw(1, 3, 50, 384), nothing, latent, kv, motion, scales))
         pictures = networks.decode(x[0], latent, features)
         assert pictures.shape == (3, 3, 64, 64) and pictures.min() >= 0 and pictures.max() <= 1
         answers.append((v, pictures))
