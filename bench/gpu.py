@@ -38,7 +38,7 @@ LOG_BYTES = 4_000_000
 _SMALLEST_LADDER = (
     "--device", "cpu", "--workers", "1", "--rows", "naive", "--seeds", "1", "--suites", "held-out",
     "--teacher-steps", "2", "--steps", "2", "--batch", "2", "--clips", "4", "--speech", "2",
-    "--eval-clips", "1", "--eval-seconds", "4", "--drift-seconds", "0",
+    "--eval-clips", "1", "--eval-seconds", "8", "--drift-seconds", "0",
 )  # fmt: skip
 
 

@@ -69,6 +69,8 @@ def _against_teacher(rows: Rows, name: str) -> list[Claim]:
     if teacher is None or name not in AIMED or HELD_OUT not in row["suites"]:
         return []
     own, whole = row["suites"][HELD_OUT], teacher["suites"][HELD_OUT]
+    if "r_opening" not in own or "r_opening" not in whole:
+        return []
     share = own["r_opening"]["mean"] / whole["r_opening"]["mean"]
     found = [
         Claim(
@@ -105,7 +107,9 @@ def _compared(row: dict[str, Any], without: dict[str, Any], text: str) -> list[C
     for suite in row["suites"]:
         figures, verdicts = [], []
         for key, name in NAMES.items():
-            a, b = row["suites"][suite][key], without["suites"][suite][key]
+            a, b = row["suites"][suite].get(key), without["suites"][suite].get(key)
+            if a is None or b is None:
+                continue  # sync, where no clip of the suite had anything to say
             gain = a["mean"] - b["mean"]
             spread = math.hypot(a["spread"], b["spread"])
             percent = gain / abs(b["mean"]) if b["mean"] else 0.0

@@ -200,7 +200,7 @@ def short_table(ladder: dict[str, Any], rows: Sequence[Row]) -> str:
             if row["name"] in names:
                 figures = row["suites"][suite]
                 who = _scaled("identity_distance", figures["identity_distance"])
-                cells = (_cell(figures["r_opening"], 3), _cell(who, 3))
+                cells = (_cell(figures.get("r_opening"), 3), _cell(who, 3))
                 faster = list(row["times_faster_by_threads"].values())[-1]
                 lines.append(
                     f"{row['title']:34.34s} {row['nfe']:4d} {faster:6.1f}x {cells[0]:>14s} "
