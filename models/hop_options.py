@@ -14,7 +14,8 @@ def add_hop_arguments(parser: argparse.ArgumentParser) -> None:
         "--hop",
         type=int,
         metavar="FRAMES",
-        help=f"new frames a window; each costs 40 ms of delay (default: the preset's, small: {usual.hop_frames})",
+        help="new frames a window; each costs 40 ms of delay (default: the preset's, small: "
+        f"{usual.hop_frames}; `serve` takes more where a CPU is too slow for that)",
     )
     parser.add_argument(
         "--overlap",

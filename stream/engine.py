@@ -22,6 +22,7 @@ from models.backends import live_threads, load_networks
 from models.calibration import resolve_backend
 from models.checkpoint import CheckpointError
 from models.face import SAMPLES_PER_FRAME
+from models.hop_fit import HopFit, fit_hop
 from models.pictures import fit_canvas
 from models.presets import HopChoice
 from models.static_hop import record_on
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 __all__ = ["WEIGHTS", "TorchEngine", "live_threads", "load_engine"]
 
+FITTED: Final = frozenset({"native", "torch-fp32", "torch-bf16", "torch-eager"})
+"""Backends that take hops of any length as they come; graphs are made for one."""
 REST: Final = 0
 """In place of a number of evaluations: windows without sound need none."""
 
@@ -41,10 +44,17 @@ REST: Final = 0
 class TorchEngine:
     """Runs hops of any sessions as batches on one `Streamer`. Used from one thread at a time."""
 
-    def __init__(self, streamer: Streamer, nfe: int | None = None, backend: str = "", why: str = "") -> None:
+    def __init__(
+        self,
+        streamer: Streamer,
+        nfe: int | None = None,
+        backend: str = "",
+        why: str = "",
+        fitted: HopFit | None = None,
+    ) -> None:
         """``backend`` runs the networks, ``why`` it was taken: "measured", "rule" or "asked"."""
         preset = streamer.preset
-        self._streamer, self.backend, self.why = streamer, backend, why
+        self._streamer, self.backend, self.why, self.fitted = streamer, backend, why, fitted
         self._most_rows = preset.stream.max_batch
         self._defaults = HopControls(
             preset.stream.audio_scale, preset.stream.reference_scale, nfe or preset.stream.nfe
@@ -163,6 +173,7 @@ def load_engine(
     hop: HopChoice | None = None,
     size: int | None = None,
     max_batch: int | None = None,
+    fit: bool = False,
 ) -> TorchEngine:
     """Load a preset's student on the fastest backend of this machine.
 
@@ -176,6 +187,7 @@ def load_engine(
         hop: how windows follow each other; None is the preset's own choice.
         size: side of the canvas in pixels, for presets that take another than their own.
         max_batch: sessions that there can be; the batch is never larger, nor warmed up for more.
+        fit: on a CPU, lengthen the hop where this machine does not draw the chosen one in time (`models.hop_fit`).
 
     Raises:
         EngineError: no such preset or backend, or its weights are missing or broken.
@@ -189,10 +201,14 @@ def load_engine(
             model.preset = replace(model.preset, stream=replace(model.preset.stream, max_batch=max_batch))
         model.preset = (hop or HopChoice()).applied(model.preset)
         chosen, why = resolve_backend(model, where) if backend == "auto" else (backend, "asked")
-        streamer = Streamer(load_networks(model, where, chosen), where)
+        networks = load_networks(model, where, chosen)
+        fitted = None
+        if fit and where.type == "cpu" and chosen in FITTED:
+            fitted = fit_hop(networks, where, nfe or model.preset.stream.nfe)
+        streamer = Streamer(networks, where)
         if where.type == "cuda" and chosen.startswith("torch"):
             record_on(streamer)
         logger.info("the networks run as %s on %s (%s)", chosen, where, why)
-        return TorchEngine(streamer, nfe, chosen, why)
+        return TorchEngine(streamer, nfe, chosen, why, fitted)
     except (CheckpointError, NativeError, ValueError) as error:
         raise EngineError("engine_not_loaded", str(error)) from error

@@ -16,13 +16,17 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from models.hop_options import add_hop_arguments, read_hop
 from stream.app import ServerConfig, create_app
-from stream.engine_protocol import Engine
+from stream.engine_protocol import Engine, EngineSpec
 from stream.errors import StreamError
+
+if TYPE_CHECKING:
+    from models.hop_fit import HopFit
 
 SUMMARY = "serve the live avatar: open a page, speak, and a face speaks with you"
 
@@ -91,10 +95,8 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
     def load() -> Engine:
-        from stream.engine import (
-            live_threads,
-            load_engine,
-        )  # torch is imported here, on the engine's own thread
+        # torch is imported here, on the engine's own thread
+        from stream.engine import live_threads, load_engine
 
         engine = load_engine(
             args.preset,
@@ -106,7 +108,10 @@ def run(args: argparse.Namespace) -> int:
             hop=read_hop(args),
             size=args.size,
             max_batch=args.max_sessions,
+            fit=args.hop is None,
         )
+        if engine.fitted is not None and (said := _what_fits(engine.fitted, engine.spec)):
+            print(said, file=sys.stderr, flush=True)
         if engine.why == "rule":
             hint = "chosen by rule; `fada doctor --calibrate` measures which is fastest here"
             print(f"The networks run as {engine.backend} ({hint}).", file=sys.stderr, flush=True)
@@ -231,6 +236,25 @@ def read_ice_server(text: str) -> tuple[str, str | None, str | None]:
             f"Expected --ice-server stun:HOST:PORT or turn:HOST:PORT,USER,PASSWORD, got {url!r}."
         )
     return (url, parts[1], parts[2]) if turn else (url, None, None)
+
+
+def _what_fits(fitted: HopFit, spec: EngineSpec) -> str:
+    """A sentence for the operator where windows are longer than the preset's; empty where they are not."""
+    hop, cost_ms = fitted.hop_frames, fitted.cost_ms[fitted.hop_frames]
+    of_ms = 1000 * hop / spec.fps
+    if not fitted.in_time:
+        return (
+            f"A window of {hop} frames takes {cost_ms:.0f} ms here, of the {of_ms:.0f} ms it covers: the face may "
+            "fall behind while other programs run."
+        )
+    shortest = min(fitted.cost_ms)
+    if hop == shortest:
+        return ""
+    return (
+        f"Windows have {hop} frames ({cost_ms:.0f} ms of {of_ms:.0f}): one of {shortest} took "
+        f"{fitted.cost_ms[shortest]:.0f} ms, of the {1000 * shortest / spec.fps:.0f} ms it covers. "
+        "Choose with --hop."
+    )
 
 
 def _wrong_option(args: argparse.Namespace) -> str:
