@@ -73,10 +73,12 @@ static void team_attention(const float *q, ptrdiff_t qwide, ptrdiff_t qstep, int
             const float *from = q + image * qstep + i * qwide + head * width;
             float *to = out + ((size_t)image * queries + i) * wide + head * width, inverse[ROWS];
             for (int j = 0; j < padded; j += COLUMNS)
-                multiply_rows(rows, from, qwide, k + (size_t)j * width, width, score + j, padded, 0, 0);
+                multiply_rows(rows, from, qwide, k + (size_t)j * width, width, score + j, padded, 0, 0,
+                              k + (size_t)j * width, 0);
             for (int r = 0; r < rows; r++) inverse[r] = soften(score + (size_t)r * padded, keys, padded, factor);
             for (int d = 0; d < width; d += COLUMNS)
-                multiply_rows(rows, score, padded, v + (size_t)d * padded, padded, to + d, wide, 0, 0);
+                multiply_rows(rows, score, padded, v + (size_t)d * padded, padded, to + d, wide, 0, 0,
+                              v + (size_t)d * padded, 0);
             for (int r = 0; r < rows; r++)
                 for (int d = 0; d < width; d++) to[(size_t)r * wide + d] *= inverse[r];
         }

@@ -32,7 +32,6 @@ extern int omp_get_thread_num(void);
 #endif
 #define PARTS (COLUMNS / VEC)
 #define ROWS (VEC == 16 ? 12 : 6)
-#define AHEAD 3072 /* floats of weights asked for before they are needed: a block is done with one read of them */
 
 typedef float v4 __attribute__((vector_size(16), aligned(4), may_alias));
 typedef float v8 __attribute__((vector_size(32), aligned(4), may_alias));
@@ -104,6 +103,19 @@ INLINE v8 gelu8(v8 x) {
     return 0.5f * x * (1.0f + z * p / q);
 }
 
+#ifdef __AVX__
+INLINE float most8(v8 x) {
+    __m128 m = _mm_max_ps(_mm256_castps256_ps128((__m256)x), _mm256_extractf128_ps((__m256)x, 1));
+    m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+    return _mm_cvtss_f32(_mm_max_ss(m, _mm_shuffle_ps(m, m, 1)));
+}
+
+INLINE float sum8(v8 x) {
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128((__m256)x), _mm256_extractf128_ps((__m256)x, 1));
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
+}
+#else
 INLINE float most8(v8 x) {
     float most = x[0];
     for (int l = 1; l < LANES; l++) most = x[l] > most ? x[l] : most;
@@ -111,11 +123,13 @@ INLINE float most8(v8 x) {
 }
 
 INLINE float sum8(v8 x) { return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7])); }
+#endif
 
 /* R rows of a (`lda` floats apart) times b, packed (depth, COLUMNS) -> c (`ldc` apart), plus bias and residual (as
- * c; either may be null; residual may be c). */
+ * c; either may be null; residual may be c). Meanwhile pace / 256 rows of what `next` points to are fetched for each
+ * row of b: weights come from memory, and what is asked for at once waits in line. */
 INLINE void multiply(const int R, const float *a, ptrdiff_t lda, const float *b, int depth, float *c, ptrdiff_t ldc,
-                     const float *bias, const float *residual) {
+                     const float *bias, const float *residual, const float *next, int pace) {
     vec s[12][PARTS];
 #pragma GCC unroll 12
     for (int r = 0; r < R; r++)
@@ -123,7 +137,7 @@ INLINE void multiply(const int R, const float *a, ptrdiff_t lda, const float *b,
         for (int j = 0; j < PARTS; j++) s[r][j] = (vec){0};
     for (int p = 0; p < depth; p++) {
         vec wide[PARTS];
-        __builtin_prefetch(b + COLUMNS * p + AHEAD);
+        __builtin_prefetch(next + (p * pace >> 8) * COLUMNS);
 #pragma GCC unroll 2
         for (int j = 0; j < PARTS; j++) {
             wide[j] = *(const vec *)(b + COLUMNS * p + VEC * j);
@@ -147,8 +161,8 @@ INLINE void multiply(const int R, const float *a, ptrdiff_t lda, const float *b,
 
 /* The same for 1 to ROWS rows. */
 static void multiply_rows(int rows, const float *a, ptrdiff_t lda, const float *b, int depth, float *c, ptrdiff_t ldc,
-                          const float *bias, const float *residual) {
-#define CASE(R) case R: multiply(R, a, lda, b, depth, c, ldc, bias, residual); break;
+                          const float *bias, const float *residual, const float *next, int pace) {
+#define CASE(R) case R: multiply(R, a, lda, b, depth, c, ldc, bias, residual, next, pace); break;
     switch (rows) {
         CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
 #if VEC == 16
@@ -170,8 +184,10 @@ static void linear_rows(const float *x, ptrdiff_t lda, int rows, int depth, cons
         for (int block = 0; block < blocks; block++) { /* of nearly the same number of rows each */
             const int r = (int)((int64_t)block * rows / blocks), last = (int)((int64_t)(block + 1) * rows / blocks);
             float *to = y + r * ldc + o;
-            multiply_rows(last - r, x + r * lda, lda, w + (size_t)o * stored, depth, to, ldc, bias ? bias + o : 0,
-                          residual ? residual + r * ldc + o : 0);
+            const float *panel = w + (size_t)o * stored; /* each block fetches its part of the next one */
+            multiply_rows(last - r, x + r * lda, lda, panel, depth, to, ldc, bias ? bias + o : 0,
+                          residual ? residual + r * ldc + o : 0,
+                          panel + (size_t)(stored + (int64_t)block * depth / blocks) * COLUMNS, 256 / blocks);
             if (activation == GELU)
                 for (int k = 0; k < last - r; k++)
                     for (int c = 0; c < COLUMNS; c += LANES) store8(to + k * ldc + c, gelu8(load8(to + k * ldc + c)));

@@ -103,7 +103,7 @@ def periodicity(looks: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     rate_hz = SAMPLE_RATE_HZ / _DECIMATE
     shortest, longest = (round(rate_hz / pitch) for pitch in (_PITCH_HZ[1], _PITCH_HZ[0]))
     length = looks.shape[1] - longest  # samples compared
-    size = 1 << int(2 * looks.shape[1]).bit_length()
+    size = looks.shape[1]  # no lag wraps: the head and the longest lag fill it
     spectrum = np.fft.rfft(looks, size)
     head = np.fft.rfft(looks[:, :length], size)
     products = np.fft.irfft(spectrum * np.conj(head), size)[:, shortest : longest + 1]
