@@ -7,16 +7,14 @@ thread at a time: the kernels share one workspace.
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels.native import COLUMNS, LANES, Kernels, pack_columns, winograd_weight
-from models.audio import AudioEncoder
 from models.avatar_model import AvatarModel
 from models.blocks import CrossAttention, ResBlock, TemporalAttention, TransformerBlock
+from models.native_audio import adopt_audio
 from models.native_unet import (
     NativeResBlock,
     adopt_attention,
@@ -124,38 +122,6 @@ class NativePatches(nn.Module):
             patches = patches.unfold(1, self.size, self.stride).unfold(2, self.size, self.stride)
             patches = patches.permute(0, 1, 2, 4, 5, 3).flatten(3)  # (N, h, w, k k C)
         return self.kernels.linear(patches, self.packed, self.bias).permute(0, 3, 1, 2)
-
-
-class NativeAudioEncoder(AudioEncoder):
-    """`AudioEncoder` whose convolutions are matrix products over their patches, with GELU riding along."""
-
-    kernels: Kernels
-    packed: list[tuple[Tensor, Tensor]]
-
-    def encode_mel(self, slices: Tensor) -> Tensor:
-        """See `AudioEncoder.encode_mel`."""
-        x = slices.transpose(1, 2)  # (N, columns, C)
-        for (weight, bias), stride in zip(self.packed, (1, 2, 2, 2), strict=True):
-            patches = F.pad(x, (0, 0, 2, 2)).unfold(1, 5, stride).flatten(2)  # (N, columns / stride, 5 C)
-            x = self.kernels.linear(patches, weight, bias, gelu=True)
-        x = F.gelu(self.leave(self.norm(x.transpose(1, 2).flatten(1))))
-        return x + F.gelu(self.hidden(x))
-
-
-def adopt_audio(encoder: AudioEncoder, kernels: Kernels) -> None:
-    """Give an audio encoder its matrix products, where its width allows it."""
-    convs = (encoder.enter, *encoder.convs)
-    shapes = [(conv.kernel_size, conv.padding, conv.groups) for conv in convs]
-    strides = [conv.stride for conv in convs] == [(1,), (2,), (2,), (2,)]
-    if not strides or set(shapes) != {((5,), (2,), 1)} or encoder.enter.out_channels % COLUMNS:
-        return
-    encoder.__class__ = NativeAudioEncoder
-    native = cast(NativeAudioEncoder, encoder)
-    native.kernels = kernels
-    native.packed = [
-        (kernels.keep(pack_columns(conv.weight.detach().flatten(1))), conv.bias.detach().float())
-        for conv in convs
-    ]
 
 
 class NativeConvBlock(nn.Module):

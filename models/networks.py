@@ -19,6 +19,7 @@ from kernels.native import Kernels
 from kernels.native_build import cache_root
 from models.avatar_model import AvatarModel, channels_last
 from models.blocks import Bank
+from models.native_audio import NativeLogMel
 from models.native_modules import make_native
 from models.presets import Preset
 from models.unet import Conditions
@@ -96,7 +97,9 @@ class TorchNetworks:
         self.device, self.dtype = device, dtype
         self.model = model.to(device).eval().requires_grad_(False)
         self.twins = self.model.denoiser.transformers()
-        self.logmel = copy.deepcopy(self.model.audio.logmel).float()  # the spectrum needs its precision
+        self.logmel: nn.Module = copy.deepcopy(
+            self.model.audio.logmel
+        ).float()  # the spectrum needs its precision
         channels_last(self.model).to(dtype)
 
     def _in(self, x: Tensor) -> Tensor:
@@ -185,6 +188,7 @@ class NativeNetworks(TorchNetworks):
         super().__init__(model, device, torch.float32)
         self.kernels = kernels
         make_native(self.model, kernels)
+        self.logmel = NativeLogMel(self.model.audio.logmel, kernels)
 
 
 class CompiledNetworks(TorchNetworks):
