@@ -23,7 +23,7 @@ from models.streaming import HopControls, Streamer
 
 LONGER: Final = (3, 4)
 """Frames of the hops that are tried where the preset's own is too short for a machine."""
-SHARE: Final = 0.75
+SHARE: Final = 0.65
 """A hop may cost this share of the time it covers: beside it the server hears, encodes and sends."""
 ROUNDS: Final = 5
 

@@ -84,12 +84,13 @@ class EngineStream:
         self.epoch = 0
         self.state = state
         self.jobs: deque[Job] = deque()
+        self.waiting_since_s: float | None = None  # since when no window was drawn soon after it came
         self.closed = False
 
     def submit(self, window: Window, deadline_s: float) -> None:
         """Queue a window whose first frame is due at `deadline_s`.
 
-        Drops the oldest if the places are full.
+        Drops the oldest if the places are full; while the queue stands, there is one.
         """
         self._keeper.submit(self, window, deadline_s)
 

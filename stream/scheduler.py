@@ -32,6 +32,10 @@ from stream.windower import Window
 
 logger = logging.getLogger(__name__)
 
+SHORT_WAIT = 0.5
+"""Share of a hop that a window may wait without the queue being called a standing one."""
+STANDING_S = 0.5
+"""A queue that stands so long is cut to its newest window."""
 STILL_LOADING = "The engine is still loading; try again in a few seconds."
 
 
@@ -160,13 +164,24 @@ class Scheduler:
         with self._wake:
             if stream.closed:
                 return
-            if len(stream.jobs) >= self._queue_windows:
+            now_s = self._clock.now()
+            if len(stream.jobs) >= self._places(stream, now_s):
                 dropped = stream.jobs.popleft()
-                self.effort.note_drop(self._clock.now())
-            stream.jobs.append(Job(window, stream.epoch, deadline_s, self._clock.now()))
+                self.effort.note_drop(now_s)
+            stream.jobs.append(Job(window, stream.epoch, deadline_s, now_s))
             self._wake.notify_all()
         if dropped is not None and dropped.window is not None:
             stream.listener.on_dropped(dropped.window.first_frame)
+
+    def _places(self, stream: EngineStream, now_s: float) -> int:
+        """Windows of a stream that may wait; under the lock.
+
+        A queue takes up a hiccup and is empty again. One that never empties means that the engine is too slow: it
+        drops as many windows as a short queue would, and all that are drawn come later by its length. So there
+        only the newest waits.
+        """
+        since_s = stream.waiting_since_s
+        return 1 if since_s is not None and now_s - since_s > STANDING_S else self._queue_windows
 
     def restart(self, stream: EngineStream, state: object) -> int:
         """See `EngineStream.restart`."""
@@ -247,7 +262,14 @@ class Scheduler:
         """The windows to draw next; under the lock."""
         assert self._engine is not None
         chosen = self._waiting()[: self._engine.spec.max_batch]
-        return [(stream, stream.jobs.popleft()) for stream in chosen]
+        batch = [(stream, stream.jobs.popleft()) for stream in chosen]
+        now_s, short_s = self._clock.now(), SHORT_WAIT * self._engine.spec.hop_s
+        for stream, job in batch:
+            if now_s - job.submitted_s <= short_s:
+                stream.waiting_since_s = None
+            elif stream.waiting_since_s is None:
+                stream.waiting_since_s = job.submitted_s
+        return batch
 
     def _draw(self, batch: list[tuple[EngineStream, Job]]) -> None:
         assert self._engine is not None

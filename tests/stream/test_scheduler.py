@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from stream.engine_stream import Drawn, EngineStream
 from stream.errors import AdmissionError, EngineError
 from stream.scheduler import Scheduler, SchedulerConfig
 from stream.windower import Window
-from tests.fakes import SMALL_SPEC, FakeEngine, FakeState
+from tests.fakes import SMALL_SPEC, FakeClock, FakeEngine, FakeState
 
 IMAGE = np.full((64, 64, 3), 50, np.uint8)
 
@@ -169,6 +170,39 @@ async def test_a_result_on_its_way_to_the_loop_is_dropped_when_the_epoch_passes(
     stream.restart(FakeState(IMAGE, 1, 0))
     await asyncio.sleep(0.05)
     assert listener.drawn == []
+
+
+async def _mean_lag(rig: Rig, engine: GatedEngine) -> float:
+    """Windows between the newest and the one just drawn, of an engine that draws three windows in four."""
+    clock = FakeClock()
+    rig.scheduler._clock = clock
+    rig.scheduler._queue_windows = 4
+    stream, listener = await rig.stream()
+    lags = []
+    for index in range(60):
+        clock.set(clock.now() + SMALL_SPEC.hop_s)
+        stream.submit(window(index), clock.now())
+        if index % 4 == 0:
+            continue
+        seen = len(listener.drawn) + 1
+        await until(lambda: engine.entered.acquire(blocking=False))
+        engine.gate.release()
+        await until(lambda seen=seen: len(listener.drawn) == seen)
+        shown = listener.drawn[-1].first_frame
+        assert shown is not None
+        lags.append(index - shown // SMALL_SPEC.hop_frames)
+    assert listener.dropped  # what cannot be drawn is left out
+    return sum(lags[-30:]) / 30
+
+
+async def test_a_queue_that_never_empties_is_cut_to_its_newest_window(
+    gated: tuple[Rig, GatedEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = await _mean_lag(*gated)
+    monkeypatch.setattr("stream.scheduler.STANDING_S", math.inf)
+    standing = await _mean_lag(*gated)
+    assert cut < standing - 1.5
+    assert cut < 2
 
 
 async def test_work_is_done_ahead_only_while_nobody_waits(gated: tuple[Rig, GatedEngine]) -> None:
