@@ -25,7 +25,7 @@ from distill.probe import Probe, load_probe
 from models.checkpoint import save_model, save_tensors
 from models.face import CANVAS_PX
 from models.motion import advance_motion, init_motion, speech_level
-from models.networks import TorchNetworks
+from models.networks import TorchNetworks, WindowConditions
 from models.streaming import HopControls, Streamer
 from tests.models.tiny import tiny_model
 
@@ -85,9 +85,9 @@ def test_the_truth_moves_as_the_stream_does(streamer: Streamer, data: Path) -> N
     seen: list[torch.Tensor] = []
     plain = streamer.networks.denoise
 
-    def listen(*args: torch.Tensor) -> torch.Tensor:
-        seen.append(args[3])  # expression (B, window, 4)
-        return plain(*args)
+    def listen(x_t: torch.Tensor, t: torch.Tensor, told: WindowConditions) -> torch.Tensor:
+        seen.append(told.expression)  # (B, window, 4)
+        return plain(x_t, t, told)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streamer.networks, "denoise", listen)
