@@ -56,15 +56,6 @@ INLINE void range_of(const grid_t *g, int i, int j, int *start, int *count) {
 /* A block's floats in a plane of so many channels: an odd number of cache lines, so that planes do not collide. */
 INLINE size_t plane_floats(int tiles, int channels) { return ((size_t)tiles * channels + 15) / 16 * 16 | 16; }
 
-/* Strips in a block: as many as keep both sets of planes near the core, of nearly the same number each. */
-static int strips_of_block(int all, int across, int channels, int leaving) {
-    int most = BLOCK_FLOATS / (PLANES * across * (channels + leaving));
-    most = most < 1 ? 1 : most;
-    if (most * across < 4 * ROWS) most = (4 * ROWS + across - 1) / across; /* weights are read once by block */
-    const int blocks = (all + most - 1) / most;
-    return (all + blocks - 1) / blocks;
-}
-
 /* One source's row of pixels into a padded row, scaled, shifted and sent through SiLU where asked. */
 static void load_pixels(const float *restrict from, int width, int channels, int grow, const float *restrict scale,
                         const float *restrict shift, int silu, float *restrict to, int wide) {
@@ -202,84 +193,123 @@ INLINE void write_tile(const int flat, const int small, const picture_t *p, cons
         else call(1, 1, __VA_ARGS__);                                         \
     } while (0)
 
-/* Strips [from, to) of a block into the planes; `ring` holds six padded rows, two of which the next strip keeps. */
-static void transform_strips(const picture_t *p, const grid_t *g, int first, int from, int to, int tall_before,
-                             float *ring, float *v, size_t plane) {
-    const int whole = whole_tiles(p->height), down = whole + small_tiles(p->height);
-    const int across = g->full + g->small, padded = OUT * g->full + 2 * g->small + 2;
-    for (int s = from; s < to; s++) {
-        const int image = (first + s) / down, strip = (first + s) % down, flat = strip >= whole;
-        const int flat_before = s - tall_before, rows = flat ? 4 : TILE;
-        float *at[TILE];
-        for (int r = 0; r < rows; r++) {
-            at[r] = ring + (size_t)((strip * OUT + r) % TILE) * padded * p->channels;
-            if (s == from || strip == 0 || r >= 2) load_row(p, image, strip * OUT - 1 + r, padded, at[r]);
-        }
-        for (int t = 0; t < across; t++) {
-            const int small = t >= g->full, behind = flat ? flat_before : tall_before;
-            const int place = first_of(g, flat, small) + (small ? behind : behind * g->full + t);
-            float *to_planes = v + (size_t)place * p->channels;
-            BY_KIND(flat, small, transform_tile, at, (size_t)t * OUT, p->channels, to_planes, plane);
-        }
-        tall_before += !flat;
-    }
+/* How a convolution is cut: blocks of strips, each through three phases (into the planes, products, out of them). */
+typedef struct {
+    int whole, down, full, across, all; /* strips of four rows and all strips of a picture, tiles across, all strips */
+    int strips, apart; /* of a block; whether each worker has blocks of its own, or all share the phases of one */
+    size_t padded, plane, behind, block; /* floats of a padded row, of planes before and after, of a block's planes */
+} plan_t;
+
+static plan_t plan_blocks(int n, int height, int width, int channels, int leaving, int threads) {
+    plan_t c = {.whole = whole_tiles(height), .full = whole_tiles(width)};
+    c.down = c.whole + small_tiles(height), c.across = c.full + small_tiles(width), c.all = n * c.down;
+    /* as many strips as keep both sets of planes near the core; but weights are read once by block */
+    int most = BLOCK_FLOATS / (PLANES * c.across * (channels + leaving));
+    if (most * c.across < 4 * ROWS) most = (4 * ROWS + c.across - 1) / c.across;
+    int blocks = (c.all + most - 1) / most;
+    if (threads > 1 && c.all * c.across >= threads * 4 * ROWS) blocks = (blocks + threads - 1) / threads * threads;
+    blocks = least(blocks, c.all);
+    c.strips = (c.all + blocks - 1) / blocks;
+    c.apart = blocks >= threads;
+    c.padded = (size_t)(OUT * c.full + 2 * small_tiles(width) + 2) * channels;
+    c.plane = plane_floats(c.strips * c.across, channels), c.behind = plane_floats(c.strips * c.across, leaving);
+    c.block = PLANES * (c.plane + c.behind);
+    return c;
 }
 
 /* Full strips among the first `some` of a block that begins at strip `first`. */
-INLINE int tall_among(int first, int some, int whole, int down) {
-    return (first + some) / down * whole + least((first + some) % down, whole) -
-           (first / down * whole + least(first % down, whole));
+INLINE int tall_among(const plan_t *c, int first, int some) {
+    return (first + some) / c->down * c->whole + least((first + some) % c->down, c->whole) -
+           (first / c->down * c->whole + least(first % c->down, c->whole));
+}
+
+/* Row of tile t of a block's strip s in the planes. */
+INLINE int place_of(const plan_t *c, const grid_t *g, int first, int s, int t) {
+    const int flat = (first + s) % c->down >= c->whole, small = t >= c->full, tall = tall_among(c, first, s);
+    const int rank = flat ? s - tall : tall;
+    return first_of(g, flat, small) + (small ? rank : rank * c->full + t);
+}
+
+/* Strips [from, to) of a block into the planes; `ring` holds six padded rows, two of which the next strip keeps. */
+static void transform_strips(const picture_t *p, const plan_t *c, const grid_t *g, int first, int from, int to,
+                             float *ring, float *v) {
+    for (int s = from; s < to; s++) {
+        const int image = (first + s) / c->down, strip = (first + s) % c->down, flat = strip >= c->whole;
+        float *at[TILE];
+        for (int r = 0; r < (flat ? 4 : TILE); r++) {
+            at[r] = ring + (strip * OUT + r) % TILE * c->padded;
+            if (s == from || strip == 0 || r >= 2)
+                load_row(p, image, strip * OUT - 1 + r, (int)(c->padded / p->channels), at[r]);
+        }
+        for (int t = 0; t < c->across; t++) {
+            float *to_planes = v + (size_t)place_of(c, g, first, s, t) * p->channels;
+            BY_KIND(flat, t >= c->full, transform_tile, at, (size_t)t * OUT, p->channels, to_planes, c->plane);
+        }
+    }
+}
+
+/* The products of plane i. */
+static void multiply_plane(const plan_t *c, const grid_t *g, int i, int channels, const float *w, int leaving,
+                           const float *v, float *m) {
+    int start, count;
+    range_of(g, i / TILE, i % TILE, &start, &count);
+    linear_rows(v + i * c->plane + (size_t)start * channels, channels, count, channels,
+                w + (size_t)i * channels * leaving, channels, leaving, 0, 0, PLAIN,
+                m + i * c->behind + (size_t)start * leaving, leaving);
+}
+
+/* Strip s of a block out of the planes. */
+static void write_strip(const picture_t *p, const plan_t *c, const grid_t *g, int first, int s, const float *m,
+                        int leaving, const float *bias, const result_t *to) {
+    const int image = (first + s) / c->down, strip = (first + s) % c->down, flat = strip >= c->whole;
+    for (int t = 0; t < c->across; t++) {
+        const float *from = m + (size_t)place_of(c, g, first, s, t) * leaving;
+        BY_KIND(flat, t >= c->full, write_tile, p, to, image, strip * OUT, t * OUT, from, c->behind, leaving, bias);
+    }
+}
+
+INLINE grid_t grid_of(const plan_t *c, int first, int some) {
+    const int tall = tall_among(c, first, some);
+    return (grid_t){c->full, c->across - c->full, tall, some - tall};
 }
 
 /* A thread team's convolution; see `fada_conv3x3`. */
 static void team_conv3x3(const picture_t *p, const float *w, int leaving, const float *bias, const result_t *to,
                          float *scratch, int threads) {
-    const int whole = whole_tiles(p->height), down = whole + small_tiles(p->height), all = p->n * down;
-    const int full = whole_tiles(p->width), small = small_tiles(p->width), across = full + small;
-    const int channels = p->channels, padded = OUT * full + 2 * small + 2;
-    const int strips = strips_of_block(all, across, channels, leaving);
-    const size_t plane = plane_floats(strips * across, channels), behind = plane_floats(strips * across, leaving);
-    float *v = scratch, *m = v + PLANES * plane, *rings = m + PLANES * behind;
-    for (int first = 0; first < all; first += strips) {
-        const int some = least(all - first, strips), tall = tall_among(first, some, whole, down);
-        const grid_t g = {full, small, tall, some - tall};
-        const int parts = parts_for(some, 1, threads);
+    const plan_t c = plan_blocks(p->n, p->height, p->width, p->channels, leaving, threads);
+    float *rings = scratch + (c.apart ? threads : 1) * c.block;
+    if (c.apart) {
 #pragma omp for schedule(dynamic, 1)
-        for (int part = 0; part < parts; part++) {
-            const int from = part * some / parts, end = (part + 1) * some / parts;
-            transform_strips(p, &g, first, from, end, tall_among(first, from, whole, down),
-                             rings + (size_t)WORKER * TILE * padded * channels, v, plane);
+        for (int first = 0; first < c.all; first += c.strips) {
+            const int some = least(c.all - first, c.strips);
+            const grid_t g = grid_of(&c, first, some);
+            float *v = scratch + WORKER * c.block, *m = v + PLANES * c.plane;
+            transform_strips(p, &c, &g, first, 0, some, rings + WORKER * TILE * c.padded, v);
+            for (int i = 0; i < PLANES; i++) multiply_plane(&c, &g, i, p->channels, w, leaving, v, m);
+            for (int s = 0; s < some; s++) write_strip(p, &c, &g, first, s, m, leaving, bias, to);
         }
+        return;
+    }
+    float *v = scratch, *m = v + PLANES * c.plane;
+    for (int first = 0; first < c.all; first += c.strips) {
+        const int some = least(c.all - first, c.strips), parts = parts_for(some, 1, threads);
+        const grid_t g = grid_of(&c, first, some);
 #pragma omp for schedule(dynamic, 1)
-        for (int i = 0; i < PLANES; i++) {
-            int start, count;
-            range_of(&g, i / TILE, i % TILE, &start, &count);
-            linear_rows(v + i * plane + (size_t)start * channels, channels, count, channels,
-                        w + (size_t)i * channels * leaving, channels, leaving, 0, 0, PLAIN,
-                        m + i * behind + (size_t)start * leaving, leaving);
-        }
+        for (int part = 0; part < parts; part++)
+            transform_strips(p, &c, &g, first, part * some / parts, (part + 1) * some / parts,
+                             rings + WORKER * TILE * c.padded, v);
+#pragma omp for schedule(dynamic, 1)
+        for (int i = 0; i < PLANES; i++) multiply_plane(&c, &g, i, p->channels, w, leaving, v, m);
 #pragma omp for schedule(dynamic, 1) nowait
-        for (int s = 0; s < some; s++) {
-            const int image = (first + s) / down, strip = (first + s) % down, flat = strip >= whole;
-            const int tall_before = tall_among(first, s, whole, down);
-            for (int t = 0; t < across; t++) {
-                const int is_small = t >= full, rank = flat ? s - tall_before : tall_before;
-                const int place = first_of(&g, flat, is_small) + (is_small ? rank : rank * full + t);
-                const float *from = m + (size_t)place * leaving;
-                BY_KIND(flat, is_small, write_tile, p, to, image, strip * OUT, t * OUT, from, behind, leaving, bias);
-            }
-        }
+        for (int s = 0; s < some; s++) write_strip(p, &c, &g, first, s, m, leaving, bias, to);
     }
 #pragma omp barrier
 }
 
 /* Floats of scratch that a convolution needs. */
 ptrdiff_t fada_conv3x3_scratch(int n, int height, int width, int channels, int leaving, int threads) {
-    const int all = n * (whole_tiles(height) + small_tiles(height));
-    const int full = whole_tiles(width), small = small_tiles(width), across = full + small;
-    const int strips = strips_of_block(all, across, channels, leaving), padded = OUT * full + 2 * small + 2;
-    return PLANES * (plane_floats(strips * across, channels) + plane_floats(strips * across, leaving)) +
-           (size_t)threads * TILE * padded * channels;
+    const plan_t c = plan_blocks(n, height, width, channels, leaving, threads);
+    return (c.apart ? threads : 1) * c.block + threads * TILE * c.padded;
 }
 
 /* y = conv3x3(x joined with also by channel, padding 1) + bias (O) + residual (like y, or null), where the joined

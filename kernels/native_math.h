@@ -39,7 +39,7 @@ typedef int32_t i8 __attribute__((vector_size(32), aligned(4), may_alias));
 typedef float vec __attribute__((vector_size(4 * VEC), aligned(4), may_alias));
 
 /* Keep a value in its register: GCC otherwise reads it from memory once for each use, and loads become the limit. */
-#if defined(__AVX__)
+#if defined(__AVX__) && (VEC == 8 || defined(__AVX512F__))
 #define KEEP(value) __asm__("" : "+v"(value))
 #else
 #define KEEP(value) ((void)0)
@@ -87,7 +87,7 @@ INLINE v8 exp8(v8 x) {
 INLINE v8 sigmoid8(v8 x) { return 1.0f / (1.0f + exp8(-x)); }
 INLINE v8 silu8(v8 x) { return x / (1.0f + exp8(-x)); }
 
-/* x times the normal distribution's integral, by Eigen's rational form of erf (4e-7 at most). */
+/* x times the normal distribution's integral, by Eigen's rational form of erf (1e-6 at most). */
 INLINE v8 gelu8(v8 x) {
     const v8 z = max8(min8(x * 0.70710678118654752f, (v8){0} + 4.0f), (v8){0} - 4.0f), s = z * z;
     v8 p = -2.72614225801306e-10f * s + 2.77068142495902e-08f;
