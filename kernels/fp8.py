@@ -67,11 +67,16 @@ def pack_fp8(weight: Tensor) -> Fp8Weight:
 
 def round_rows(x: Tensor) -> tuple[Tensor, Tensor]:
     """x (N, ...) -> e4m3 of the same shape and layout, and the scale (N,) fp32 of each row of it."""
-    most = x.flatten(1).abs().amax(dim=1).float()
-    scale = (most / LARGEST).clamp_min(torch.finfo(torch.float32).tiny * 2**20)
+    scale = row_scales(x)
     shaped = scale.view(-1, *(1,) * (x.ndim - 1))
     # rounding may carry the largest value past 448, where e4m3 has only NaN
     return (x.float() / shaped).clamp(-LARGEST, LARGEST).to(FP8), scale
+
+
+def row_scales(x: Tensor) -> Tensor:
+    """The scale (N,) fp32 at which each row of x (N, ...) fills e4m3; a row of zeros has a tiny one."""
+    most = x.flatten(1).abs().amax(dim=1).float()
+    return (most / LARGEST).clamp_min(torch.finfo(torch.float32).tiny * 2**20)
 
 
 def fp8_conv2d(

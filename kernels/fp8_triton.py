@@ -17,7 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.fp8 import FP8, LARGEST, Fp8Weight
+from kernels.fp8 import FP8, LARGEST, Fp8Weight, row_scales
 from kernels.launch import Launch, Tiling
 from kernels.tuning import CONSUMER_SHARED_BYTES, choose_tiling, shared_bytes_of
 
@@ -149,8 +149,7 @@ def conv2d_triton(x: Tensor, weight: Fp8Weight, bias: Tensor | None, stride: int
     """See `kernels.fp8.fp8_conv2d`, which has checked everything; x is channels-last."""
     n, channels, height, width = x.shape
     leaving = weight.values.shape[0]
-    scale = (x.flatten(1).abs().amax(dim=1).float() / LARGEST) if x.numel() else x.new_zeros(n).float()
-    scale = scale.clamp_min(torch.finfo(torch.float32).tiny * 2**20)
+    scale = row_scales(x)
     rounded = torch.empty(n, height, width, channels, dtype=FP8, device=x.device)
     plan_round(x, scale, rounded).run()
     shape = (n, -(-height // stride), -(-width // stride), leaving)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from kernels.native_build import NativeError
-from models.backends import live_threads, load_networks
+from models.backends import load_networks
 from models.calibration import resolve_backend
 from models.checkpoint import CheckpointError
 from models.face import SAMPLES_PER_FRAME
@@ -33,7 +33,7 @@ from stream.errors import EngineError
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["WEIGHTS", "TorchEngine", "live_threads", "load_engine"]
+__all__ = ["WEIGHTS", "TorchEngine", "load_engine"]
 
 FITTED: Final = frozenset({"native", "torch-fp32", "torch-bf16", "torch-eager"})
 """Backends that take hops of any length as they come; graphs are made for one."""

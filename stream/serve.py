@@ -96,7 +96,8 @@ def run(args: argparse.Namespace) -> int:
 
     def load() -> Engine:
         # torch is imported here, on the engine's own thread
-        from stream.engine import live_threads, load_engine
+        from models.backends import live_threads
+        from stream.engine import load_engine
 
         engine = load_engine(
             args.preset,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from kernels.fp8 import LARGEST, Fp8Weight, fp8_conv2d, fp8_linear, pack_fp8, round_rows
@@ -92,5 +91,3 @@ def test_wide_layers_are_replaced_and_all_else_kept() -> None:
     assert {"trunk.extra.wide.0", "trunk.extra.wide.1"} <= changed and count >= 2
     assert isinstance(wide[0], Fp8Conv2d) and isinstance(wide[1], Fp8Linear)
     assert not changed & {"trunk.extra.wide.2", "trunk.extra.control", "trunk.extra.narrow"}
-    x = torch.randn(3, 64, 5, 5)
-    assert F.mse_loss(wide[0](x), wide[0](x.clone())) == 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from kernels import native_build
 from kernels.native import Kernels, pack_columns, winograd_weight
 from kernels.native_build import NativeError
 from models.warp import HeadWarp
+from tests.threads import torch_threads
 from tests.tolerances import NATIVE_RMS
 
 
@@ -26,16 +25,6 @@ def kernels() -> Kernels:
 def _close(ours: Tensor, truth: Tensor) -> None:
     assert ours.isfinite().all()
     assert (ours.double() - truth).norm() <= NATIVE_RMS * truth.norm()
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _poison(kernels: Kernels) -> None:
@@ -78,7 +67,7 @@ def test_convolution_with_everything_around_it(
     )
     scale, shift = film.double()[:, :, None, None].chunk(2, 1)
     normed = F.group_norm(x.double(), 8, gamma.double(), beta.double())
-    with _threads(threads):
+    with torch_threads(threads):
         _poison(kernels)
         plain = kernels.conv3x3(x, winograd_weight(weight), bias)
         affine = kernels.group_affine(x, 8, gamma, beta, 1e-5, film)
@@ -104,7 +93,7 @@ def test_convolution_of_two_sources_grown_or_shuffled(
     scale, shift = torch.randn(n, first + second), torch.randn(n, first + second)
     shared = torch.randn(1, leaving, height, width).contiguous(memory_format=torch.channels_last)
     shuffled = torch.arange(leaving).view(-1, 4).T.flatten()  # channel, pixel -> pixel, channel
-    with _threads(threads):
+    with torch_threads(threads):
         _poison(kernels)
         joined = kernels.conv3x3(
             x, winograd_weight(weight), bias, (scale, shift), True, shared.expand(n, -1, -1, -1), also=also
@@ -169,7 +158,7 @@ def test_attention_reads_both_sources_where_they_lie(
     def split(x: Tensor) -> Tensor:
         return x.double().unflatten(-1, (heads, width)).transpose(-2, -3)
 
-    with _threads(threads):
+    with torch_threads(threads):
         _poison(kernels)
         ours = kernels.attention(q, k, v, k2, v2, heads)
     if k2 is not None and v2 is not None:

@@ -35,12 +35,11 @@ def test_the_shipped_student_changes_a_little_and_no_more() -> None:
     assert 1e-3 < difference <= TOLERANCES["torch-fp8"]
 
 
-def test_convolutions_and_linear_layers_of_both_layouts_are_replaced() -> None:
+def test_convolutions_and_linear_layers_of_both_layouts_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.fp8_modules.LEAST_CHANNELS", 16)  # the thin base has no layer of 64
     for model in (open_model("small", None, None), thin_model()):
-        wide = make_fp8(model)
-        kinds = {type(part) for part in model.denoiser.modules()}
-        if wide:
-            assert kinds & {Fp8Conv2d, Fp8Linear}
+        assert make_fp8(model) > 0
+        assert {Fp8Conv2d, Fp8Linear} <= {type(part) for part in model.denoiser.modules()}
         kept = [
             name for name, part in model.denoiser.named_modules() if isinstance(part, Fp8Conv2d | Fp8Linear)
         ]

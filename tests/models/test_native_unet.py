@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 import torch
@@ -17,22 +15,13 @@ from models.native_modules import make_native
 from models.native_unet import NativeResBlock, NativeTransformerBlock, NativeTrunk, adopt_transformer
 from models.presets import UNetConfig, preset
 from tests.models.tiny import tiny_model
+from tests.threads import torch_threads
 from tests.tolerances import NATIVE_RMS
 
 
 @pytest.fixture(scope="module")
 def kernels() -> Kernels:
     return Kernels()
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _wake(module: nn.Module) -> None:
@@ -71,7 +60,7 @@ def test_residual_blocks(
     x = torch.randn(n, first + second, side, side + 3)
     ctx = FrameContext(torch.randn(n, 24), None, torch.randn(n, control) if control else None, None, 1)
     native = NativeResBlock(block, kernels)
-    with _threads(threads):
+    with torch_threads(threads):
         _poison(kernels)
         ours = native((x[:, :first], x[:, first:]) if second else x, ctx)
         without = native(x, FrameContext(ctx.embedding, None, None, None, 1)) if not second else None
@@ -98,7 +87,7 @@ def test_transformer_blocks_of_the_denoiser(
     adopt_transformer(native, kernels)
     assert isinstance(native, NativeTransformerBlock)
     bank = Bank(native.project_reference(reference), native.project_motion(motion), projected=True)
-    with _threads(threads):
+    with torch_threads(threads):
         _poison(kernels)
         ours = native(x, bank, ctx)
         raw = native(x, Bank(reference, motion), ctx)  # its PyTorch form
