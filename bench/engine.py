@@ -26,7 +26,7 @@ from bench.pairs import compare, time_rounds
 from bench.report import make_report, summarise
 from kernels.fp8 import multiplies_fp8
 from kernels.native_build import NativeError
-from models.backends import BACKENDS, cpu_has_bf16, load_networks
+from models.backends import BACKENDS, cpu_has_bf16, load_networks, multiplies_pairs
 from models.build import AnyModel, build_model
 from models.calibration import TOLERANCES, resolve_backend
 from models.checkpoint import CheckpointError, load_any_model
@@ -147,6 +147,7 @@ def choose_rungs(asked: Sequence[str], model: AnyModel, device: torch.device) ->
         else:
             names += ["torch-fp32", *(["torch-bf16"] if cpu_has_bf16() else [])]
             names += ["onnx", "native"] if small else []
+            names += ["native-bf16"] if small and multiplies_pairs() else []
     return list(dict.fromkeys(names))
 
 

@@ -144,6 +144,7 @@
     forget: () => {
       for (const list of Object.values(rows)) list.length = 0;
     },
+    /** The rows since the last call, as JSON: a driver that walks through thousands of values holds a core up. */
     take: () => {
       const [mic, back, pictures] = [rows.mic, rows.back, rows.pictures].map((list) => list.splice(0));
       const luma = new Uint8Array(pictures.reduce((sum, picture) => sum + picture.luma.length, 0));
@@ -152,7 +153,7 @@
         luma.set(picture.luma, at);
         at += picture.luma.length;
       }
-      return {
+      return JSON.stringify({
         mic: joined(mic),
         back: joined(back),
         pictures: pictures.map(({ row }) => row),
@@ -160,7 +161,7 @@
         stats: rows.stats.splice(0),
         clears: rows.clears.splice(0),
         hello,
-      };
+      });
     },
     /** Picture behind sound as this browser plays them, in ms; null while it cannot tell. */
     skew: async () => {

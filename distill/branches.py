@@ -29,7 +29,7 @@ class BranchNetworks(TorchNetworks):
     ) -> None:
         """``branches`` 3 mixes the model's outputs by the scales; 1 has no use for scales.
 
-        ``kernels``: this machine's own CPU kernels, to run on them in fp32.
+        ``kernels``: this machine's own CPU kernels, to run on them; ``dtype`` is fp32 then.
 
         Raises:
             ValueError: another number of branches, or a student (whose tokens need `TorchNetworks`).

@@ -1,4 +1,4 @@
-/* CPU kernels in fp32, compiled on the user's own machine by `kernels.native`; no header of torch is needed.
+/* CPU kernels, activations in fp32 and weights in fp32 or bf16 (`native_weights.h`), compiled on the user's own machine by `kernels.native`; no header of torch is needed.
  *
  * In and out: channels-last arrays (N, H, W, C), C a multiple of 8. Letters: T tiles, G groups, D head width.
  * The caller owns all memory; every function runs on `threads` OpenMP threads and keeps nothing.
@@ -6,14 +6,15 @@
 #include "native_attention.h"
 #include "native_blocks.h"
 #include "native_conv.h"
+#include "native_linear.h"
 #include "native_math.h"
 #include "native_norm.h"
 #include "native_pixels.h"
 
 /* y (R, O) = x (R, K) w + bias (O or null) + residual (R, O or null), through GELU where asked; w packed
  * (O / 16, K, 16). */
-void fada_linear(const float *x, const float *w, const float *bias, const float *residual, float *y, int rows,
+void fada_linear(const float *x, const weight_t *w, const float *bias, const float *residual, float *y, int rows,
                  int depth, int leaving, int activation, int threads) {
 #pragma omp parallel num_threads(threads) if (threads > 1)
-    team_linear(x, depth, rows, depth, w, depth, leaving, bias, residual, activation, y, leaving, threads);
+    team_linear(x, depth, rows, depth, w, packed_depth(depth), leaving, bias, residual, activation, y, leaving, threads);
 }

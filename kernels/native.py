@@ -24,6 +24,7 @@ FEW_KEYS: Final = 64
 NORM_CHANNELS: Final = 2048
 TILE: Final = 6
 CHUNK: Final = 32
+HALF_DEPTH: Final = 4096  # `ROUNDED` values are 12 rows of that
 SERIAL_WORK: Final = 500_000
 
 _I, _P, _S, _F = ctypes.c_int, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_float
@@ -60,8 +61,10 @@ def _rows_of(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def winograd_weight(weight: Tensor) -> Tensor:
-    """(O, C, 3, 3) -> (36, O / 16, C, 16): G w Gᵀ, packed for `Kernels.conv3x3`; in fp64 inside."""
+def winograd_weight(weight: Tensor, half: bool = False) -> Tensor:
+    """(O, C, 3, 3) -> (36, O / 16, C, 16), or with ``half`` (36, O / 16, C / 2, 16, 2) in bf16: G w Gᵀ, packed for
+    `Kernels.conv3x3`; in fp64 inside.
+    """
     g = torch.tensor(
         [[1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6],
          [1 / 24, 1 / 12, 1 / 6], [1 / 24, -1 / 12, 1 / 6], [0, 0, 1]], dtype=torch.float64,
@@ -69,12 +72,24 @@ def winograd_weight(weight: Tensor) -> Tensor:
     tiles = torch.einsum("ai,ocij,bj->aboc", g, weight.double(), g).flatten(0, 1)
     leaving, channels = weight.shape[:2]
     tiles = tiles.reshape(TILE * TILE, leaving // COLUMNS, COLUMNS, channels)
+    if half:  # pairs of channels beside each other
+        tiles = tiles.reshape(*tiles.shape[:3], channels // 2, 2).transpose(2, 3)
+        return tiles.bfloat16().contiguous()
     return tiles.transpose(2, 3).float().contiguous()
 
 
-def pack_columns(weight: Tensor) -> Tensor:
-    """(O, K) -> (O / 16, K, 16) for `Kernels.linear`."""
+def pack_columns(weight: Tensor, half: bool = False) -> Tensor:
+    """(O, K) -> (O / 16, K, 16), or with ``half`` (O / 16, ceil(K / 2), 16, 2) in bf16, for `Kernels.linear`.
+
+    Raises:
+        ValueError: more than `HALF_DEPTH` inputs in bf16.
+    """
     leaving, depth = weight.shape
+    if half:
+        if depth > HALF_DEPTH:
+            raise ValueError(f"Expected at most {HALF_DEPTH} inputs of a layer in bf16, got {depth}.")
+        pairs = F.pad(weight, (0, depth % 2)).reshape(leaving // COLUMNS, COLUMNS, -1, 2)
+        return pairs.transpose(1, 2).bfloat16().contiguous()
     return weight.float().reshape(leaving // COLUMNS, COLUMNS, depth).transpose(1, 2).contiguous()
 
 
@@ -94,11 +109,12 @@ def threads_for(work: int) -> int:
 
 
 class Kernels:
-    """The kernels as calls on tensors: fp32, CPU, channels-last."""
+    """The kernels as calls on fp32 tensors: CPU, channels-last; ``half``: weights and what they meet are bf16."""
 
-    def __init__(self) -> None:
+    def __init__(self, half: bool = False) -> None:
         """Raises `kernels.native_build.NativeError` where they cannot be had."""
-        library = load_native()
+        self.half = half
+        library = load_native(half)
         for name, types in _CALLS.items():
             call = getattr(library, f"fada_{name}")
             call.argtypes = types
@@ -109,6 +125,14 @@ class Kernels:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Kernels:
         return self  # a loaded library is what it is; copies of a model share it
+
+    def tiles(self, weight: Tensor) -> Tensor:
+        """The weight (O, C, 3, 3) of a convolution as `conv3x3` takes it."""
+        return winograd_weight(weight, self.half)
+
+    def columns(self, weight: Tensor) -> Tensor:
+        """The weight (O, K) of a linear layer as `linear` takes it."""
+        return pack_columns(weight, self.half)
 
     def group_affine(
         self, x: Tensor, groups: int, gamma: Tensor, beta: Tensor, eps: float, film: Tensor | None = None
@@ -145,7 +169,7 @@ class Kernels:
 
         Args:
             x: (N, C, H, W) with C a multiple of 8.
-            tiles: of `winograd_weight`, O a multiple of 16.
+            tiles: of `Kernels.tiles`, O a multiple of 16.
             bias: (O,).
             affine: scale and shift (N, C) before SiLU.
             silu: apply SiLU first.
@@ -163,7 +187,8 @@ class Kernels:
         height, width = height << grow, width << grow
         channels = first + (0 if also is None else also.shape[1])
         leaving = tiles.shape[1] * COLUMNS
-        assert channels == tiles.shape[2] and first % LANES == channels % LANES == 0
+        assert channels * COLUMNS == tiles[0, 0].numel() and first % LANES == channels % LANES == 0
+        assert tiles.dtype == (torch.bfloat16 if self.half else torch.float32)
         assert not shuffle or leaving % (4 * LANES) == 0
         threads = threads_for(height * width * n * channels * leaving // 2)
         scratch = self.scratch("conv3x3", n, height, width, channels, leaving, threads)
@@ -188,7 +213,7 @@ class Kernels:
         residual: Tensor | None = None,
         gelu: bool = False,
     ) -> Tensor:
-        """x (..., K) times `pack_columns` of a weight (O, K), plus bias and residual, through GELU -> (..., O)."""
+        """x (..., K) times `columns` of a weight (O, K), plus bias and residual, through GELU -> (..., O)."""
         rows = x.reshape(-1, x.shape[-1]).contiguous()
         leaving = packed.shape[0] * COLUMNS
         out = torch.empty(*x.shape[:-1], leaving)

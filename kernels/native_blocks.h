@@ -6,14 +6,15 @@
 
 #define PART_ROWS 256 /* rows of tokens in one worker's hands */
 
-/* Weights of a residual block; linear ones packed (O / 16, K, 16), convolutions (36, O / 16, C, 16). */
+/* Weights of a residual block; linear ones packed (O / 16, K, 16), convolutions as `fada_conv3x3` takes them. */
 typedef struct {
     int channels, leaving, groups, embedding, controls;
     float epsilon1, epsilon2;
-    const float *gamma1, *beta1, *conv1, *bias1;
-    const float *gamma2, *beta2, *conv2, *bias2;
-    const float *emb, *emb_bias, *control, *control_bias; /* (2 O, E), (2 O, K) or null */
-    const float *skip, *skip_bias; /* (O, C), or null where C = O */
+    const float *gamma1, *beta1, *gamma2, *beta2;
+    const weight_t *conv1, *conv2;
+    const float *bias1, *bias2;
+    const weight_t *emb, *control, *skip; /* (2 O, E), (2 O, K) or null, (O, C) or null where C = O */
+    const float *emb_bias, *control_bias, *skip_bias;
 } res_block_t;
 
 INLINE size_t round_up(size_t floats) { return (floats + 15) / 16 * 16; }
@@ -73,10 +74,12 @@ typedef struct {
     int width, heads, ffn, context, motion;
     float epsilon;
     const float *norms[8]; /* reference, cross, perceptron, time */
-    const float *qkv, *out, *out_bias; /* (3 C, C), (C, C) */
-    const float *cross_q, *cross_kv, *cross_out, *cross_bias; /* (C, C), (2 C, W), (C, C) */
-    const float *up, *up_bias, *down, *down_bias; /* (F, C), (C, F) */
-    const float *position, *time_qkv, *time_out, *time_bias; /* (M + frames, C), (3 C, C), (C, C) */
+    const weight_t *qkv, *out; /* (3 C, C), (C, C) */
+    const weight_t *cross_q, *cross_kv, *cross_out; /* (C, C), (2 C, W), (C, C) */
+    const weight_t *up, *down; /* (F, C), (C, F) */
+    const weight_t *time_qkv, *time_out; /* (3 C, C), (C, C) */
+    const float *out_bias, *cross_bias, *up_bias, *down_bias, *time_bias;
+    const float *position; /* (M + frames, C) */
 } transformer_t;
 
 /* What a transformer block reads beside its tokens: N = B T pictures of L tokens. */
@@ -198,7 +201,7 @@ void fada_transformer(const transformer_t *b, const tokens_t *t, const float *x,
 /* y (R, O) = LayerNorm(x (R, C)) plus row (r / each) % count of add (count, C), or null, times w packed (O / 16, C,
  * 16). `scratch` has R C floats. */
 void fada_norm_linear(const float *x, int rows, int width, const float *gamma, const float *beta, float epsilon,
-                      const float *add, int each, int count, const float *w, int leaving, float *y, float *scratch,
+                      const float *add, int each, int count, const weight_t *w, int leaving, float *y, float *scratch,
                       int threads) {
     const int parts = parts_for(rows, 2 * ROWS, threads);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (threads > 1)

@@ -24,13 +24,13 @@ def _pointers(names: str) -> list[tuple[str, Any]]:
 
 
 class ResBlockWeights(ctypes.Structure):
-    """`res_block_t`: linear weights of `pack_columns`, convolutions of `winograd_weight`."""
+    """`res_block_t`: linear weights of `Kernels.columns`, convolutions of `Kernels.tiles`."""
 
     _fields_ = [
         *((name, _I) for name in ("channels", "leaving", "groups", "embedding", "controls")),
         ("epsilon1", _F), ("epsilon2", _F),
-        *_pointers("gamma1 beta1 conv1 bias1 gamma2 beta2 conv2 bias2"),
-        *_pointers("emb emb_bias control control_bias skip skip_bias"),
+        *_pointers("gamma1 beta1 gamma2 beta2 conv1 conv2 bias1 bias2"),
+        *_pointers("emb control skip emb_bias control_bias skip_bias"),
     ]  # fmt: skip
 
 
@@ -41,8 +41,8 @@ class TransformerWeights(ctypes.Structure):
         *((name, _I) for name in ("width", "heads", "ffn", "context", "motion")),
         ("epsilon", _F),
         *_pointers("gamma1 beta1 gamma2 beta2 gamma3 beta3 gamma4 beta4"),
-        *_pointers("qkv out out_bias cross_q cross_kv cross_out cross_bias"),
-        *_pointers("up up_bias down down_bias position time_qkv time_out time_bias"),
+        *_pointers("qkv out cross_q cross_kv cross_out up down time_qkv time_out"),
+        *_pointers("out_bias cross_bias up_bias down_bias time_bias position"),
     ]  # fmt: skip
 
 
@@ -162,7 +162,7 @@ def norm_linear(
     position: Tensor,
     weight: Tensor,
 ) -> Tensor:
-    """LayerNorm of x (B, M, L, C) plus position (M, C), times `pack_columns` of a weight -> (B, M, L, O)."""
+    """LayerNorm of x (B, M, L, C) plus position (M, C), times `Kernels.columns` of a weight -> (B, M, L, O)."""
     x = x.contiguous()
     rows, width, leaving = x.numel() // x.shape[-1], x.shape[-1], weight.shape[0] * COLUMNS
     assert position.is_contiguous() and position.shape == (x.shape[1], width) and width % LANES == 0

@@ -15,6 +15,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,8 @@ FLAGS: Final = (
     # sums keep their order, infinities and NaNs their meaning
     "-fno-signed-zeros", "-fno-trapping-math", "-fno-math-errno",
 )  # fmt: skip
+HALF_FLAGS: Final = ("-DFADA_BF16",)
+"""Weights in bf16: `native_weights.h`."""
 COMPILE_LIMIT_S: Final = 60.0
 
 
@@ -51,16 +54,16 @@ def source_digest(source: Path) -> str:
     return digest.hexdigest()
 
 
-def library_path(compiler: str) -> Path:
-    """Where the compiled kernels of this source, compiler and processor lie."""
+def library_path(compiler: str, more: Sequence[str] = ()) -> Path:
+    """Where the compiled kernels of this source, compiler, further flags and processor lie."""
     digest = hashlib.sha256(source_digest(SOURCE).encode())
-    for part in (compiler, *FLAGS, platform.machine(), _processor()):
+    for part in (compiler, *FLAGS, *more, platform.machine(), _processor()):
         digest.update(part.encode() + b"\0")
     return cache_root() / "native" / f"{digest.hexdigest()[:16]}.so"
 
 
-def compile_native(compiler: str, library: Path) -> None:
-    """Compile the kernels into ``library``, whole or not at all.
+def compile_native(compiler: str, library: Path, more: Sequence[str] = ()) -> None:
+    """Compile the kernels with further flags into ``library``, whole or not at all.
 
     Raises:
         NativeError: the compiler failed or took too long.
@@ -73,7 +76,7 @@ def compile_native(compiler: str, library: Path) -> None:
             ["-fopenmp"],
             [],
         ):  # Apple's clang has no OpenMP: one thread is still faster than none
-            command = [compiler, *FLAGS, *threading, "-o", str(made), str(SOURCE), "-lm"]
+            command = [compiler, *FLAGS, *more, *threading, "-o", str(made), str(SOURCE), "-lm"]
             try:
                 run = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_LIMIT_S)
             except (OSError, subprocess.TimeoutExpired) as error:
@@ -85,9 +88,9 @@ def compile_native(compiler: str, library: Path) -> None:
     raise NativeError(f"The C compiler {compiler} could not compile the CPU kernels: {problem}")
 
 
-@lru_cache(maxsize=1)
-def load_native() -> ctypes.CDLL:
-    """The compiled kernels, compiled now if they are not in the cache.
+@lru_cache(maxsize=2)
+def load_native(half: bool = False) -> ctypes.CDLL:
+    """The compiled kernels, compiled now if they are not in the cache; ``half``: weights in bf16.
 
     Raises:
         NativeError: there is no compiler, it failed, or the cache folder cannot be written.
@@ -95,10 +98,11 @@ def load_native() -> ctypes.CDLL:
     compiler = find_compiler()
     if compiler is None:
         raise NativeError("Expected a C compiler (cc, gcc or clang) for the CPU kernels, found none.")
-    library = library_path(compiler)
+    more = HALF_FLAGS if half else ()
+    library = library_path(compiler, more)
     try:
         if not library.is_file():
-            compile_native(compiler, library)
+            compile_native(compiler, library, more)
         return ctypes.CDLL(str(library))
     except OSError as error:
         raise NativeError(f"The CPU kernels in {library} cannot be used: {error}") from error

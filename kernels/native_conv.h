@@ -6,7 +6,7 @@
  * same weights: ten by ten pixels cost 256 products by channel in place of 324.
  */
 #pragma once
-#include "native_math.h"
+#include "native_linear.h"
 
 #define TILE 6
 #define OUT 4
@@ -53,8 +53,11 @@ INLINE void range_of(const grid_t *g, int i, int j, int *start, int *count) {
     *count = ff + (tall_only ? 0 : sf) + (full_only ? 0 : fs) + (tall_only || full_only ? 0 : ss);
 }
 
-/* A block's floats in a plane of so many channels: an odd number of cache lines, so that planes do not collide. */
-INLINE size_t plane_floats(int tiles, int channels) { return ((size_t)tiles * channels + 15) / 16 * 16 | 16; }
+/* A block's values in a plane of so many channels, `line` to a cache line: an odd number of these, so that planes do
+ * not collide. */
+INLINE size_t plane_size(int tiles, int channels, int line) {
+    return ((size_t)tiles * channels + line - 1) / line * line | line;
+}
 
 /* One source's row of pixels into a padded row, scaled, shifted and sent through SiLU where asked. */
 static void load_pixels(const float *restrict from, int width, int channels, int grow, const float *restrict scale,
@@ -132,7 +135,7 @@ INLINE void inverse(const int small, const v8 *m, int step, v8 *o, int ostep) {
 }
 
 /* One tile from six padded rows, at column `left`, into its row of all planes. */
-INLINE void transform_tile(const int flat, const int small, float *const *rows, size_t left, int channels, float *v,
+INLINE void transform_tile(const int flat, const int small, float *const *rows, size_t left, int channels, weight_t *v,
                            size_t plane) {
     const int down = flat ? 4 : TILE, across = small ? 4 : TILE;
     for (int c = 0; c < channels; c += LANES) {
@@ -145,7 +148,7 @@ INLINE void transform_tile(const int flat, const int small, float *const *rows, 
             if (flat && (r == 3 || r == 4)) continue;
             forward(small, half + r * TILE, 1, o, 1);
             for (int q = 0; q < TILE; q++)
-                if (!small || (q != 3 && q != 4)) store8(v + (r * TILE + q) * plane + c, o[q]);
+                if (!small || (q != 3 && q != 4)) store_weight(v + (r * TILE + q) * plane + c, o[q]);
         }
     }
 }
@@ -197,14 +200,15 @@ INLINE void write_tile(const int flat, const int small, const picture_t *p, cons
 typedef struct {
     int whole, down, full, across, all; /* strips of four rows and all strips of a picture, tiles across, all strips */
     int strips, apart; /* of a block; whether each worker has blocks of its own, or all share the phases of one */
-    size_t padded, plane, behind, block; /* floats of a padded row, of planes before and after, of a block's planes */
+    size_t padded, plane, behind; /* floats of a padded row, values of a plane before and after the product */
+    size_t before, block; /* floats of a block's planes before it, of all */
 } plan_t;
 
 static plan_t plan_blocks(int n, int height, int width, int channels, int leaving, int threads) {
     plan_t c = {.whole = whole_tiles(height), .full = whole_tiles(width)};
     c.down = c.whole + small_tiles(height), c.across = c.full + small_tiles(width), c.all = n * c.down;
     /* as many strips as keep both sets of planes near the core; but weights are read once by block */
-    int most = BLOCK_FLOATS / (PLANES * c.across * (channels + leaving));
+    int most = BLOCK_FLOATS / (PLANES * c.across * (channels / PAIR + leaving));
     if (most * c.across < 4 * ROWS) most = (4 * ROWS + c.across - 1) / c.across;
     int blocks = (c.all + most - 1) / most;
     if (threads > 1 && c.all * c.across >= threads * 4 * ROWS) blocks = (blocks + threads - 1) / threads * threads;
@@ -212,8 +216,8 @@ static plan_t plan_blocks(int n, int height, int width, int channels, int leavin
     c.strips = (c.all + blocks - 1) / blocks;
     c.apart = blocks >= threads;
     c.padded = (size_t)(OUT * c.full + 2 * small_tiles(width) + 2) * channels;
-    c.plane = plane_floats(c.strips * c.across, channels), c.behind = plane_floats(c.strips * c.across, leaving);
-    c.block = PLANES * (c.plane + c.behind);
+    c.plane = plane_size(c.strips * c.across, channels, LINE), c.behind = plane_size(c.strips * c.across, leaving, 16);
+    c.before = PLANES * c.plane / PAIR, c.block = c.before + PLANES * c.behind;
     return c;
 }
 
@@ -232,7 +236,7 @@ INLINE int place_of(const plan_t *c, const grid_t *g, int first, int s, int t) {
 
 /* Strips [from, to) of a block into the planes; `ring` holds six padded rows, two of which the next strip keeps. */
 static void transform_strips(const picture_t *p, const plan_t *c, const grid_t *g, int first, int from, int to,
-                             float *ring, float *v) {
+                             float *ring, weight_t *v) {
     for (int s = from; s < to; s++) {
         const int image = (first + s) / c->down, strip = (first + s) % c->down, flat = strip >= c->whole;
         float *at[TILE];
@@ -242,20 +246,20 @@ static void transform_strips(const picture_t *p, const plan_t *c, const grid_t *
                 load_row(p, image, strip * OUT - 1 + r, (int)(c->padded / p->channels), at[r]);
         }
         for (int t = 0; t < c->across; t++) {
-            float *to_planes = v + (size_t)place_of(c, g, first, s, t) * p->channels;
+            weight_t *to_planes = v + (size_t)place_of(c, g, first, s, t) * p->channels;
             BY_KIND(flat, t >= c->full, transform_tile, at, (size_t)t * OUT, p->channels, to_planes, c->plane);
         }
     }
 }
 
 /* The products of plane i. */
-static void multiply_plane(const plan_t *c, const grid_t *g, int i, int channels, const float *w, int leaving,
-                           const float *v, float *m) {
+static void multiply_plane(const plan_t *c, const grid_t *g, int i, int channels, const weight_t *w, int leaving,
+                           const weight_t *v, float *m) {
     int start, count;
     range_of(g, i / TILE, i % TILE, &start, &count);
-    linear_rows(v + i * c->plane + (size_t)start * channels, channels, count, channels,
-                w + (size_t)i * channels * leaving, channels, leaving, 0, 0, PLAIN,
-                m + i * c->behind + (size_t)start * leaving, leaving);
+    product_rows(v + i * c->plane + (size_t)start * channels, channels, count, channels,
+                 w + (size_t)i * channels * leaving, channels, leaving, 0, 0, PLAIN,
+                 m + i * c->behind + (size_t)start * leaving, leaving);
 }
 
 /* Strip s of a block out of the planes. */
@@ -274,7 +278,7 @@ INLINE grid_t grid_of(const plan_t *c, int first, int some) {
 }
 
 /* A thread team's convolution; see `fada_conv3x3`. */
-static void team_conv3x3(const picture_t *p, const float *w, int leaving, const float *bias, const result_t *to,
+static void team_conv3x3(const picture_t *p, const weight_t *w, int leaving, const float *bias, const result_t *to,
                          float *scratch, int threads) {
     const plan_t c = plan_blocks(p->n, p->height, p->width, p->channels, leaving, threads);
     float *rings = scratch + (c.apart ? threads : 1) * c.block;
@@ -283,14 +287,16 @@ static void team_conv3x3(const picture_t *p, const float *w, int leaving, const 
         for (int first = 0; first < c.all; first += c.strips) {
             const int some = least(c.all - first, c.strips);
             const grid_t g = grid_of(&c, first, some);
-            float *v = scratch + WORKER * c.block, *m = v + PLANES * c.plane;
+            float *own = scratch + WORKER * c.block, *m = own + c.before;
+            weight_t *v = (weight_t *)own;
             transform_strips(p, &c, &g, first, 0, some, rings + WORKER * TILE * c.padded, v);
             for (int i = 0; i < PLANES; i++) multiply_plane(&c, &g, i, p->channels, w, leaving, v, m);
             for (int s = 0; s < some; s++) write_strip(p, &c, &g, first, s, m, leaving, bias, to);
         }
         return;
     }
-    float *v = scratch, *m = v + PLANES * c.plane;
+    weight_t *v = (weight_t *)scratch;
+    float *m = scratch + c.before;
     for (int first = 0; first < c.all; first += c.strips) {
         const int some = least(c.all - first, c.strips), parts = parts_for(some, 1, threads);
         const grid_t g = grid_of(&c, first, some);
@@ -314,9 +320,9 @@ ptrdiff_t fada_conv3x3_scratch(int n, int height, int width, int channels, int l
 
 /* y = conv3x3(x joined with also by channel, padding 1) + bias (O) + residual (like y, or null), where the joined
  * picture may first be grown twofold (nearest), scaled and shifted by row and channel ((N, C) or null; then with
- * SiLU) and sent through SiLU. w (36, O / 16, C, 16): see `winograd_weight`. */
+ * SiLU) and sent through SiLU. w (36, O / 16, C, 16), or (36, O / 16, C / 2, 16, 2) in bf16: see `winograd_weight`. */
 void fada_conv3x3(const float *x, const float *also, int n, int height, int width, int channels, int first, int grow,
-                  const float *scale, const float *shift, int silu, const float *w, int leaving, const float *bias,
+                  const float *scale, const float *shift, int silu, const weight_t *w, int leaving, const float *bias,
                   const float *residual, ptrdiff_t step, float *y, int shuffle, float *scratch, int threads) {
     const picture_t p = {x, also, n, height, width, channels, first, grow, scale, shift, silu};
     const result_t to = {residual, step, y, shuffle};

@@ -1,6 +1,6 @@
 """Memory for the CPU kernels: weights in large pages, and a workspace that calls share.
 
-In: packed weights, sizes. Out: fp32 tensors. A hop reads a hundred megabytes of weights once; in pages of 4 KB the
+In: packed weights, sizes. Out: tensors. A hop reads a hundred megabytes of weights once; in pages of 4 KB the
 processor looks up as many addresses as it would multiply numbers in the meantime. Any thread, one at a time.
 """
 
@@ -32,14 +32,15 @@ class LargePages:
         self._next = 0
 
     def keep(self, x: Tensor) -> Tensor:
-        """A contiguous copy in fp32, with what follows it in memory being the next kept tensor."""
-        size = x.numel() * 4
+        """A contiguous copy in bf16 if ``x`` is, else fp32; what follows it in memory is the next kept tensor."""
+        dtype = torch.bfloat16 if x.dtype == torch.bfloat16 else torch.float32
+        size = x.numel() * dtype.itemsize
         if size == 0:
-            return x.float().contiguous()
+            return x.to(dtype).contiguous()
         if self._chunk is None or self._next + size > len(self._chunk):
             self._open(size)
         assert self._chunk is not None
-        kept = torch.frombuffer(self._chunk, dtype=torch.float32, count=x.numel(), offset=self._next)
+        kept = torch.frombuffer(self._chunk, dtype=dtype, count=x.numel(), offset=self._next)
         self._next += -(-size // LINE_BYTES) * LINE_BYTES
         return kept.view(x.shape).copy_(x)
 

@@ -1,9 +1,9 @@
 """Which runtime runs the networks, and how to get it.
 
 In: a model and a device. Out: `Networks`. "auto" takes what `models.calibration` measured to be fastest on this
-very machine; where nothing was measured yet, a rule: torch bf16 on CUDA and on CPUs with bf16 units (AVX512-BF16,
-AMX, Arm BF16), this machine's own kernels on other CPUs with a C compiler, torch fp32 on the rest (ARCHITECTURE.md
-has the figures).
+very machine; where nothing was measured yet, a rule: torch bf16 on CUDA and on CPUs with matrix units (AMX), this
+machine's own kernels on other CPUs with a C compiler, with weights in bf16 where vectors multiply it, PyTorch in
+bf16 or fp32 on the rest (ARCHITECTURE.md has the figures).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 import torch
 
 from kernels.fp8 import multiplies_fp8
+from kernels.native import Kernels
 from kernels.native_build import NativeError, find_compiler, load_native
 from models.avatar_model import AvatarModel
 from models.build import AnyModel
@@ -29,6 +30,7 @@ BACKENDS: Final = (
     "torch-compile",
     "torch-fp8",
     "native",
+    "native-bf16",
     "onnx",
     "onnx-int8",
 )
@@ -37,13 +39,36 @@ the UNets' wide layers in 8-bit floats: only if asked for, since it draws a litt
 
 
 def cpu_has_bf16() -> bool:
-    """Whether this CPU multiplies bf16 matrices in hardware."""
-    capability = getattr(torch.cpu, "get_capabilities", None)
-    if capability is not None:
-        found = capability()
-        return any(bool(found.get(name)) for name in ("amx_bf16", "avx512_bf16", "bf16"))
-    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    return any(bool(getattr(torch.cpu, name, bool)()) for name in probes)
+    """Whether this CPU multiplies bf16 in hardware: AVX512-BF16, AMX or Arm's BF16."""
+    return cpu_has_matrix_units() or multiplies_pairs() or _cpu_has("", "bf16")
+
+
+def cpu_has_matrix_units() -> bool:
+    """Whether this CPU has matrix units for bf16 (AMX): many times, not twice, as fast as its vectors in fp32."""
+    return _cpu_has("_is_amx_tile_supported", "amx_bf16")
+
+
+def multiplies_pairs() -> bool:
+    """Whether this CPU's vectors multiply bf16 in pairs as `native_weights.h` has it (AVX512-BF16)."""
+    return _cpu_has("_is_avx512_bf16_supported", "avx512_bf16")
+
+
+def kernels_of(backend: str) -> Kernels | None:
+    """This machine's own kernels as a backend uses them; None for backends that run in PyTorch or elsewhere.
+
+    Raises:
+        NativeError: they cannot be had.
+    """
+    return Kernels(half=backend == "native-bf16") if backend in ("native", "native-bf16") else None
+
+
+def _cpu_has(probe: str, *names: str) -> bool:
+    """Whether any of the capabilities is there; ``probe`` asks a torch that cannot list them."""
+    capabilities = getattr(torch.cpu, "get_capabilities", None)
+    if capabilities is not None:
+        found = capabilities()
+        return any(bool(found.get(name)) for name in names)
+    return bool(getattr(torch.cpu, probe, bool)()) if probe else False
 
 
 def live_threads() -> int:
@@ -69,9 +94,11 @@ def has_native() -> bool:
 
 def choose_backend(device: torch.device, layout: Layout = "fada") -> str:
     """The backend of a device by rule, where nothing was measured, for networks of a layout."""
-    if device.type == "cuda" or cpu_has_bf16():
+    if device.type == "cuda" or cpu_has_matrix_units():
         return "torch-bf16"
-    return "native" if layout == "fada" and has_native() else "torch-fp32"
+    if layout == "fada" and has_native():
+        return "native-bf16" if multiplies_pairs() else "native"
+    return "torch-bf16" if cpu_has_bf16() else "torch-fp32"
 
 
 _DTYPES: Final = {"torch-bf16": torch.bfloat16, "torch-fp32": torch.float32}
@@ -100,8 +127,8 @@ def load_networks(model: AnyModel, device: torch.device, backend: str) -> Networ
     if backend == "torch-compile":
         half = device.type == "cuda" or cpu_has_bf16()
         return CompiledNetworks(model, device, torch.bfloat16 if half else torch.float32)
-    if backend == "native":
-        return NativeNetworks(model, device)
+    if backend in ("native", "native-bf16"):
+        return NativeNetworks(model, device, half=backend == "native-bf16")
     if backend == "onnx":
         from models.onnx_networks import OnnxNetworks
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kernels.native import COLUMNS, Kernels, pack_columns
+from kernels.native import COLUMNS, Kernels
 from models.audio import AudioEncoder, LogMel
 
 
@@ -28,7 +28,7 @@ class NativeLogMel(nn.Module):
         self.bins, self.mels = len(basis), len(filters)
         for name, weight in (("basis", basis), ("filters", filters)):
             weight = F.pad(weight, (0, 0, 0, -len(weight) % COLUMNS))
-            self.register_buffer(name, kernels.keep(pack_columns(weight)), persistent=False)
+            self.register_buffer(name, kernels.keep(kernels.columns(weight)), persistent=False)
 
     def forward(self, audio: Tensor) -> Tensor:
         """See `LogMel`."""
@@ -69,7 +69,7 @@ def adopt_audio(encoder: AudioEncoder, kernels: Kernels) -> None:
     native.kernels = kernels
     native.packed = [
         (
-            kernels.keep(pack_columns(conv.weight.detach().transpose(1, 2).flatten(1))),
+            kernels.keep(kernels.columns(conv.weight.detach().transpose(1, 2).flatten(1))),
             conv.bias.detach().float(),
         )
         for conv in convs

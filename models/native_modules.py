@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kernels.native import COLUMNS, LANES, Kernels, pack_columns, winograd_weight
+from kernels.native import COLUMNS, LANES, Kernels
 from models.avatar_model import AvatarModel
 from models.blocks import CrossAttention, ResBlock, TemporalAttention, TransformerBlock
 from models.native_audio import adopt_audio
@@ -62,7 +62,7 @@ class NativeConv(nn.Module):
             weight, bias = weight[order], bias[order]
         spare = -self.leaving % COLUMNS
         weight, bias = F.pad(weight, (0, 0, 0, 0, 0, 0, 0, spare)), F.pad(bias, (0, spare))
-        self.register_buffer("tiles", kernels.keep(winograd_weight(weight)), persistent=False)
+        self.register_buffer("tiles", kernels.keep(kernels.tiles(weight)), persistent=False)
         self.register_buffer("bias", bias.contiguous(), persistent=False)
 
     def forward(
@@ -89,7 +89,7 @@ class NativeLinear(nn.Module):
     def __init__(self, linear: nn.Linear, kernels: Kernels) -> None:
         super().__init__()
         self.kernels, self.out_features = kernels, linear.out_features
-        packed = kernels.keep(pack_columns(linear.weight.detach()))
+        packed = kernels.keep(kernels.columns(linear.weight.detach()))
         self.register_buffer("packed", packed, persistent=False)
         bias = None if linear.bias is None else linear.bias.detach().float().contiguous()
         self.register_buffer("bias", bias, persistent=False)
@@ -110,7 +110,7 @@ class NativePatches(nn.Module):
         assert conv.bias is not None
         self.kernels, self.size, self.stride = kernels, conv.kernel_size[0], conv.stride[0]
         weight = conv.weight.detach().permute(0, 2, 3, 1).flatten(1)  # (O, k k C), as the patches lie
-        self.register_buffer("packed", kernels.keep(pack_columns(weight)), persistent=False)
+        self.register_buffer("packed", kernels.keep(kernels.columns(weight)), persistent=False)
         self.register_buffer("bias", conv.bias.detach().float().contiguous(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:

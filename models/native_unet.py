@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from kernels.native import COLUMNS, FEW_KEYS, LANES, NORM_CHANNELS, Kernels, pack_columns, winograd_weight
+from kernels.native import COLUMNS, FEW_KEYS, LANES, NORM_CHANNELS, Kernels
 from kernels.native_blocks import (
     Packed,
     ResBlockWeights,
@@ -60,21 +60,21 @@ class NativeResBlock(nn.Module):
             "beta1": block.norm1.bias,
             "gamma2": block.norm2.weight,
             "beta2": block.norm2.bias,
-            "conv1": winograd_weight(block.conv1.weight.detach()),
+            "conv1": kernels.tiles(block.conv1.weight.detach()),
             "bias1": block.conv1.bias,
-            "conv2": winograd_weight(block.conv2.weight.detach()),
+            "conv2": kernels.tiles(block.conv2.weight.detach()),
             "bias2": block.conv2.bias,
-            "emb": pack_columns(block.emb.weight.detach()),
+            "emb": kernels.columns(block.emb.weight.detach()),
             "emb_bias": block.emb.bias,
         }
         if block.control is not None:
             weights |= {
-                "control": pack_columns(block.control.weight.detach()),
+                "control": kernels.columns(block.control.weight.detach()),
                 "control_bias": block.control.bias,
             }
         if isinstance(block.skip, nn.Conv2d):
             weights |= {
-                "skip": pack_columns(block.skip.weight.detach().flatten(1)),
+                "skip": kernels.columns(block.skip.weight.detach().flatten(1)),
                 "skip_bias": block.skip.bias,
             }
         self.packed = Packed(kernels, ResBlockWeights, numbers, weights)
@@ -126,7 +126,7 @@ def adopt_attention(part: CrossAttention | TemporalAttention, kernels: Kernels) 
     if width // part.heads % LANES or width % COLUMNS:
         return
     if isinstance(part, TemporalAttention):
-        motion_kv = kernels.keep(pack_columns(part.to_kv.weight.detach()))
+        motion_kv = kernels.keep(kernels.columns(part.to_kv.weight.detach()))
         part.register_buffer("motion_kv", motion_kv, persistent=False)
         part.__class__ = NativeTemporalAttention
     else:
@@ -167,20 +167,22 @@ def adopt_transformer(block: TransformerBlock, kernels: Kernels) -> None:
     weights: dict[str, Tensor | None] = {
         "gamma1": attn.norm.weight, "beta1": attn.norm.bias,
         "gamma3": ffn.norm.weight, "beta3": ffn.norm.bias,
-        "qkv": _packed(attn.to_q, attn.to_kv), "out": _packed(attn.to_out), "out_bias": attn.to_out.bias,
-        "up": _packed(ffn.up), "up_bias": ffn.up.bias, "down": _packed(ffn.down), "down_bias": ffn.down.bias,
+        "qkv": _packed(kernels, attn.to_q, attn.to_kv),
+        "out": _packed(kernels, attn.to_out), "out_bias": attn.to_out.bias,
+        "up": _packed(kernels, ffn.up), "up_bias": ffn.up.bias,
+        "down": _packed(kernels, ffn.down), "down_bias": ffn.down.bias,
     }  # fmt: skip
     if cross is not None:
         weights |= {
             "gamma2": cross.norm.weight, "beta2": cross.norm.bias,
-            "cross_q": _packed(cross.to_q), "cross_kv": _packed(cross.to_kv),
-            "cross_out": _packed(cross.to_out), "cross_bias": cross.to_out.bias,
+            "cross_q": _packed(kernels, cross.to_q), "cross_kv": _packed(kernels, cross.to_kv),
+            "cross_out": _packed(kernels, cross.to_out), "cross_bias": cross.to_out.bias,
         }  # fmt: skip
     if temporal is not None:
         weights |= {
             "gamma4": temporal.norm.weight, "beta4": temporal.norm.bias, "position": temporal.position,
-            "time_qkv": _packed(temporal.to_q, temporal.to_kv),
-            "time_out": _packed(temporal.to_out), "time_bias": temporal.to_out.bias,
+            "time_qkv": _packed(kernels, temporal.to_q, temporal.to_kv),
+            "time_out": _packed(kernels, temporal.to_out), "time_bias": temporal.to_out.bias,
         }  # fmt: skip
     numbers = {
         "width": width,
@@ -195,9 +197,9 @@ def adopt_transformer(block: TransformerBlock, kernels: Kernels) -> None:
     native.kernels, native.packed = kernels, Packed(kernels, TransformerWeights, numbers, weights)
 
 
-def _packed(*layers: nn.Linear) -> Tensor:
+def _packed(kernels: Kernels, *layers: nn.Linear) -> Tensor:
     """The layers' weights one after the other, for one product."""
-    return pack_columns(torch.cat([layer.weight.detach() for layer in layers]))
+    return kernels.columns(torch.cat([layer.weight.detach() for layer in layers]))
 
 
 class NativeTrunk(Trunk):

@@ -178,17 +178,18 @@ class PlainNetworks(TorchNetworks):
 
 
 class NativeNetworks(TorchNetworks):
-    """The modules on this machine's own CPU kernels (`kernels.native`), fp32."""
+    """The modules on this machine's own CPU kernels (`kernels.native`), fp32, or with weights in bf16."""
 
-    def __init__(self, model: AvatarModel, device: torch.device) -> None:
+    def __init__(self, model: AvatarModel, device: torch.device, half: bool = False) -> None:
         """Raises `kernels.native.NativeError` where the kernels cannot be had."""
         if device.type != "cpu":
             raise ValueError(f"The native backend runs on the CPU, got {device}; choose torch-bf16.")
-        kernels = Kernels()
+        kernels = Kernels(half)
         super().__init__(model, device, torch.float32)
         self.kernels = kernels
         make_native(self.model, kernels)
-        self.logmel = NativeLogMel(self.model.audio.logmel, kernels)
+        # the spectrum needs its precision
+        self.logmel = NativeLogMel(self.model.audio.logmel, Kernels() if half else kernels)
 
 
 class CompiledNetworks(TorchNetworks):

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 __all__ = ["WEIGHTS", "TorchEngine", "load_engine"]
 
-FITTED: Final = frozenset({"native", "torch-fp32", "torch-bf16", "torch-eager"})
+FITTED: Final = frozenset({"native", "native-bf16", "torch-fp32", "torch-bf16", "torch-eager"})
 """Backends that take hops of any length as they come; graphs are made for one."""
 REST: Final = 0
 """In place of a number of evaluations: windows without sound need none."""

@@ -22,7 +22,7 @@ from stream.voice_encoder import AudioPacket
 Shared: TypeAlias = "VideoPacket | AudioPacket | av.AudioFrame"
 
 PICTURES_KEPT: Final = 12  # half a second at 25 fps
-VOICE_KEPT: Final = 25  # half a second of 20 ms
+VOICE_KEPT: Final = 50  # half a second of 10 ms
 
 
 class FanOut:

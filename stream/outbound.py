@@ -1,7 +1,7 @@
 """The tracks that leave: a `PictureTrack` and a `VoiceTrack` for aiortc, both counting the pacer's slots.
 
 In: the pacer's pictures and samples. Out: what aiortc's senders ask for with `recv()`, at the moment it is
-due, with pts from the slot's number: 90 kHz for video, 48 kHz in 20 ms frames for audio. Neither uses the
+due, with pts from the slot's number: 90 kHz for video, 48 kHz in 10 ms frames for audio. Neither uses the
 wall clock of aiortc's own tracks. Both hand over what is encoded already: browsers align picture and voice by the
 moments of their sending. What the caller gets, viewers get through each track's `fan_out`, the same objects at the
 same moment. Everything runs on the event loop, but large pictures are encoded in the default executor.
@@ -27,9 +27,8 @@ from stream.engine_protocol import EngineSpec
 from stream.fan_out import PICTURES_KEPT, VOICE_KEPT, FanOut
 from stream.pacer import Pacer
 from stream.pacing_stats import Picture
-from stream.voice_encoder import DELAY_S, OPUS, AudioPacket, OpusEncoder, voice_frame
+from stream.voice_encoder import DELAY_S, OPUS, PACKET_SAMPLES, AudioPacket, OpusEncoder, voice_frame
 
-PACKET_SAMPLES = 960  # 20 ms
 MOUTH_LEAD_S = 0.015
 """A frame's picture stands there from its first sample on, its sounds come in the 40 ms after: a drawn mouth opens
 up to 40 ms before its sound. Most of half a frame evens it out: with 10 ms, sounds were 16 ms behind or 4 ms ahead
@@ -130,7 +129,7 @@ class PictureTrack(MediaStreamTrack):
 
 
 class VoiceTrack(MediaStreamTrack):
-    """The speaker's own voice, delayed to the frames it belongs to; 48 kHz mono, 20 ms at a time.
+    """The speaker's own voice, delayed to the frames it belongs to; 48 kHz mono, 10 ms at a time.
 
     As Opus packets where that was negotiated (`encode_for`), else as frames, for aiortc to encode.
     """
@@ -149,7 +148,7 @@ class VoiceTrack(MediaStreamTrack):
         self._encoder = OpusEncoder() if codec.lower() == OPUS else None
 
     async def recv(self) -> av.AudioFrame | AudioPacket:
-        """The next 20 ms, at their due time."""
+        """The next 10 ms, at their due time."""
         if self.readyState != "live":
             raise MediaStreamError
         position = self._sent_samples / self._pacer.slot_samples

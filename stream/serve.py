@@ -57,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend",
         default="auto",
-        help="auto, native, torch-fp32, torch-bf16, torch-compile, torch-fp8, onnx or onnx-int8 (default: "
-        "%(default)s: what `fada doctor --calibrate` measured, else a rule)",
+        help="auto, native, native-bf16, torch-fp32, torch-bf16, torch-compile, torch-fp8, onnx or onnx-int8 "
+        "(default: %(default)s: what `fada doctor --calibrate` measured, else a rule)",
     )
     parser.add_argument(
         "--threads",

@@ -19,8 +19,7 @@ from distill.evaluation.suites import SUITES
 from distill.ladder.jobs import Plan, write_json
 from distill.ladder.rows import Row
 from distill.probe import Probe, load_probe
-from kernels.native import Kernels
-from models.backends import choose_backend, load_networks
+from models.backends import choose_backend, kernels_of, load_networks
 from models.checkpoint import load_model
 from models.presets import HopChoice
 from models.streaming import HopControls, Streamer
@@ -36,11 +35,10 @@ def open_row(plan: Plan, row: Row, seed: int, device: str) -> tuple[Streamer, Ho
     target = torch.device(device)
     backend = choose_backend(target)
     dtype = torch.bfloat16 if backend == "torch-bf16" else torch.float32
-    kernels = Kernels() if backend == "native" else None
     networks = (
         load_networks(model, target, backend)
         if model.role == "student"
-        else BranchNetworks(model, row.branches, target, dtype, kernels)
+        else BranchNetworks(model, row.branches, target, dtype, kernels_of(backend))
     )
     stream = model.preset.stream
     controls = HopControls(stream.audio_scale, stream.reference_scale, row.steps)

@@ -10,21 +10,30 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kernels import native_build
-from kernels.native import Kernels, pack_columns, winograd_weight
+from kernels.native import Kernels, pack_columns
 from kernels.native_build import NativeError
 from models.warp import HeadWarp
 from tests.threads import torch_threads
-from tests.tolerances import NATIVE_RMS
+from tests.tolerances import NATIVE_HALF_RMS, NATIVE_RMS
 
 
-@pytest.fixture(scope="module")
-def kernels() -> Kernels:
-    return Kernels()
+@pytest.fixture(scope="module", params=[False, True], ids=["fp32", "bf16"])
+def kernels(request: pytest.FixtureRequest) -> Kernels:
+    return Kernels(half=request.param)
 
 
-def _close(ours: Tensor, truth: Tensor) -> None:
+def _close(ours: Tensor, truth: Tensor, rms: float = NATIVE_RMS) -> None:
     assert ours.isfinite().all()
-    assert (ours.double() - truth).norm() <= NATIVE_RMS * truth.norm()
+    assert (ours.double() - truth).norm() <= rms * truth.norm()
+
+
+def _rms(kernels: Kernels) -> float:
+    return NATIVE_HALF_RMS if kernels.half else NATIVE_RMS
+
+
+def _met(kernels: Kernels, x: Tensor) -> Tensor:
+    """What a product meets of a weight or an activation, in fp64."""
+    return (x.bfloat16() if kernels.half else x).double()
 
 
 def _poison(kernels: Kernels) -> None:
@@ -69,17 +78,17 @@ def test_convolution_with_everything_around_it(
     normed = F.group_norm(x.double(), 8, gamma.double(), beta.double())
     with torch_threads(threads):
         _poison(kernels)
-        plain = kernels.conv3x3(x, winograd_weight(weight), bias)
+        plain = kernels.conv3x3(x, kernels.tiles(weight), bias)
         affine = kernels.group_affine(x, 8, gamma, beta, 1e-5, film)
         _poison(kernels)
-        fused = kernels.conv3x3(x, winograd_weight(weight), bias, affine, silu=True, residual=residual)
-        activated = kernels.conv3x3(x, winograd_weight(weight), bias, silu=True)
+        fused = kernels.conv3x3(x, kernels.tiles(weight), bias, affine, silu=True, residual=residual)
+        activated = kernels.conv3x3(x, kernels.tiles(weight), bias, silu=True)
     arguments = (weight.double(), bias.double())
-    _close(plain, F.conv2d(x.double(), *arguments, padding=1))
-    _close(activated, F.conv2d(F.silu(x.double()), *arguments, padding=1))
+    _close(plain, F.conv2d(x.double(), *arguments, padding=1), _rms(kernels))
+    _close(activated, F.conv2d(F.silu(x.double()), *arguments, padding=1), _rms(kernels))
     if height * width > 1:
         inside = F.silu(normed * (1 + scale) + shift)
-        _close(fused, F.conv2d(inside, *arguments, padding=1) + residual)
+        _close(fused, F.conv2d(inside, *arguments, padding=1) + residual, _rms(kernels))
 
 
 @pytest.mark.parametrize(("height", "width"), [(2, 2), (10, 10), (6, 14), (20, 18)])
@@ -96,44 +105,44 @@ def test_convolution_of_two_sources_grown_or_shuffled(
     with torch_threads(threads):
         _poison(kernels)
         joined = kernels.conv3x3(
-            x, winograd_weight(weight), bias, (scale, shift), True, shared.expand(n, -1, -1, -1), also=also
+            x, kernels.tiles(weight), bias, (scale, shift), True, shared.expand(n, -1, -1, -1), also=also
         )
-        grown = kernels.conv3x3(x, winograd_weight(weight[:, :first]), bias, grow=True)
+        grown = kernels.conv3x3(x, kernels.tiles(weight[:, :first]), bias, grow=True)
         pixels = kernels.conv3x3(
-            x, winograd_weight(weight[shuffled, :first]), bias[shuffled], silu=True, shuffle=True
+            x, kernels.tiles(weight[shuffled, :first]), bias[shuffled], silu=True, shuffle=True
         )
     both = torch.cat((x, also), 1).double()
     inside = F.silu(both * scale[:, :, None, None] + shift[:, :, None, None])
-    _close(joined, F.conv2d(inside, weight.double(), bias.double(), padding=1) + shared)
+    _close(joined, F.conv2d(inside, weight.double(), bias.double(), padding=1) + shared, _rms(kernels))
     arguments = (weight[:, :first].double(), bias.double())
     large = F.interpolate(x.double(), scale_factor=2.0, mode="nearest")
-    _close(grown, F.conv2d(large, *arguments, padding=1))
-    _close(pixels, F.pixel_shuffle(F.conv2d(F.silu(x.double()), *arguments, padding=1), 2))
+    _close(grown, F.conv2d(large, *arguments, padding=1), _rms(kernels))
+    _close(pixels, F.pixel_shuffle(F.conv2d(F.silu(x.double()), *arguments, padding=1), 2), _rms(kernels))
 
 
-@pytest.mark.parametrize("rows", [1, 5, 6, 7, 111])
-@pytest.mark.parametrize(("depth", "leaving"), [(3, 16), (192, 384)])
+@pytest.mark.parametrize("rows", [1, 5, 6, 7, 111, 300])
+@pytest.mark.parametrize(("depth", "leaving"), [(3, 16), (192, 384), (3456, 16)])
 def test_linear_layers(kernels: Kernels, rows: int, depth: int, leaving: int) -> None:
     x, weight, bias = torch.randn(1, rows, depth), torch.randn(leaving, depth), torch.randn(leaving)
-    _close(
-        kernels.linear(x, pack_columns(weight), bias), F.linear(x.double(), weight.double(), bias.double())
-    )
-    _close(kernels.linear(x, pack_columns(weight), None), F.linear(x.double(), weight.double()))
+    packed, product = kernels.columns(weight), F.linear(_met(kernels, x), _met(kernels, weight))
+    _close(kernels.linear(x, packed, bias), product + bias)
+    _close(kernels.linear(x, packed, None), product)
     residual = torch.randn(1, rows, leaving)
-    truth = F.gelu(F.linear(x.double(), weight.double(), bias.double()) + residual)
-    _close(kernels.linear(x, pack_columns(weight), bias, residual, gelu=True), truth)
+    _close(kernels.linear(x, packed, bias, residual, gelu=True), F.gelu(product + bias + residual))
 
 
 def test_activations_keep_their_digits_everywhere(kernels: Kernels) -> None:
     x = torch.cat((torch.linspace(-120, 120, 4001), torch.tensor([0.0, -1e30, 1e30, 1e-30, -1e-30])))
     x = F.pad(x, (0, -len(x) % 16))
-    identity = pack_columns(torch.eye(16))
+    identity = kernels.columns(torch.eye(16))
     ours = kernels.linear(x.view(-1, 16), identity, None, gelu=True).flatten()
-    torch.testing.assert_close(ours.double(), F.gelu(x.double()), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(ours.double(), F.gelu(_met(kernels, x)), atol=1e-6, rtol=1e-6)
+    if kernels.half:
+        return  # rounded between activation and product, as the convolutions above show
     middle = torch.zeros(16, 16, 3, 3)
     middle[range(16), range(16), 1, 1] = 1.0
     soft = x.clamp(-100, 100).view(1, 16, -1, 1)
-    kept = kernels.conv3x3(soft, winograd_weight(middle), torch.zeros(16), silu=True)
+    kept = kernels.conv3x3(soft, kernels.tiles(middle), torch.zeros(16), silu=True)
     torch.testing.assert_close(kept.double(), F.silu(soft.double()), atol=1e-4, rtol=1e-6)
 
 
@@ -200,6 +209,27 @@ def test_painting_and_warping_are_the_torch_steps(kernels: Kernels) -> None:
     theirs = HeadWarp(64, 64).to_bytes(pictures, poses)
     difference = (ours.int() - theirs.int()).abs()
     assert difference.max() <= 1 and (difference > 0).float().mean() < 0.01  # the last bit before rounding
+
+
+def test_processors_without_bf16_take_it_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The portable form multiplies what AVX512-BF16 does; fp32 sums differ in their order alone."""
+    with monkeypatch.context() as patch:
+        patch.setenv("FADA_CACHE", str(tmp_path))
+        patch.setattr(native_build, "FLAGS", (*native_build.FLAGS, "-U__AVX512BF16__"))
+        native_build.load_native.cache_clear()
+        portable = Kernels(half=True)
+    native_build.load_native.cache_clear()
+    x, weight = torch.randn(2, 24, 9, 14), torch.randn(32, 24, 3, 3) / 15
+    ours = portable.conv3x3(x, portable.tiles(weight), torch.zeros(32))
+    _close(ours, F.conv2d(x.double(), weight.double(), padding=1), NATIVE_HALF_RMS)
+    rows, columns = torch.randn(37, 51), torch.randn(48, 51)
+    product = portable.linear(rows, portable.columns(columns), None)
+    _close(product, F.linear(_met(portable, rows), _met(portable, columns)))
+
+
+def test_a_layer_too_deep_for_bf16_is_refused() -> None:
+    with pytest.raises(ValueError, match="at most 4096"):
+        pack_columns(torch.zeros(16, 4098), half=True)
 
 
 def test_without_a_compiler_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

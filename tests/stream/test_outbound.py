@@ -79,14 +79,14 @@ async def collect(
     return got
 
 
-async def test_voice_frames_are_20_ms_at_48_khz_on_time() -> None:
+async def test_voice_frames_are_10_ms_at_48_khz_on_time() -> None:
     clock = FakeClock(0.0)
     pacer = Pacer(clock, 25, STILL)
     got = await collect(VoiceTrack(pacer), clock, 1.0)
     assert len(got) == 51
     for index, (at_s, frame) in enumerate(got):
         assert isinstance(frame, av.AudioFrame)
-        assert (frame.pts, frame.time_base, frame.samples) == (index * 960, Fraction(1, 48_000), 960)
+        assert (frame.pts, frame.time_base, frame.samples) == (index * 480, Fraction(1, 48_000), 480)
         assert (frame.sample_rate, frame.format.name, frame.layout.name) == (48_000, "s16", "mono")
         assert at_s == pytest.approx(index * 0.02, abs=1e-6)
 
@@ -101,7 +101,7 @@ async def test_opus_packets_hold_the_voice_so_much_later_as_the_lead_makes_up_fo
     track = VoiceTrack(pacer)
     track.encode_for("audio/opus")
     got = await collect(track, clock, 0.8)
-    assert [packet.pts for _, packet in got] == [960 * index for index in range(len(got))]  # type: ignore[attr-defined]
+    assert [packet.pts for _, packet in got] == [480 * index for index in range(len(got))]  # type: ignore[attr-defined]
     decoder = av.CodecContext.create("libopus", "r")
     decoder.format, decoder.layout, decoder.sample_rate = "s16", "mono", 48_000  # type: ignore[attr-defined]
     heard = np.concatenate(

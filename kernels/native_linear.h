@@ -1,0 +1,60 @@
+/* Linear layers: activations in fp32 times packed weights. */
+#pragma once
+#include "native_weights.h"
+
+#define ROUNDED 49152 /* values that a worker rounds at a time, before it multiplies them */
+
+/* Rows of a packed weight's panel: depth, rounded up to pairs. */
+INLINE int packed_depth(int depth) { return (depth + PAIR - 1) / PAIR * PAIR; }
+
+/* `product_rows` of floats; `stored` as `packed_depth` gives it. */
+static void linear_rows(const float *x, ptrdiff_t lda, int rows, int depth, const weight_t *w, int stored, int leaving,
+                        const float *bias, const float *residual, int activation, float *y, ptrdiff_t ldc) {
+#ifdef FADA_BF16
+    weight_t rounded[ROUNDED];
+    const int wide = packed_depth(depth);
+    const int some = ROUNDED / wide / ROWS * ROWS; /* at least ROWS: `HALF_DEPTH` in native.py */
+    for (int from = 0; from < rows; from += some) {
+        const int count = least(rows - from, some);
+        for (int r = 0; r < count; r++) {
+            const float *row = x + (from + r) * lda;
+            weight_t *to = rounded + (ptrdiff_t)r * wide;
+            int p = 0;
+            for (; p + LANES <= depth; p += LANES) store_weight(to + p, load8(row + p));
+            if (p < wide) {
+                float rest[LANES] = {0};
+                weight_t last[LANES];
+                memcpy(rest, row + p, sizeof(float) * (depth - p));
+                store_weight(last, load8(rest));
+                memcpy(to + p, last, sizeof(weight_t) * (wide - p));
+            }
+        }
+        product_rows(rounded, wide, count, wide, w, stored, leaving, bias, residual ? residual + from * ldc : 0,
+                     activation, y + from * ldc, ldc);
+    }
+#else
+    product_rows(x, lda, rows, depth, w, stored, leaving, bias, residual, activation, y, ldc);
+#endif
+}
+
+/* Into how many parts to cut `items` for a team: some more than workers, so that a slow one holds none up. */
+INLINE int parts_for(int items, int smallest, int threads) {
+    const int most = (items + smallest - 1) / smallest, wanted = threads > 1 ? 2 * threads : 1;
+    return most < 1 ? 1 : least(most, wanted);
+}
+
+/* `linear_rows` shared by the team, by rows, or by columns where rows are few. */
+static void team_linear(const float *x, ptrdiff_t lda, int rows, int depth, const weight_t *w, int stored, int leaving,
+                        const float *bias, const float *residual, int activation, float *y, ptrdiff_t ldc,
+                        int threads) {
+    const int down = parts_for(rows, 2 * ROWS, threads), panels = leaving / COLUMNS;
+    const int across = down >= threads ? 1 : parts_for(panels, 2, threads);
+#pragma omp for schedule(dynamic, 1)
+    for (int part = 0; part < down * across; part++) {
+        const int i = part / across, j = part % across;
+        const int r = (int)((int64_t)i * rows / down), last = (int)((int64_t)(i + 1) * rows / down);
+        const int o = j * panels / across * COLUMNS, end = (j + 1) * panels / across * COLUMNS;
+        linear_rows(x + r * lda, lda, last - r, depth, w + (size_t)o * stored, stored, end - o, bias ? bias + o : 0,
+                    residual ? residual + r * ldc + o : 0, activation, y + r * ldc + o, ldc);
+    }
+}
