@@ -131,7 +131,7 @@ class CallLog:
             video_times_s=np.array(self._video_s),
             mouths=np.array(self._mouths, dtype=np.uint8).reshape(-1, height, width),
             repeated=np.array(self._repeated, dtype=bool),
-            audio_times_s=np.array(self._audio_s),
+            audio_times_s=np.array(self._audio_s) + 1e-3 * self.hello.get("voice_ahead_ms", 0),
             audio_starts=np.cumsum(lengths)[:-1].astype(np.int64),
             audio=np.concatenate(self._audio) if self._audio else np.zeros(0, dtype=np.float32),
             marks_s=self.marks_s,

@@ -16,6 +16,7 @@ from aiortc import RTCDataChannel
 from aiortc.exceptions import InvalidStateError
 
 from stream.engine_protocol import EngineSpec
+from stream.outbound import VOICE_AHEAD_S
 
 PROTOCOL = 1
 MAX_MESSAGE_CHARS = 4096
@@ -76,5 +77,6 @@ def greeting(
         "hop_ms": round(1000 * spec.hop_s),
         "overlap_ms": round(1000 * spec.overlap_frames / spec.fps),
         "lookahead_ms": round(1000 * spec.lookahead_samples / spec.sample_rate_hz),
+        "voice_ahead_ms": round(1000 * VOICE_AHEAD_S),
         **scales,
     }

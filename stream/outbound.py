@@ -33,7 +33,10 @@ MOUTH_LEAD_S = 0.015
 """A frame's picture stands there from its first sample on, its sounds come in the 40 ms after: a drawn mouth opens
 up to 40 ms before its sound. Most of half a frame evens it out: with 10 ms, sounds were 16 ms behind or 4 ms ahead
 by their place in the frame (`fada bench e2e --engine plain`); early sound disturbs sooner than late."""
-VOICE_LEAD_S = MOUTH_LEAD_S + DELAY_S  # the voice is sent so much ahead of its picture
+VOICE_AHEAD_S = 0.025
+"""A receiver holds the voice back longer than a picture: Chromium 48 to 60 ms in its jitter buffer against 24 ms
+from a picture's coming to its showing. Sent so much earlier, both are there at the same moment."""
+VOICE_LEAD_S = MOUTH_LEAD_S + DELAY_S + VOICE_AHEAD_S  # the voice is sent so much ahead of its picture
 FIRST_LEAD_S = 0.010  # a picture is chosen and encoded so long before it is due, at first
 LEAST_LEAD_S, MOST_LEAD_S = 0.003, 0.020
 LEAD_PICTURES = 50  # the lead follows what encoding took for these

@@ -62,8 +62,8 @@ class PacerConfig:
     def __post_init__(self) -> None:
         if self.max_frames < 1:
             raise ValueError(f"PacerConfig.max_frames must be at least 1, got {self.max_frames}")
-        if not 0.0 <= self.voice_lead_s <= 0.04:
-            raise ValueError(f"PacerConfig.voice_lead_s must lie in 0..0.04, got {self.voice_lead_s}")
+        if not 0.0 <= self.voice_lead_s <= 0.06:
+            raise ValueError(f"PacerConfig.voice_lead_s must lie in 0..0.06, got {self.voice_lead_s}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from stream.ice import offer_addresses
 from stream.inbound import hear_promptly
 from stream.outbound import PictureTrack, VoiceTrack
 from stream.playout_delay import PlayoutDelay, accept_playout_delay
+from stream.sender_report import report_later
 
 logger = logging.getLogger(__name__)
 
@@ -179,6 +180,7 @@ class Peer:
         self._picture_sender = video.sender
         self._audio = audio
         accept_playout_delay(video, sdp, PlayoutDelay())
+        report_later(audio)
         audio.sender.replaceTrack(voice)
         video.sender.replaceTrack(pictures)
         _hand_on_keyframe_requests(video.sender, request_keyframe)

@@ -35,7 +35,7 @@ NATIVE_RMS: Final = 1e-5
 """Largest relative L2 error of the CPU kernels against fp64; 1e-6 to 3e-6 measured (PyTorch's own: up to 1e-6)."""
 
 NATIVE_HALF_RMS: Final = 3e-2
-"""The same of a convolution of noise whose Winograd planes and weights are rounded to bf16; up to 2.7e-2 measured."""
+"""The same of a convolution of noise whose Winograd planes and weights are rounded to bf16; up to 2.7e-2 seen."""
 
 NATIVE_HALF_HOP: Final = 3e-2
 """Largest relative L2 difference of a hop's latents with weights in bf16 from fp32 PyTorch's; 1.2e-2 measured."""

@@ -16,6 +16,7 @@ import { recall, remember } from "./settings.js";
 import { fetchAvatars, fetchScaleRanges } from "./signalling.js";
 import { Stage } from "./stage.js";
 import { setUpTheme } from "./theme.js";
+import { Mat } from "./mat.js";
 import { WatchLink } from "./watch-link.js";
 
 const SLOW_FPS = 12;
@@ -50,11 +51,14 @@ const mute = part("mute", HTMLInputElement);
 const soundNote = part("sound-note", HTMLElement);
 const video = part("avatar-video", HTMLVideoElement);
 
+const niche = /** @type {HTMLElement} */ (document.querySelector(".niche"));
+const mat = new Mat(part("mat", HTMLCanvasElement), part("glow", HTMLCanvasElement), niche);
 const stage = new Stage({
-  niche: /** @type {HTMLElement} */ (document.querySelector(".niche")),
+  niche,
   video,
   poster: part("poster", HTMLImageElement),
   glow: part("glow", HTMLCanvasElement),
+  mat,
   unblock: part("unblock", HTMLButtonElement),
   onBlocked: () => sayProblem(new Problem("autoplay_blocked"), "warn"),
 });
@@ -185,7 +189,10 @@ call.addEventListener("microphone", (event) => {
 });
 navigator.mediaDevices?.addEventListener?.("devicechange", () => void showMicrophones());
 
-setUpTheme(part("theme-toggle", HTMLButtonElement), part("theme-label", HTMLElement), () => meter.draw());
+setUpTheme(part("theme-toggle", HTMLButtonElement), part("theme-label", HTMLElement), () => {
+  meter.draw();
+  mat.paint();
+});
 mute.checked = true;
 showSound();
 void showMicrophones();

@@ -50,10 +50,11 @@ export class Stage {
    * @param {HTMLVideoElement} parts.video
    * @param {HTMLImageElement} parts.poster
    * @param {HTMLCanvasElement} parts.glow
+   * @param {import("./mat.js").Mat} parts.mat
    * @param {HTMLButtonElement} parts.unblock shown when the browser will not play by itself
    * @param {() => void} parts.onBlocked called then
    */
-  constructor({ niche, video, poster, glow, unblock, onBlocked }) {
+  constructor({ niche, video, poster, glow, mat, unblock, onBlocked }) {
     this.onBlocked = onBlocked;
     this.niche = niche;
     this.video = video;
@@ -63,6 +64,7 @@ export class Stage {
     poster.addEventListener("load", () => {
       paintGlow(glow, poster);
       niche.dataset.poster = "ready";
+      mat.paint();
     });
     unblock.addEventListener("click", () => void this.play());
   }

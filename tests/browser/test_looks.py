@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import io
+from typing import Literal
+
+import numpy as np
 import pytest
+from PIL import Image
+from playwright.sync_api import FloatRect
 
 from tests.browser.conftest import OpenPage
 from tests.browser.servers import ServerProcess
@@ -170,3 +176,29 @@ def test_reduced_motion_is_respected(fake_server: ServerProcess, open_page: Open
         "0",
     )
     assert call.page.evaluate("document.getAnimations().length") == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_mat_shows_what_is_behind_the_portrait(
+    fake_server: ServerProcess, open_page: OpenPage, scheme: Literal["light", "dark"]
+) -> None:
+    """In the corners it looks as the page does without it, where the style sheet cuts the picture."""
+    page = open_page(fake_server.url).page
+    page.emulate_media(color_scheme=scheme)
+    page.wait_for_function("document.querySelector('.niche').dataset.mat === 'on'")
+    corner = "document.querySelector('.portrait').getBoundingClientRect()"
+    left, top = page.evaluate(f"[{corner}.left, {corner}.top]")
+    place: FloatRect = {"x": left, "y": top, "width": 40, "height": 24}
+
+    def look() -> np.ndarray:
+        return np.asarray(Image.open(io.BytesIO(page.screenshot(clip=place))).convert("RGB")).astype(int)
+
+    with_mat = look()
+    page.evaluate("document.querySelector('.niche').dataset.mat = 'off'")
+    assert np.abs(with_mat - look()).max() <= 3
+
+
+def test_forced_colours_do_without_the_mat(fake_server: ServerProcess, open_page: OpenPage) -> None:
+    page = open_page(fake_server.url).page
+    page.emulate_media(forced_colors="active")
+    page.wait_for_function("document.querySelector('.niche').dataset.mat === 'off'")

@@ -71,3 +71,24 @@ def test_every_state_and_problem_has_words(fake_server: ServerProcess, open_page
         assert caption["headline"]
         assert caption["detail"].endswith("."), caption
         assert len(caption["headline"]) <= 36, "one line on a phone"
+
+
+@pytest.mark.parametrize(
+    ("arch", "corners"),
+    [
+        ("50% 50% 7% 7% / 44% 44% 8% 9%", [(100, 44), (100, 44), (14, 8), (14, 9)]),
+        ("", None),
+        ("50% / 20%", None),
+    ],
+)
+def test_the_arch_of_the_mat(
+    fake_server: ServerProcess, open_page: OpenPage, arch: str, corners: list[tuple[float, float]] | None
+) -> None:
+    found = open_page(fake_server.url).page.evaluate(
+        """async (arch) => {
+            const { cornersOf } = await import("/mat.js");
+            return cornersOf(arch, 200, 100);
+        }""",
+        arch,
+    )
+    assert (found and [pytest.approx((corner["x"], corner["y"])) for corner in found]) == corners
