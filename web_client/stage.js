@@ -6,6 +6,7 @@
  */
 
 const VOICE_STEPS = 4; // the rings light up in steps: a repaint for every reading would cost a quarter of a core
+const VOICE_EVERY_MS = 160; // and no more often than this
 
 /** Draws a soft, round-edged copy of the picture; the style sheet stretches it into a glow. */
 function paintGlow(/** @type {HTMLCanvasElement} */ canvas, /** @type {HTMLImageElement} */ picture) {
@@ -43,6 +44,7 @@ export class Stage {
   #counting = false;
   #voice = 0;
   #drawn = 0;
+  #drawnAt_ms = 0;
 
   /**
    * @param {object} parts
@@ -117,8 +119,10 @@ export class Stage {
     const target = this.still.matches ? 0 : level;
     this.#voice += (target - this.#voice) * (target > this.#voice ? 0.6 : 0.18);
     const step = Math.round(this.#voice * VOICE_STEPS);
-    if (step === this.#drawn) return;
+    const now_ms = performance.now();
+    if (step === this.#drawn || (step > 0 && now_ms - this.#drawnAt_ms < VOICE_EVERY_MS)) return;
     this.#drawn = step;
+    this.#drawnAt_ms = now_ms;
     this.niche.style.setProperty("--voice", String(step / VOICE_STEPS));
   }
 
