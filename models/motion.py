@@ -189,7 +189,7 @@ def _follow_speech(state: MotionState, level: float) -> tuple[bool, bool]:
     """Ease the level; say whether a stressed onset or the end of a phrase falls on this frame."""
     rise = level - state.level_fast
     state.level_fast += (level - state.level_fast) * 0.35
-    state.level += (level - state.level) * (0.10 if level > state.level else 0.045)
+    state.level += (level - state.level) * (0.06 if level > state.level else 0.045)
     onset = rise > 0.22 and level > 0.45
     phrase_end = False
     if level < 0.12:
@@ -291,7 +291,7 @@ def _gesture(state: MotionState, onset: bool) -> None:
     state.beat_wait_s -= _DT
     state.beat_hold_s -= _DT
     if onset and state.beat_wait_s <= 0 and _uniform(state) < 0.75:
-        size = 0.35 + 0.65 * state.level_fast
+        size = (0.35 + 0.65 * state.level_fast) * min(1.0, 2.5 * state.level)  # a phrase begins with lips, not a jerk
         state.beat_pitch_to = -0.062 * size * (0.5 + _uniform(state))
         state.beat_roll_to = 0.026 * size * _normal(state)
         state.beat_yaw_to = 0.032 * size * _normal(state)
