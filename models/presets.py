@@ -249,7 +249,7 @@ PRESETS: dict[str, Preset] = {
 """base: EchoMimic's networks with a tiny decoder; base-vae: with Stable Diffusion's own; base-wav2vec2: FADA's
 sound encoder in place of Whisper."""
 
-SERVED: dict[str, HopChoice] = {"small": HopChoice(hop_frames=2, overlap_frames=0, lookahead_frames=2)}
+SERVED: dict[str, HopChoice] = {"small": HopChoice(hop_frames=2, overlap_frames=0, lookahead_frames=1)}
 """The default choice of each preset, by measurement."""
 
 
