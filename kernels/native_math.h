@@ -125,9 +125,23 @@ INLINE float most8(v8 x) {
 INLINE float sum8(v8 x) { return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7])); }
 #endif
 
-/* R rows of a (`lda` floats apart) times b, packed (depth, COLUMNS) -> c (`ldc` apart), plus bias and residual (as
- * c; either may be null; residual may be c). Meanwhile pace / 256 rows of what `next` points to are fetched for each
- * row of b: weights come from memory, and what is asked for at once waits in line. */
+/* R rows of sums into c (`ldc` apart), plus bias and residual (as c; either may be null; residual may be c). */
+INLINE void store_sums(const int R, vec s[12][PARTS], float *c, ptrdiff_t ldc, const float *bias,
+                       const float *residual) {
+#pragma GCC unroll 12
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 2
+        for (int j = 0; j < PARTS; j++) {
+            vec sum = s[r][j];
+            if (bias) sum += *(const vec *)(bias + VEC * j);
+            if (residual) sum += *(const vec *)(residual + r * ldc + VEC * j);
+            *(vec *)(c + r * ldc + VEC * j) = sum;
+        }
+}
+
+/* R rows of a (`lda` floats apart) times b, packed (depth, COLUMNS) -> c (`ldc` apart), plus bias and residual.
+ * Meanwhile pace / 256 rows of what `next` points to are fetched for each row of b: weights come from memory, and
+ * what is asked for at once waits in line. */
 INLINE void multiply(const int R, const float *a, ptrdiff_t lda, const float *b, int depth, float *c, ptrdiff_t ldc,
                      const float *bias, const float *residual, const float *next, int pace) {
     vec s[12][PARTS];
@@ -148,15 +162,7 @@ INLINE void multiply(const int R, const float *a, ptrdiff_t lda, const float *b,
 #pragma GCC unroll 2
             for (int j = 0; j < PARTS; j++) s[r][j] += a[r * lda + p] * wide[j];
     }
-#pragma GCC unroll 12
-    for (int r = 0; r < R; r++)
-#pragma GCC unroll 2
-        for (int j = 0; j < PARTS; j++) {
-            vec sum = s[r][j];
-            if (bias) sum += *(const vec *)(bias + VEC * j);
-            if (residual) sum += *(const vec *)(residual + r * ldc + VEC * j);
-            *(vec *)(c + r * ldc + VEC * j) = sum;
-        }
+    store_sums(R, s, c, ldc, bias, residual);
 }
 
 /* The same for 1 to ROWS rows. */

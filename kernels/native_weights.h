@@ -62,15 +62,7 @@ INLINE void multiply_pairs(const int R, const weight_t *a, ptrdiff_t lda, const 
 #pragma GCC unroll 2
             for (int j = 0; j < PARTS; j++) s[r][j] = add_pair(s[r][j], a + r * lda + p * PAIR, wide[j]);
     }
-#pragma GCC unroll 12
-    for (int r = 0; r < R; r++)
-#pragma GCC unroll 2
-        for (int j = 0; j < PARTS; j++) {
-            vec sum = s[r][j];
-            if (bias) sum += *(const vec *)(bias + VEC * j);
-            if (residual) sum += *(const vec *)(residual + r * ldc + VEC * j);
-            *(vec *)(c + r * ldc + VEC * j) = sum;
-        }
+    store_sums(R, s, c, ldc, bias, residual);
 }
 
 static void multiply_weight(int rows, const weight_t *a, ptrdiff_t lda, const weight_t *b, int depth, float *c,

@@ -52,7 +52,7 @@ def test_the_shortest_hop_with_time_to_spare(
     assert (found.hop_frames, found.in_time, list(found.cost_ms)) == (hop, in_time, tried)
     assert found.cost_ms == pytest.approx({frames: cost_ms[frames] for frames in tried})
     stream = networks.preset.stream
-    assert (stream.hop_frames, stream.overlap_frames, stream.lookahead_frames) == (hop, 0, 1)
+    assert (stream.hop_frames, stream.overlap_frames, stream.lookahead_frames) == (hop, 0, 2)
 
 
 def test_a_longer_hop_that_was_asked_for_is_where_it_begins() -> None:
