@@ -18,7 +18,7 @@ from stream.ice import offer_addresses
 from tests.stream.rig import Running
 
 Payloads = list[tuple[int, bytes]]
-"""RTP time and encoded bytes of each picture or 20 ms of voice, in the order of arrival."""
+"""RTP time and encoded bytes of each picture or 10 ms of voice, in the order of arrival."""
 
 
 class Wiretap:

@@ -256,8 +256,8 @@ async def test_an_overloaded_engine_costs_steps_and_pictures_but_never_the_voice
         start_s = caller.received.voice[-1][1]
         await caller.until(lambda: len(caller.received.voice) >= count + 100)
         moments = np.array([media_s for _, media_s, _ in caller.received.voice[count:]])
-        np.testing.assert_allclose(np.diff(moments), 0.02, atol=1e-6)
-        assert moments[0] - start_s == pytest.approx(0.02, abs=1e-6)
+        np.testing.assert_allclose(np.diff(moments), 0.01, atol=1e-6)
+        assert moments[0] - start_s == pytest.approx(0.01, abs=1e-6)
         await caller.hang_up()
 
 
