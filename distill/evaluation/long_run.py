@@ -30,6 +30,7 @@ from models.face import FPS
 from models.streaming import HopControls, Streamer
 
 WINDOW_S: Final = 10.0
+LEAST_WINDOWS: Final = 3
 _CLIP_S: Final = 8.0
 _SEEN_EVERY: Final = 5
 """Of every fifth frame the truth is drawn; openings are read from all."""
@@ -66,7 +67,7 @@ def long_run(
     """
     size = round(window_s * FPS)
     frames = int(minutes * 60 * FPS) // size * size
-    if frames < 3 * size:
+    if frames < LEAST_WINDOWS * size:
         raise ValueError(f"A long run needs three windows of {window_s:g} s or more, got {minutes:g} min.")
     if streamer.move_head:
         raise ValueError(

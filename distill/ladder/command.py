@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from distill.evaluation.long_run import LEAST_WINDOWS, WINDOW_S
 from distill.ladder.jobs import Plan, all_jobs, run_jobs, training_jobs, write_json
 from distill.ladder.rows import EVAL_SECONDS, ROWS, STEP_METHODS, TEACHER, Row, chosen_rows
 from distill.ladder.table import collect, into_document, markdown, plot, short_table
@@ -75,6 +76,10 @@ def run(args: argparse.Namespace) -> int:
     strange = [name for name in suites if name not in SUITES]
     if strange:
         raise ValueError(f"Unknown suites {strange}; expected some of {', '.join(SUITES)}.")
+    if 0 < args.drift_seconds < LEAST_WINDOWS * WINDOW_S:
+        raise ValueError(
+            f"Expected --drift-seconds of 0 or at least {LEAST_WINDOWS * WINDOW_S:g}, got {args.drift_seconds:g}."
+        )
     plan = Plan(
         args.out,
         args.teacher,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from distill.ladder import table
 from distill.ladder.claims import claims, claims_table
+from distill.ladder.command import add_arguments, run
 from distill.ladder.jobs import Job, Plan, all_jobs, run_jobs, training_jobs, write_json
 from distill.ladder.rows import ROWS, Row, chosen_rows
 from distill.ladder.table import collect, into_document, markdown, plot, short_table, summary
@@ -35,6 +37,15 @@ def test_the_rows_are_those_of_the_table_that_was_asked_for() -> None:
         chosen_rows("naive,magic")
     with pytest.raises(ValueError, match="unknown model"):
         Row("x", "x", "magic", 1, 1)
+
+
+def test_a_drift_too_short_to_measure_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    args = parser.parse_args(["--out", str(tmp_path / "runs"), "--drift-seconds", "20"])
+    with pytest.raises(ValueError, match="0 or at least 30, got 20"):
+        run(args)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_jobs_can_run_in_their_order(tmp_path: Path) -> None:
