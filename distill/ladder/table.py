@@ -176,6 +176,8 @@ def plot(path: Path, ladder: dict[str, Any]) -> None:
         axis.xaxis.set_minor_formatter(ticker.NullFormatter())
         axis.set_xlabel("ms per frame, one run")
         axis.set_ylabel(label)
+        if key != "r_opening":  # distances of the suites differ by powers of ten
+            axis.set_yscale("log")
         axis.grid(alpha=0.3)
     axes[0].legend()
     path.parent.mkdir(parents=True, exist_ok=True)
