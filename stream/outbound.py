@@ -27,14 +27,15 @@ from stream.engine_protocol import EngineSpec
 from stream.fan_out import PICTURES_KEPT, VOICE_KEPT, FanOut
 from stream.pacer import Pacer
 from stream.pacing_stats import Picture
-from stream.voice_encoder import DELAY_S, OPUS, PACKET_SAMPLES, AudioPacket, OpusEncoder, voice_frame
+from stream.timeline import PACKET_SAMPLES
+from stream.voice_encoder import DELAY_S, OPUS, AudioPacket, OpusEncoder, voice_frame
 
 MOUTH_LEAD_S = 0.015
 """A frame's picture stands there from its first sample on, its sounds come in the 40 ms after: a drawn mouth opens
 up to 40 ms before its sound. Most of half a frame evens it out: with 10 ms, sounds were 16 ms behind or 4 ms ahead
 by their place in the frame (`fada bench e2e --engine plain`); early sound disturbs sooner than late."""
-VOICE_AHEAD_S = 0.025
-"""A receiver holds the voice back longer than a picture: Chromium 48 to 60 ms in its jitter buffer against 24 ms
+VOICE_AHEAD_S = 0.070
+"""A receiver holds the voice back longer than a picture: Chromium 60 to 70 ms in its jitter buffer against 10 ms
 from a picture's coming to its showing. Sent so much earlier, both are there at the same moment."""
 VOICE_LEAD_S = MOUTH_LEAD_S + DELAY_S + VOICE_AHEAD_S  # the voice is sent so much ahead of its picture
 FIRST_LEAD_S = 0.010  # a picture is chosen and encoded so long before it is due, at first

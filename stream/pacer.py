@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from stream.concealment import Int16Array
 from stream.engine_protocol import UInt8Array
 from stream.pacing_stats import PacingStats, Picture
 from stream.reserve import Reserve, ReserveConfig
-from stream.timeline import RATE_HZ
+from stream.timeline import PACKET_SAMPLES, RATE_HZ
 from stream.voice_buffer import VoiceBuffer, joined, loudness
 
 SETTLED_SLOTS = 32  # remembered, so that both tracks see the same decision
@@ -62,8 +62,8 @@ class PacerConfig:
     def __post_init__(self) -> None:
         if self.max_frames < 1:
             raise ValueError(f"PacerConfig.max_frames must be at least 1, got {self.max_frames}")
-        if not 0.0 <= self.voice_lead_s <= 0.06:
-            raise ValueError(f"PacerConfig.voice_lead_s must lie in 0..0.06, got {self.voice_lead_s}")
+        if not 0.0 <= self.voice_lead_s <= 0.1:
+            raise ValueError(f"PacerConfig.voice_lead_s must lie in 0..0.1, got {self.voice_lead_s}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ class Pacer:
         self._voice_next = self._voice_sent = first_frame * self.slot_samples + self._voice_lead
 
     def clear(self, first_media: int) -> None:
-        """Forget all voice and frames before media frame ``first_media``: silence from the next slot on.
+        """Forget all voice and frames before media frame ``first_media``: silence from the next packet on.
 
         The picture stays until `push_rest` or the first frame from there on; then the delay is found anew.
         """
@@ -215,6 +215,20 @@ class Pacer:
         self._resting.clear()
         self.reserve.clear()
         self._still = self._shown[1]
+        self._cut_voice()
+
+    def _cut_voice(self) -> None:
+        """Let the settled slots' voice fade where the next packet begins; what has been sent stays as it was."""
+        faded = False
+        for place, slot in enumerate(self._slots):
+            packets = math.floor((self._clock.now() - self.due(slot.index)) * RATE_HZ / PACKET_SAMPLES) + 1
+            sent = max(0, packets * PACKET_SAMPLES)
+            rest = slot.voice[sent:]
+            if rest.size:
+                silent = np.zeros_like(rest)
+                ending = silent if faded else joined(rest, silent)
+                self._slots[place] = replace(slot, voice=np.concatenate([slot.voice[:sent], ending]))
+                self._muted = faded = True
 
     def push_rest(self, frames: UInt8Array) -> None:
         """Pictures (n, H, W, 3) of a mouth coming to rest, for the slots until speech is drawn again."""

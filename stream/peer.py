@@ -32,7 +32,7 @@ from aiortc.stats import RTCRemoteInboundRtpStreamStats
 from stream.errors import SignalingError
 from stream.ice import offer_addresses
 from stream.inbound import hear_promptly
-from stream.outbound import PictureTrack, VoiceTrack
+from stream.outbound import VOICE_AHEAD_S, PictureTrack, VoiceTrack
 from stream.playout_delay import PlayoutDelay, accept_playout_delay
 from stream.sender_report import report_later
 
@@ -180,7 +180,9 @@ class Peer:
         self._picture_sender = video.sender
         self._audio = audio
         accept_playout_delay(video, sdp, PlayoutDelay())
-        report_later(audio)
+        # Of one stream, a browser would delay one of the two by what it guesses of the other; the page does that.
+        audio.sender._stream_id = f"{video.sender._stream_id}-voice"
+        report_later(audio, VOICE_AHEAD_S)
         audio.sender.replaceTrack(voice)
         video.sender.replaceTrack(pictures)
         _hand_on_keyframe_requests(video.sender, request_keyframe)

@@ -1,29 +1,20 @@
-"""What the voice's sender reports say of its moment, so that a browser need not hold the picture back.
+"""What the voice's sender reports say of its moment: that of its picture, since it is sent ahead of it.
 
-In: the voice's sender and a time. Out: RTCP sender reports whose RTP moment is earlier by that time. Browsers bring
-voice and picture together by these reports: they add what each waits in its jitter buffer and on its way to ear
-and eye, and hold back the one that would come early. The voice waits longer (a jitter buffer that holds some
-packets, then the sound device), so a browser that is told the moments of sending holds every picture back for as
-long, half a minute after a call began: 60 ms of delay that the call does not have at its start (ARCHITECTURE.md
-has figures). The voice is therefore said to be later than it is by what it waits more; picture and voice then meet
-where they met before, without that wait. Event loop only.
+In: the voice's transceiver and how far ahead. Out: RTCP sender reports whose RTP moment is earlier by that time.
+Browsers tell from these reports how far picture and voice are apart where they play them; the page shows that figure.
+Event loop only.
 
 Source: RFC 3550, 6.4.1 (sender reports tie an RTP moment to a wall clock).
 """
 
 from __future__ import annotations
 
-from typing import Final
-
 from aiortc import RTCRtpSender
 from aiortc.rtcrtptransceiver import RTCRtpTransceiver
 from aiortc.rtp import AnyRtcpPacket, RtcpSrPacket
 
-VOICE_WAIT_S: Final = 0.060
-"""Chromium 156 on loopback: 48 ms of jitter buffer and 30 ms of sound device, against 15 ms for a picture."""
 
-
-def report_later(transceiver: RTCRtpTransceiver, wait_s: float = VOICE_WAIT_S) -> None:
+def report_later(transceiver: RTCRtpTransceiver, wait_s: float) -> None:
     """Let a transceiver's sender report its media as `wait_s` later than they are sent.
 
     Raises:

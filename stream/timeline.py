@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from stream.concealment import Concealer, Int16Array
 
 RATE_HZ = 48_000
+PACKET_SAMPLES = 480  # of the voice that leaves: 10 ms
 PACKET_UNIT_SAMPLES = 120  # 2.5 ms, of which Opus packets are multiples
 FRAME_GRID_SAMPLES = 1920  # 40 ms, a frame
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import av
 
 from stream.concealment import Int16Array
-from stream.timeline import RATE_HZ
+from stream.timeline import PACKET_SAMPLES, RATE_HZ
 
 if TYPE_CHECKING:
     AudioPacket = av.Packet[av.AudioStream]
@@ -25,8 +25,6 @@ else:
     AudioPacket = av.Packet
 
 OPUS: Final = "audio/opus"
-PACKET_SAMPLES: Final = 480
-"""10 ms: a browser's jitter buffer holds whole packets."""
 BIT_RATE: Final = 56_000
 DELAY_S: Final = 0.0025  # of the decoded sound against the encoded one, in this mode
 TIME_BASE: Final = Fraction(1, RATE_HZ)

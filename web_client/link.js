@@ -7,6 +7,7 @@
  * gathers its addresses from the moment it is made, so that this may happen while something else is waited for.
  */
 
+import { Aligner } from "./aligner.js";
 import { Problem } from "./problems.js";
 import { readStats } from "./stats.js";
 
@@ -49,6 +50,7 @@ export class Link extends EventTarget {
   /** @type {(problem: unknown) => void} */
   #end = () => {};
   #ticker = 0;
+  #aligner = new Aligner();
   #grace = 0;
 
   /** @param {"sendrecv" | "recvonly"} sound which way it goes; the picture always comes in */
@@ -59,7 +61,10 @@ export class Link extends EventTarget {
     /** @protected */
     this.sender = this.#pc.addTransceiver("audio", { direction: sound }).sender;
     this.#pc.addTransceiver("video", { direction: "recvonly" });
-    this.#pc.addEventListener("track", (event) => this.media.addTrack(event.track));
+    this.#pc.addEventListener("track", ({ track, receiver }) => {
+      this.media.addTrack(track);
+      this.#aligner.take(track.kind, receiver);
+    });
     this.#pc.addEventListener("connectionstatechange", () => this.#watchState());
     this.#channel.addEventListener("message", (event) => this.#read(event.data));
     this.#channel.addEventListener("close", () => this.#lose("lost"));
@@ -158,6 +163,7 @@ export class Link extends EventTarget {
     }
     const link = await readStats(this.#pc);
     if (this.#closed) return;
+    this.#aligner.follow(link);
     this.#stalled_s = link.framesDecoded > this.#decoded ? 0 : this.#stalled_s + 1;
     if (this.#decoded > 0 && this.#stalled_s >= STALLED_SECONDS) return this.#lose("no_video");
     this.#decoded = Math.max(this.#decoded, link.framesDecoded || -1);

@@ -16,6 +16,8 @@
  * @property {number | null} buffer_ms mean time a picture waits in the jitter buffer
  * @property {number | null} decode_ms mean time a picture takes to decode
  * @property {number | null} voiceBuffer_ms mean time the sound waits in its jitter buffer
+ * @property {number | null} voiceWaited_s the same over all its samples so far, added up
+ * @property {number} voicePlayed samples of it
  * @property {number | null} voicePatched share of the sound that was made up for what did not come, 0 to 1
  * @property {number} packetsLost of the picture
  * @property {number} voicePacketsLost
@@ -60,6 +62,8 @@ export async function readStats(pc) {
     buffer_ms: null,
     decode_ms: null,
     voiceBuffer_ms: null,
+    voiceWaited_s: null,
+    voicePlayed: 0,
     voicePatched: null,
     packetsLost: 0,
     voicePacketsLost: 0,
@@ -88,6 +92,8 @@ export async function readStats(pc) {
     if (row.type === "inbound-rtp" && row.kind === "audio") {
       stats.voicePacketsLost = row.packetsLost ?? 0;
       stats.voiceBuffer_ms = mean(row.jitterBufferDelay, row.jitterBufferEmittedCount, 1000);
+      stats.voiceWaited_s = numberOrNull(row.jitterBufferDelay);
+      stats.voicePlayed = row.jitterBufferEmittedCount ?? 0;
       stats.voicePatched = mean(row.concealedSamples, row.totalSamplesReceived, 1);
       played.audio = numberOrNull(row.estimatedPlayoutTimestamp);
     }

@@ -151,17 +151,21 @@ def test_fps_must_divide_the_sample_rate() -> None:
         Pacer(FakeClock(), 29, STILL)
 
 
-def test_clear_is_silent_from_the_next_slot_and_shows_the_rest_until_speech_comes_back() -> None:
+def test_clear_is_silent_from_the_next_packet_and_shows_the_rest_until_speech_comes_back() -> None:
     stage = Stage()
     stage.run(40)
     pacer, slot = stage.pacer, len(stage.slots)
     cut = stage.heard
     shown = pacer.picture(slot - 1).image
+    spoken = pacer.voice(slot - 1).copy()
+    stage.clock.set(pacer.due(slot - 1) + 0.012)  # two packets of 10 ms are out
     pacer.clear(cut)
     assert not pacer.started and pacer.deadline(cut) is None
+    voice = pacer.voice(slot - 1)
+    np.testing.assert_array_equal(voice[:960], spoken[:960], err_msg="what is out stays as it was")
+    assert voice[960] != 0 and not voice[960 + 240 :].any(), "5 ms to fade, then silence"
     stage.clock.set(pacer.due(slot))
-    voice = pacer.voice(slot)
-    assert voice[0] != 0 and not voice[300:].any(), "5 ms to fade, then silence"
+    assert not pacer.voice(slot).any()
     np.testing.assert_array_equal(pacer.picture(slot).image, shown)
     pacer.push_frames(cut - 4, pictures(cut - 4))  # drawn before the clear, too late
     pacer.push_rest(np.stack([np.full((4, 4, 3), value, np.uint8) for value in (200, 100)]))
