@@ -1,8 +1,8 @@
 """What the voice's sender reports say of its moment: that of its picture, since it is sent ahead of it.
 
 In: the voice's transceiver and how far ahead. Out: RTCP sender reports whose RTP moment is earlier by that time.
-Browsers tell from these reports how far picture and voice are apart where they play them; the page shows that figure.
-Event loop only.
+Browsers tell from these reports how far picture and voice are apart where they play them; the page shows it. Event
+loop only.
 
 Source: RFC 3550, 6.4.1 (sender reports tie an RTP moment to a wall clock).
 """

@@ -14,6 +14,8 @@ const FOLLOW = 0.5; // of the way a second
 const STEP_MS = 5; // smaller changes are not worth a shift of the picture
 
 export class Aligner {
+  /** How much earlier than its picture the voice is sent, as the server says in its greeting. */
+  ahead_ms = 0;
   /** @type {RTCRtpReceiver | null} */
   #picture = null;
   #waited_s = 0;
@@ -33,14 +35,21 @@ export class Aligner {
 
   /**
    * Once a second.
-   * @param {{voiceWaited_s: number | null, voicePlayed: number}} link
+   * @param {Pick<import("./stats.js").LinkStats, "voiceWaited_s" | "voicePlayed" | "buffer_ms" | "decode_ms">} link
+   * @returns {number | null} picture behind sound as this browser plays them, in ms; null where it cannot tell
    */
-  follow({ voiceWaited_s, voicePlayed }) {
-    if (voiceWaited_s === null) return;
+  follow({ voiceWaited_s, voicePlayed, buffer_ms, decode_ms }) {
+    if (voiceWaited_s === null) return null;
     const [waited_s, played] = [voiceWaited_s - this.#waited_s, voicePlayed - this.#played];
     [this.#waited_s, this.#played] = [voiceWaited_s, voicePlayed];
-    if (played <= 0) return;
-    const late_ms = Math.max(0, (1000 * waited_s) / played - VOICE_WAIT_MS - SLACK_MS);
+    if (played <= 0) return null;
+    const voice_ms = (1000 * waited_s) / played;
+    this.#hold(Math.max(0, voice_ms - VOICE_WAIT_MS - SLACK_MS));
+    return buffer_ms === null ? null : buffer_ms + (decode_ms ?? 0) - (voice_ms - this.ahead_ms);
+  }
+
+  /** @param {number} late_ms the voice is, beyond what is made up for */
+  #hold(late_ms) {
     this.#hold_ms += FOLLOW * (late_ms - this.#hold_ms);
     const wanted_ms = Math.round(this.#hold_ms);
     if (!this.#picture || Math.abs(wanted_ms - this.#set_ms) < STEP_MS) return;

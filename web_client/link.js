@@ -163,7 +163,7 @@ export class Link extends EventTarget {
     }
     const link = await readStats(this.#pc);
     if (this.#closed) return;
-    this.#aligner.follow(link);
+    link.skew_ms = this.#aligner.follow(link) ?? link.skew_ms;
     this.#stalled_s = link.framesDecoded > this.#decoded ? 0 : this.#stalled_s + 1;
     if (this.#decoded > 0 && this.#stalled_s >= STALLED_SECONDS) return this.#lose("no_video");
     this.#decoded = Math.max(this.#decoded, link.framesDecoded || -1);
@@ -184,6 +184,7 @@ export class Link extends EventTarget {
     if (message?.type === "pong") {
       if (typeof message.t === "number") this.#rtt_ms = performance.now() - message.t;
     } else if (message) {
+      if (message.type === "hello") this.#aligner.ahead_ms = Number(message.voice_ahead_ms) || 0;
       this.hear(message);
     }
   }

@@ -92,3 +92,50 @@ def test_the_arch_of_the_mat(
         arch,
     )
     assert (found and [pytest.approx((corner["x"], corner["y"])) for corner in found]) == corners
+
+
+def test_pictures_wait_for_a_voice_that_the_network_holds_up(
+    fake_server: ServerProcess, open_page: OpenPage
+) -> None:
+    told = open_page(fake_server.url).page.evaluate(
+        """async () => {
+            const { Aligner } = await import("/aligner.js");
+            const [voice, picture] = [{ jitterBufferTarget: null }, { jitterBufferTarget: null }];
+            const aligner = new Aligner();
+            aligner.ahead_ms = 70;
+            aligner.take("audio", voice);
+            aligner.take("video", picture);
+            const at = (waited_s, played) => ({
+              voiceWaited_s: waited_s, voicePlayed: played, buffer_ms: 10, decode_ms: 1,
+            });
+            const skews = [], targets = [];
+            let [waited_s, played] = [0, 0];
+            for (const wait_ms of [65, 65, ...Array(8).fill(160), ...Array(8).fill(65)]) {
+              waited_s += 48 * wait_ms;
+              played += 48000;
+              skews.push(aligner.follow(at(waited_s, played)));
+              targets.push(picture.jitterBufferTarget);
+            }
+            skews.push(aligner.follow(at(waited_s, played)));
+            return { voice: voice.jitterBufferTarget, skews, targets };
+        }"""
+    )
+    assert told["voice"] == 60
+    assert told["targets"][:2] == [None, None], "what the server makes up for is left alone"
+    assert told["targets"][9] == pytest.approx(80, abs=5) and told["targets"][-1] <= 5
+    assert told["skews"][0] == pytest.approx(10 + 1 - (65 - 70)), "picture behind sound"
+    assert told["skews"][-1] is None, "nothing was played"
+
+
+def test_a_browser_without_targets_plays_as_it_comes(fake_server: ServerProcess, open_page: OpenPage) -> None:
+    skew = open_page(fake_server.url).page.evaluate(
+        """async () => {
+            const { Aligner } = await import("/aligner.js");
+            const aligner = new Aligner();
+            aligner.take("audio", {});
+            aligner.take("video", {});
+            const [voiceWaited_s, voicePlayed] = [4800, 48000];
+            return aligner.follow({ voiceWaited_s, voicePlayed, buffer_ms: 10, decode_ms: null });
+        }"""
+    )
+    assert skew == pytest.approx(10 - 100)
