@@ -20,6 +20,7 @@ import pytest
 from aiortc import RTCDataChannel, RTCSessionDescription
 
 from stream.engine_protocol import StepRequest
+from stream.outbound import VOICE_AHEAD_S
 from tests.fakes import FakeEngine, mouth_of
 from tests.stream.rig import Caller, Received, Running, bursts, running_server, silence
 
@@ -59,14 +60,15 @@ def is_steady(received: Received) -> bool:
 
 
 def assert_follows(pictures: Sequence[tuple], voice: Sequence[tuple]) -> None:
-    """Mouth and returned voice go up and down together, by their media times."""
+    """Mouth and returned voice go up and down together, by their media times and what the voice is ahead."""
     times = np.array([media_s for _, media_s, _ in pictures])
     mouth = np.array([mouth_of(image) for _, _, image in pictures])
     moments = np.array([media_s for _, media_s, _ in voice])
     levels = np.array([float(np.abs(pcm.astype(float)).mean()) for _, _, pcm in voice])
 
     def correlation(lag_s: float) -> float:
-        return float(np.corrcoef(mouth, np.interp(times + lag_s + 0.02, moments, levels))[0, 1])
+        within_s = 0.02 - VOICE_AHEAD_S
+        return float(np.corrcoef(mouth, np.interp(times + lag_s + within_s, moments, levels))[0, 1])
 
     lags = np.arange(-0.2, 0.21, 0.02)
     scores = [correlation(lag_s) for lag_s in lags]
