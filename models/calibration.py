@@ -32,7 +32,7 @@ TOLERANCES: Final[Mapping[str, float]] = {
     "torch-eager": 1e-4,
     "torch-fp32": 1e-4,
     "native": 1e-4,
-    "native-bf16": 3e-2,  # measured: 1.2e-2 on speech
+    "native-bf16": 5e-2,  # measured: 1.2e-2 on speech, 3.1e-2 on the noise of `fada bench engine`
     "onnx": 1e-4,
     "onnx-int8": 5e-2,  # measured: 1.9e-2 on speech
     "torch-compile": 3e-2,
