@@ -14,6 +14,7 @@
   const rows = { mic: [], back: [], pictures: [], stats: [], clears: [] };
   let [pc, channel, watched, hello] = [null, null, null, null];
   let [loudBlocks, quietBlocks] = [0, 0];
+  let problem = null; // of looking at a picture: rows behind it would wait for ever
 
   const toBase64 = (/** @type {ArrayBuffer} */ buffer) => {
     const bytes = new Uint8Array(buffer);
@@ -75,7 +76,7 @@
     return sum;
   };
 
-  /** The mouth as luma and a sum over the picture, from the decoder's own planes: a canvas costs ten times as much. */
+  /** The mouth as luma and a sum over the picture, from the decoder's own planes: no conversion, no canvas. */
   const lookAtPlanes = async (/** @type {VideoFrame} */ frame, left, top) => {
     const planes = new Uint8Array(Math.ceil(frame.allocationSize() / 4) * 4);
     const [{ offset, stride }] = await frame.copyTo(planes);
@@ -111,7 +112,7 @@
   };
 
   const watch = (/** @type {HTMLVideoElement} */ video) => {
-    let before = null;
+    let before = null; // the sum of the picture before
     const next = (_, seen) => {
       const picture = {
         row: [seen.expectedDisplayTime, seen.receiveTime ?? 0, 1000 * (seen.processingDuration ?? 0),
@@ -124,8 +125,7 @@
         picture.row[4] = sum === before ? 1 : 0;
         before = sum;
         picture.luma = luma;
-        frame.close();
-      });
+      }, (error) => { problem = error; }).finally(() => frame.close());
       video.requestVideoFrameCallback(next);
     };
     video.requestVideoFrameCallback(next);
@@ -179,6 +179,7 @@
     },
     /** The rows since the last call, as JSON: a driver that walks through thousands of values holds a core up. */
     take: () => {
+      if (problem) throw problem;
       const [mic, back] = [rows.mic, rows.back].map((list) => list.splice(0));
       const seen = rows.pictures.findIndex(({ luma }) => luma === null);
       const pictures = rows.pictures.splice(0, seen < 0 ? rows.pictures.length : seen);
@@ -198,13 +199,10 @@
         hello,
       });
     },
-    /** Picture behind sound as this browser plays them, in ms; null while it cannot tell. */
-    skew: async () => {
-      const at = {};
-      (await pc.getStats()).forEach((row) => {
-        if (row.type === "inbound-rtp") at[row.kind] = row.estimatedPlayoutTimestamp;
-      });
-      return at.audio && at.video ? at.audio - at.video : null;
+    /** Picture behind sound as the page's own figure says, in ms; null while it says nothing. */
+    skew: () => {
+      const told = Number.parseFloat(document.querySelector("[data-figure=skew]").textContent.replace("−", "-"));
+      return Number.isFinite(told) ? told : null;
     },
     counts: async () => {
       const kept = [];

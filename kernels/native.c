@@ -1,4 +1,5 @@
-/* CPU kernels, activations in fp32 and weights in fp32 or bf16 (`native_weights.h`), compiled on the user's own machine by `kernels.native`; no header of torch is needed.
+/* CPU kernels, activations in fp32 and weights in fp32 or bf16 (`native_weights.h`), compiled on the user's own
+ * machine by `kernels.native`; no header of torch is needed.
  *
  * In and out: channels-last arrays (N, H, W, C), C a multiple of 8. Letters: T tiles, G groups, D head width.
  * The caller owns all memory; every function runs on `threads` OpenMP threads and keeps nothing.
@@ -12,7 +13,7 @@
 #include "native_pixels.h"
 
 /* y (R, O) = x (R, K) w + bias (O or null) + residual (R, O or null), through GELU where asked; w packed
- * (O / 16, K, 16). */
+ * (O / 16, K, 16), or (O / 16, ceil(K / 2), 16, 2) in bf16. */
 void fada_linear(const float *x, const weight_t *w, const float *bias, const float *residual, float *y, int rows,
                  int depth, int leaving, int activation, int threads) {
 #pragma omp parallel num_threads(threads) if (threads > 1)

@@ -268,7 +268,7 @@ class Pacer:
         self.stats.note_sent(self._clock.now(), late_s, voice_frame, picture)
 
     def sent_voice(self, slot: float) -> None:
-        """The audio track hands the samples of `slot` (or its second half) over for sending, now."""
+        """The audio track hands the samples of `slot` (or a part of it) over for sending, now."""
         self.stats.note_voice_sent(self._clock.now() - self.due(slot))
 
     # -- decisions ----------------------------------------------------------------------------------------

@@ -48,10 +48,11 @@ def test_pictures_flow(measured: tuple[BrowserCall, dict[str, Any]]) -> None:
 
 
 def test_mouth_and_voice_come_together(measured: tuple[BrowserCall, dict[str, Any]]) -> None:
-    _, figures = measured
+    done, figures = measured
     assert figures["syllables"]["seen"] >= 5 and figures["syllables"]["heard"] >= 5, figures
     assert abs(figures["av_skew_ms"]["p50"] + HALF_FRAME_MS) <= 40, figures["av_skew_ms"]
     assert figures["mic_to_frame_ms"]["p50"] < 600, figures["mic_to_frame_ms"]
+    assert abs(browser_figures(done.recording)["playout_skew_ms"]["p50"]) <= 60
 
 
 def test_an_interruption_is_seen_and_heard(measured: tuple[BrowserCall, dict[str, Any]]) -> None:

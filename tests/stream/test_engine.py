@@ -129,14 +129,16 @@ def test_not_even_one_session_fits(engine: TorchEngine, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("backend", "latents", "mean"), [("native", NATIVE_HOP, 1e-3), ("native-bf16", NATIVE_HALF_HOP, 0.1)]
+    ("backend", "latents", "worst", "mean"),
+    [("native", NATIVE_HOP, 1, 1e-3), ("native-bf16", NATIVE_HALF_HOP, 40, 0.1)],
 )
 def test_the_native_path_draws_what_torch_draws(
-    engine: TorchEngine, backend: str, latents: float, mean: float
+    engine: TorchEngine, backend: str, latents: float, worst: int, mean: float
 ) -> None:
     native = load_engine("small", nfe=2, device="cpu", backend=backend)
     requests = [_request(engine, seed) for seed in range(2)]
     for ours, theirs in zip(native.step(requests), engine.step(requests), strict=True):
         difference = (ours.state.motion - theirs.state.motion).norm() / theirs.state.motion.norm()
         assert difference <= latents
-        assert np.abs(ours.frames.astype(int) - theirs.frames).mean() <= mean
+        off = np.abs(ours.frames.astype(int) - theirs.frames)
+        assert off.max() <= worst and off.mean() <= mean
