@@ -4,7 +4,8 @@ In: the pacer's pictures and samples. Out: what aiortc's senders ask for with `r
 due, with pts from the slot's number: 90 kHz for video, 48 kHz in 10 ms frames for audio. Neither uses the
 wall clock of aiortc's own tracks. Both hand over what is encoded already, so that a packet leaves at its due moment
 and not some time of encoding after it. What the caller gets, viewers get through each track's `fan_out`, the same
-objects at the same moment. Everything runs on the event loop, but large pictures are encoded in the default executor.
+objects at the same moment. Everything runs on the event loop, but large pictures are encoded in the default
+executor.
 """
 
 from __future__ import annotations
