@@ -22,12 +22,12 @@ from PIL import Image
 from torch import Tensor
 
 from distill.clip_set import ClipItem
-from distill.prepare.media import UInt8
 from distill.speech_set import audio_window
 from models.face import CANVAS_PX, EXPRESSION_DIMS, FACE_BOX, FPS, MOUTH_DIMS, SAMPLE_RATE_HZ
 from models.presets import Preset
 from models.vae import VAE
 
+UInt8 = npt.NDArray[np.uint8]
 VERSION: Final = 1
 QUALITIES: Final = ("high", "moderate")
 JPEG_QUALITY: Final = 95

@@ -114,5 +114,5 @@ async def test_browsers_are_asked_for_short_packets(tmp_path: Path) -> None:
         sound, pictures = answer["sdp"].split("m=video")
         assert "a=ptime:10\r\n" in sound and "a=ptime" not in pictures
         await caller.until(lambda: bool(caller.received.of_type("hello")))
-        assert caller.received.of_type("hello")[0]["voice_ahead_ms"] == 70
+        assert caller.received.of_type("hello")[0]["voice_ahead_ms"] == round(1000 * VOICE_AHEAD_S)
         await caller.hang_up()
