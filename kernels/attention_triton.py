@@ -5,9 +5,10 @@ BLOCK_M queries of one head and walks first over k, v, then over k2, v2, under o
 keys never exist in memory, and a reference bank shared by many frames is read where it lies, in L2.
 
 The head width is split into two power-of-two blocks (`kernels.launch.split_width`), so that 40, 80 and 160
-columns are not padded to 64, 128 and 256. Whole blocks of keys are walked without a mask and with the scale
-folded into the exponent (one multiply-add and one exp2 a score, since at D = 40 the exponential unit is as
-busy as the tensor cores); only the last, partial block and masked sources pay for `tl.where`.
+columns are not padded to 64, 128 and 256; where it may be is said in `width_blocks`. Whole blocks of keys are
+walked without a mask and with the scale folded into the exponent (one multiply-add and one exp2 a score, since at
+D = 40 the exponential unit is as busy as the tensor cores); only the last, partial block and masked sources pay
+for `tl.where`.
 
 Runs on CPU tensors under TRITON_INTERPRET=1 (set before Triton is first imported), which is how tests without
 a GPU hold it to the reference.
@@ -18,6 +19,7 @@ Source: Dao, "FlashAttention-2" (arXiv 2307.08691), algorithm 1, forward pass.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Unpack
 
 import torch
@@ -25,14 +27,44 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.launch import Launch, Tiling, precision_of, split_width, widens
+from kernels.launch import Launch, Tiling, precision_of, split_width, whole_width, widens
 from kernels.options import AttentionOptions
 from kernels.tuning import choose_tiling, largest_block, tiles_coarsely
 
 _SHARED_BYTES = 96 * 1024  # of the 99 KB a block may hold on consumer cards
 
 
-def candidate_tilings(queries: int, width: int, dtype: torch.dtype) -> list[Tiling]:
+def width_blocks(block_n: int, *keys: Tensor) -> tuple[int, int]:
+    """How a head width is cut for one tiling: in two where that is safe, else padded to one power of two.
+
+    Triton 3.6 compiles the second block's product with the weights wrongly on Hopper where its tile reaches
+    shared memory through registers: columns of the second block came out wrong, or addresses outside the memory
+    were read (H100; widths 40, 80 and 160 in half precision). Where tiles stream there by asynchronous copies, as
+    whole blocks of aligned rows do, and in fp32, which uses no such products, every case was right.
+
+    Args:
+        block_n: keys of one block.
+        keys: k, v and, where there are such, k2 and v2: (B, H, L, D).
+
+    Returns:
+        (first, second), the second 0 for one block.
+    """
+    width = keys[0].shape[3]
+    if keys[0].dtype == torch.float32 or all(_streams(tensor, block_n) for tensor in keys):
+        return split_width(width)
+    return whole_width(width)
+
+
+def _streams(tensor: Tensor, block_n: int) -> bool:
+    """Whether all of its blocks of rows are whole and lie so that Triton copies 16 bytes at a time."""
+    batch, head, row, column = tensor.stride()
+    lies = column == 1 and row % 16 == 0 and batch % 8 == 0 and head % 8 == 0
+    return lies and tensor.shape[2] % block_n == 0 and tensor.data_ptr() % 16 == 0
+
+
+def candidate_tilings(
+    queries: int, width: int, dtype: torch.dtype, blocks: Callable[[int], tuple[int, int]] | None = None
+) -> list[Tiling]:
     """Tilings worth timing, the rule of thumb first: the largest tiles that fit with their stages in flight.
 
     Args:
@@ -40,13 +72,14 @@ def candidate_tilings(queries: int, width: int, dtype: torch.dtype) -> list[Tili
         width: D.
         dtype: fp32 doubles each tile's bytes, and its exact products use no tensor cores, so it gets smaller
             ones.
+        blocks: how the width is cut for a number of keys; None cuts it in two for any.
     """
-    column_bytes = sum(split_width(width)) * dtype.itemsize
     most_m = max(16, triton.next_power_of_2(queries))
     sizes = ((32, 32), (64, 32)) if dtype == torch.float32 else ((128, 64), (128, 128), (64, 64), (128, 32))
     found: list[Tiling] = []
     for wanted_m, wanted_n in (*sizes, (64, 32), (32, 32), (16, 16)):
         block_m, block_n = min(wanted_m, most_m), wanted_n
+        column_bytes = sum(blocks(block_n) if blocks else split_width(width)) * dtype.itemsize
         for stages in (3, 2):
             if (block_m + 2 * stages * block_n) * column_bytes <= _SHARED_BYTES:
                 warps = (8, 4) if block_m >= 128 else (4,)
@@ -120,10 +153,10 @@ def _fold_keys(
 def _walk_source(
     q_a, q_b, acc_a, acc_b, row_max, row_sum, k_ptr, v_ptr, mask_ptr,
     stride_kl, stride_kd, stride_vl, stride_vd, stride_mask, length, scale_log2,
-    HAS_MASK: tl.constexpr, PRECISION: tl.constexpr, WIDEN: tl.constexpr,
+    RAGGED: tl.constexpr, HAS_MASK: tl.constexpr, PRECISION: tl.constexpr, WIDEN: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, D_A: tl.constexpr, D_B: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """One source of keys; pointers already stand at this row and head."""
+    """One source of keys; pointers already stand at this row and head. RAGGED: its last block may be partial."""
     keys = tl.arange(0, BLOCK_N).to(tl.int64)
     whole = length // BLOCK_N * BLOCK_N
     for start in range(0, whole, BLOCK_N):
@@ -132,7 +165,7 @@ def _walk_source(
             stride_kl, stride_kd, stride_vl, stride_vd, stride_mask, length, scale_log2,
             False, HAS_MASK, PRECISION, WIDEN, BLOCK_M, BLOCK_N, D_A, D_B, WIDTH,
         )  # fmt: skip
-    if whole < length:
+    if RAGGED and whole < length:
         acc_a, acc_b, row_max, row_sum = _fold_keys(
             q_a, q_b, acc_a, acc_b, row_max, row_sum, k_ptr, v_ptr, mask_ptr, whole, keys,
             stride_kl, stride_kd, stride_vl, stride_vd, stride_mask, length, scale_log2,
@@ -152,8 +185,8 @@ def _attention_kernel(
     stride_mb, stride_ml,
     stride_ob, stride_oh, stride_ol, stride_od,
     heads, lq, lk, lk2, rows_per_bank, scale_log2,
-    HAS_K2: tl.constexpr, HAS_MASK: tl.constexpr, ALIGNED: tl.constexpr, PRECISION: tl.constexpr,
-    WIDEN: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+    HAS_K2: tl.constexpr, RAGGED: tl.constexpr, HAS_MASK: tl.constexpr, ALIGNED: tl.constexpr,
+    PRECISION: tl.constexpr, WIDEN: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
     D_A: tl.constexpr, D_B: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     """One program: BLOCK_M queries of one (row, head). A 1-D grid, since B·H may pass 65,535."""
@@ -183,7 +216,7 @@ def _attention_kernel(
         v_ptr + _place(row, stride_vb, head, stride_vh, ALIGNED),
         mask_ptr + row * stride_mb,
         stride_kl, stride_kd, stride_vl, stride_vd, stride_ml, lk, scale_log2,
-        HAS_MASK, PRECISION, WIDEN, BLOCK_M, BLOCK_N, D_A, D_B, WIDTH,
+        RAGGED, HAS_MASK, PRECISION, WIDEN, BLOCK_M, BLOCK_N, D_A, D_B, WIDTH,
     )  # fmt: skip
     if HAS_K2:
         bank = row // rows_per_bank
@@ -193,7 +226,7 @@ def _attention_kernel(
             v2_ptr + _place(bank, stride_v2b, head, stride_v2h, ALIGNED),
             mask_ptr,
             stride_k2l, stride_k2d, stride_v2l, stride_v2d, stride_ml, lk2, scale_log2,
-            False, PRECISION, WIDEN, BLOCK_M, BLOCK_N, D_A, D_B, WIDTH,
+            RAGGED, False, PRECISION, WIDEN, BLOCK_M, BLOCK_N, D_A, D_B, WIDTH,
         )  # fmt: skip
     # No visible key: the sum is 0 and so is the answer.
     norm = tl.where(row_sum > 0.0, 1.0 / tl.where(row_sum > 0.0, row_sum, 1.0), 0.0)[:, None]
@@ -212,8 +245,8 @@ def plan_attention(
     k2, v2 = options.get("k2"), options.get("v2")
     mask, scale = options.get("mask"), options.get("scale")
     batch, heads, lq, width = q.shape
-    d_a, d_b = split_width(width)
     bank_k, bank_v = (k, v) if k2 is None or v2 is None else (k2, v2)
+    d_a, d_b = width_blocks(tiling.block_n, k, v, bank_k, bank_v)
     # Without a mask any pointer will do: the kernel compiled for that case never reads it.
     mask_bytes = q if mask is None else mask.view(torch.uint8)
     mask_strides = (0, 0) if mask is None else mask_bytes.stride()
@@ -228,7 +261,8 @@ def plan_attention(
             heads, lq, k.shape[2], bank_k.shape[2], batch // max(1, bank_k.shape[0]), factor,
         ),
         constants={
-            "HAS_K2": k2 is not None, "HAS_MASK": mask is not None,
+            "HAS_K2": k2 is not None,
+            "RAGGED": any(keys.shape[2] % tiling.block_n for keys in (k, bank_k)), "HAS_MASK": mask is not None,
             "ALIGNED": all(tensor.stride(axis) % 8 == 0 for tensor in (q, k, v, bank_k, bank_v, out)
                            for axis in (0, 1)),
             "PRECISION": precision_of(q.dtype), "WIDEN": widens(q),
@@ -270,10 +304,16 @@ def attention_triton(
         block_m, block_n = largest_block(lq, max(k.shape[2], keys_2))
         tiling = Tiling(block_m, block_n, 4, 1)
     if tiling is None:
-        shape = (batch * heads, lq, k.shape[2], keys_2, width, mask is not None, q.dtype)
-        candidates = candidate_tilings(lq, width, q.dtype)
+        keys = [tensor for tensor in (k, v, k2, options.get("v2")) if tensor is not None]
+
+        def blocks(block_n: int) -> tuple[int, int]:
+            return width_blocks(block_n, *keys)
+
+        candidates = candidate_tilings(lq, width, q.dtype, blocks)
+        cut = blocks(candidates[0].block_n)
+        shape = (batch * heads, lq, k.shape[2], keys_2, width, cut, mask is not None, q.dtype)
         tiling = choose_tiling(
-            "attention", shape, candidates, lambda cut: plan(cut, torch.empty_like(q)), q.device
+            "attention", shape, candidates, lambda tried: plan(tried, torch.empty_like(q)), q.device
         )
     plan(tiling, out).run()
     return out

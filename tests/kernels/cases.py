@@ -44,17 +44,19 @@ def make_inputs(
     banks: int = 1,
     masked: bool = False,
     strided: bool = False,
+    gap: int = 3,
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
     seed: int = 0,
 ) -> AttentionInputs:
-    """Unit-normal inputs; `strided` lays them out as (B, L, H, D) with a gap, as projections lie."""
+    """Unit-normal inputs; `strided` lays them out as (B, L, H, D), as projections lie, with a gap between heads."""
     source = torch.Generator().manual_seed(seed)
 
     def draw(rows: int, length: int) -> Tensor:
         if strided:
-            wide = torch.randn(rows, length, heads, width + 3, generator=source)
-            return wide.to(device, dtype)[..., 2 : 2 + width].transpose(1, 2)
+            wide = torch.randn(rows, length, heads, width + gap, generator=source)
+            begin = min(2, gap)
+            return wide.to(device, dtype)[..., begin : begin + width].transpose(1, 2)
         return torch.randn(rows, heads, length, width, generator=source).to(device, dtype)
 
     q, k, v = draw(batch, lq), draw(batch, lk), draw(batch, lk)

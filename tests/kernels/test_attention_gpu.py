@@ -44,6 +44,18 @@ def test_two_sources_strided(width: int, dtype: torch.dtype, masked: bool) -> No
     assert_attention_close(run_poisoned(inputs), inputs, times_torch=tolerances.KERNEL_TIMES_TORCH)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("keys", [128, 256, 192])
+def test_whole_blocks_as_projections_lie(width: int, dtype: torch.dtype, masked: bool, keys: int) -> None:
+    inputs = make_inputs(
+        keys, keys, width, batch=8, heads=8, lk2=128, banks=2, masked=masked, strided=True, gap=0, dtype=dtype,
+        device="cuda",
+    )  # fmt: skip
+    assert_attention_close(run_poisoned(inputs), inputs, times_torch=tolerances.KERNEL_TIMES_TORCH)
+
+
 def test_more_rows_and_heads_than_a_grid_axis_holds() -> None:
     inputs = make_inputs(16, 16, 40, batch=16384, heads=8, dtype=torch.bfloat16, device="cuda")
     assert_attention_close(run_poisoned(inputs), inputs, times_torch=tolerances.KERNEL_TIMES_TORCH)

@@ -7,7 +7,7 @@ import torch
 from triton.runtime.errors import OutOfResources
 
 from kernels.attention import attention
-from kernels.attention_triton import attention_triton, candidate_tilings, plan_attention
+from kernels.attention_triton import attention_triton, candidate_tilings, plan_attention, width_blocks
 from kernels.launch import Launch, Tiling, split_width
 from kernels.tuning import fastest
 from tests import tolerances
@@ -131,6 +131,42 @@ def test_the_width_is_split_without_waste(width: int) -> None:
 
 def test_the_familys_widths_are_split_as_documented() -> None:
     assert [split_width(width) for width in (40, 80, 160)] == [(32, 16), (64, 16), (128, 32)]
+
+
+def _projected(length: int, width: int, dtype: torch.dtype, heads: int = 8) -> torch.Tensor:
+    return torch.empty(2, length, heads, width, dtype=dtype).transpose(1, 2)
+
+
+def test_a_width_is_cut_in_two_where_whole_blocks_stream() -> None:
+    assert width_blocks(64, _projected(128, 40, torch.bfloat16), _projected(64, 40, torch.bfloat16)) == (
+        32,
+        16,
+    )
+    assert width_blocks(32, _projected(96, 160, torch.float16)) == (128, 32)
+    assert width_blocks(64, _projected(63, 80, torch.float32)) == (64, 16)  # fp32 uses no tensor cores
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        _projected(63, 40, torch.bfloat16),  # a partial block
+        torch.empty(2, 8, 128, 40, dtype=torch.bfloat16),  # rows of 80 bytes
+        _projected(128, 80, torch.bfloat16)[:, :, :, 1:41],  # rows begin off 16 bytes
+        _projected(128, 40, torch.bfloat16, heads=3),  # rows of 240 bytes
+    ],
+)
+def test_elsewhere_a_width_is_padded(keys: torch.Tensor) -> None:
+    whole = _projected(128, keys.shape[3], torch.bfloat16)
+    assert width_blocks(64, whole) == (32, 16)
+    assert width_blocks(64, whole, keys) == width_blocks(64, keys) == (64, 0)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("gap", [0, 3])
+def test_both_ways_to_cut_a_width_agree_with_the_truth(gap: int, width: int) -> None:
+    inputs = make_inputs(32, 32, width, lk2=64, strided=True, gap=gap, dtype=torch.float16)
+    out = attention_triton(inputs.q, inputs.k, inputs.v, tiling=Tiling(32, 32, 4, 2), **inputs.options())
+    assert_attention_close(out, inputs, times_torch=tolerances.KERNEL_TIMES_TORCH)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
