@@ -30,7 +30,7 @@ from models.streaming import HopControls, Streamer, StreamState
 
 TOLERANCES: Final[Mapping[str, float]] = {
     "torch-eager": 1e-4,
-    "torch-fp32": 1e-4,
+    "torch-fp32": 1e-3,  # measured: 1.8e-4 on an H100, whose convolutions PyTorch runs in TF32; on CPUs 1e-6
     "native": 1e-4,
     "native-bf16": 5e-2,  # measured: 1.2e-2 on speech, 3.1e-2 on the noise of `fada bench engine`
     "onnx": 1e-4,
