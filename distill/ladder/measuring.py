@@ -26,6 +26,8 @@ from models.streaming import HopControls, Streamer
 
 DRIFT_ROWS = ("naive", "mixed", "tokens", "fast", "steps-4", "steps-2", "steps-1", "shipped-2", "shipped-1")
 """Rows that also stream for long, with and without roll-out; of the teacher that would outlast all else."""
+ROUNDS = 31
+"""Hops of each row that are timed: of 15, on a shared machine, rows of one and the same network differed by 15%."""
 
 
 def open_row(plan: Plan, row: Row, seed: int, device: str) -> tuple[Streamer, HopControls]:
@@ -72,7 +74,7 @@ def time_rows(args: argparse.Namespace, plan: Plan) -> None:
     for threads in sorted({1, args.threads}) if args.device == "cpu" else (1,):
         torch.set_num_threads(threads)
         name = "GPU" if args.device != "cpu" else f"{threads} thread{'s' if threads > 1 else ''}"
-        found[name] = paired_time(rows)
+        found[name] = paired_time(rows, rounds=ROUNDS)
     write_json(
         plan.times,
         {
