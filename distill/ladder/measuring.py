@@ -24,8 +24,6 @@ from models.checkpoint import load_model
 from models.presets import HopChoice
 from models.streaming import HopControls, Streamer
 
-DRIFT_ROWS = ("naive", "mixed", "tokens", "fast", "steps-4", "steps-2", "steps-1", "shipped-2", "shipped-1")
-"""Rows that also stream for long, with and without roll-out; of the teacher that would outlast all else."""
 ROUNDS = 31
 """Hops of each row that are timed: of 15, on a shared machine, rows of one and the same network differed by 15%."""
 
@@ -56,7 +54,7 @@ def measure_row(args: argparse.Namespace, plan: Plan, row: Row, seed: int) -> No
         suite = replace(SUITES[name], clips=args.eval_clips, seconds=args.eval_seconds)
         figures[name] = evaluate(streamer, probe, suite, controls, args.data)
         figures[name].pop("ms_per_frame", None)  # other workers run beside this one: the job "time" says
-    if seed == 0 and row.name in DRIFT_ROWS and args.drift_seconds:
+    if seed == 0 and args.drift_seconds:
         drift = long_run(streamer, probe, args.drift_seconds / 60, controls, args.data, people=1)
         figures[plan.suites[0]]["drift_ratio"] = drift["identity_ratio"]
     write_json(plan.figures(row, seed), figures)
