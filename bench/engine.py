@@ -28,7 +28,7 @@ from kernels.fp8 import multiplies_fp8
 from kernels.native_build import NativeError
 from models.backends import BACKENDS, cpu_has_bf16, load_networks, multiplies_pairs
 from models.build import AnyModel, build_model
-from models.calibration import TOLERANCES, resolve_backend
+from models.calibration import resolve_backend, tolerance
 from models.checkpoint import CheckpointError, load_any_model
 from models.presets import PRESETS, HopChoice, preset
 from models.static_hop import record_on
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
                 {
                     "rung": r.name,
                     "difference": r.difference,
-                    "tolerance": _tolerance(r.name),
+                    "tolerance": tolerance(r.name.removesuffix(GRAPH), device),
                     "problem": r.problem,
                 }
                 for r in rungs
@@ -175,7 +175,7 @@ def check_against_base(rungs: list[Rung]) -> None:
         latents = arm.latents()
         truth = latents if truth is None else truth
         difference = float((latents - truth).norm() / truth.norm())
-        limit = _tolerance(rung.name)
+        limit = tolerance(rung.name.removesuffix(GRAPH), rung.streamer.device)
         bad = "" if difference <= limit else f"differs by {difference:.1e}, more than {limit:.0e}: not timed"
         rungs[index] = Rung(rung.name, rung.streamer, float(f"{difference:.2e}"), bad)
 
@@ -260,10 +260,6 @@ def load_or_invent(name: str) -> tuple[AnyModel, str]:
             tqdm.write(f"random weights instead of {path}: {error}")
     torch.manual_seed(0)
     return build_model(HopChoice().applied(preset(name)), "student").eval(), "random"
-
-
-def _tolerance(rung: str) -> float:
-    return TOLERANCES[rung.removesuffix(GRAPH)]
 
 
 def _deadline(row: Mapping[str, Any], hop_s: float) -> dict[str, Any]:

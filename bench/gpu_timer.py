@@ -1,8 +1,8 @@
 """Timing one piece of work on a CUDA device: cold L2, and graphs where a launch costs as much as the work.
 
 In flow work; out flow milliseconds. Above 1 ms: events around each call, L2 flushed before. Below: a CUDA graph
-of many (flush, work) pairs less a graph of as many flushes, so that neither Python nor launches are counted: beside
-an H100, Python took 0.1 to 0.4 ms for a launch, whatever the GPU had to do.
+of many (flush, work) pairs less a graph of as many flushes, so that neither Python nor launches are counted: on an
+H100, events said up to 0.45 ms of calls that take the GPU 0.04.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.launch import Launch, Tiling, precision_of, split_width, whole_width, widens
+from kernels.launch import Launch, Tiling, precision_of, split_width, widens
 from kernels.options import AttentionOptions
 from kernels.tuning import choose_tiling, largest_block, tiles_coarsely
 
@@ -52,7 +52,7 @@ def width_blocks(block_n: int, *keys: Tensor) -> tuple[int, int]:
     width = keys[0].shape[3]
     if keys[0].dtype == torch.float32 or all(_streams(tensor, block_n) for tensor in keys):
         return split_width(width)
-    return whole_width(width)
+    return max(16, triton.next_power_of_2(width)), 0
 
 
 def _streams(tensor: Tensor, block_n: int) -> bool:

@@ -77,8 +77,3 @@ def split_width(width: int) -> tuple[int, int]:
     first = max(16, 1 << (width.bit_length() - 1))
     rest = width - first
     return first, 0 if rest <= 0 else max(16, 1 << (rest - 1).bit_length())
-
-
-def whole_width(width: int) -> tuple[int, int]:
-    """One power-of-two block for a head width, 1..256, and no second one: (block, 0)."""
-    return max(16, 1 << (width - 1).bit_length()), 0

@@ -291,9 +291,8 @@ def _gesture(state: MotionState, onset: bool) -> None:
     state.beat_wait_s -= _DT
     state.beat_hold_s -= _DT
     if onset and state.beat_wait_s <= 0 and _uniform(state) < 0.75:
-        size = (0.35 + 0.65 * state.level_fast) * min(
-            1.0, 2.5 * state.level
-        )  # a phrase begins with lips, not a jerk
+        begun = min(1.0, 2.5 * state.level)  # a phrase begins with lips, not a jerk
+        size = (0.35 + 0.65 * state.level_fast) * begun
         state.beat_pitch_to = -0.062 * size * (0.5 + _uniform(state))
         state.beat_roll_to = 0.026 * size * _normal(state)
         state.beat_yaw_to = 0.032 * size * _normal(state)

@@ -34,12 +34,12 @@ from stream.voice_encoder import DELAY_S, OPUS, AudioPacket, OpusEncoder, voice_
 MOUTH_LEAD_S = 0.010
 """A frame's picture stands there from its first sample on, its sounds come in the 40 ms after: a drawn mouth opens
 up to 40 ms before its sound. Part of half a frame evens it out: with 10 ms and no networks, sounds were 16 ms
-behind or 4 ms ahead by their place in the frame (`fada bench e2e --engine plain`); with the student, whose mouths
-open more softly, and 15 ms, they were 6 to 8 ms ahead beside aiortc and 13 ms over ten minutes in Chromium."""
+behind or 4 ms ahead by their place in the frame (`fada bench e2e --engine plain`); with the student and 15 ms they
+were 6 to 8 ms ahead beside aiortc and 13 ms over ten minutes in Chromium."""
 VOICE_AHEAD_S = 0.050
-"""A receiver holds the voice back longer than a picture: Chromium 60 to 70 ms in its jitter buffer against 13 to
-20 ms from a picture's coming to its showing. Sent so much earlier, both are there at the same moment: with 70 ms
-sounds were 27 ms ahead of their mouths over ten minutes, and 11 ms over a minute on another day."""
+"""A receiver holds the voice back longer than a picture: Chromium 60 to 70 ms in its jitter buffer against 13 ms
+from a picture's coming to its showing. Sent so much earlier, both are there at the same moment: with 70 ms sounds
+were 27 ms ahead of their mouths over ten minutes, and 11 ms in another call of 75 s."""
 VOICE_LEAD_S = MOUTH_LEAD_S + DELAY_S + VOICE_AHEAD_S  # the voice is sent so much ahead of its picture
 FIRST_LEAD_S = 0.010  # a picture is chosen and encoded so long before it is due, at first
 LEAST_LEAD_S, MOST_LEAD_S = 0.003, 0.020

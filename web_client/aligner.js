@@ -1,6 +1,6 @@
 /**
- * Picture and voice together: the voice waits 60 ms, for which the server sends it ahead; where the network makes it
- * wait longer, the picture waits for it.
+ * Picture and voice together: the voice waits 60 ms or a little more, and the server sends it ahead by about what
+ * that is more than a picture's way to the screen; where the network makes it wait longer, the picture waits for it.
  *
  * In: the two receivers, and the figures of each second. Out: their `jitterBufferTarget`. A browser that aligns two
  * tracks of one stream by itself swings by 60 ms about the right delay and takes half a minute to find it, so the
@@ -36,7 +36,8 @@ export class Aligner {
   /**
    * Once a second.
    * @param {Pick<import("./stats.js").LinkStats, "voiceWaited_s" | "voicePlayed" | "buffer_ms" | "decode_ms">} link
-   * @returns {number | null} picture behind sound as this browser plays them, in ms; null where it cannot tell
+   * @returns {number | null} picture behind sound as they leave their jitter buffers, in ms; null where it cannot tell. The wait
+   *   for the screen (7 ms in Chromium) and the sound device's are not in it
    */
   follow({ voiceWaited_s, voicePlayed, buffer_ms, decode_ms }) {
     if (voiceWaited_s === null) return null;

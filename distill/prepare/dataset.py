@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,9 @@ from models.face import CANVAS_PX, EXPRESSION_DIMS, FACE_BOX, FPS, MOUTH_DIMS, S
 from models.presets import Preset
 from models.vae import VAE
 
-UInt8 = npt.NDArray[np.uint8]
+if TYPE_CHECKING:  # the module itself needs PyAV, which training on a bare machine does without
+    from distill.prepare.media import UInt8
+
 VERSION: Final = 1
 QUALITIES: Final = ("high", "moderate")
 JPEG_QUALITY: Final = 95

@@ -138,10 +138,8 @@ def _projected(length: int, width: int, dtype: torch.dtype, heads: int = 8) -> t
 
 
 def test_a_width_is_cut_in_two_where_whole_blocks_stream() -> None:
-    assert width_blocks(64, _projected(128, 40, torch.bfloat16), _projected(64, 40, torch.bfloat16)) == (
-        32,
-        16,
-    )
+    k, k2 = _projected(128, 40, torch.bfloat16), _projected(64, 40, torch.bfloat16)
+    assert width_blocks(64, k, k2) == (32, 16)
     assert width_blocks(32, _projected(96, 160, torch.float16)) == (128, 32)
     assert width_blocks(64, _projected(63, 80, torch.float32)) == (64, 16)  # fp32 uses no tensor cores
 
@@ -165,7 +163,7 @@ def test_elsewhere_a_width_is_padded(keys: torch.Tensor) -> None:
 @pytest.mark.parametrize("gap", [0, 3])
 def test_both_ways_to_cut_a_width_agree_with_the_truth(gap: int, width: int) -> None:
     inputs = make_inputs(32, 32, width, lk2=64, strided=True, gap=gap, dtype=torch.float16)
-    out = attention_triton(inputs.q, inputs.k, inputs.v, tiling=Tiling(32, 32, 4, 2), **inputs.options())
+    out = run_poisoned(inputs, Tiling(32, 32, 4, 2))
     assert_attention_close(out, inputs, times_torch=tolerances.KERNEL_TIMES_TORCH)
 
 

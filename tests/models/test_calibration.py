@@ -18,6 +18,7 @@ from models.calibration import (
     calibration_key,
     read_calibration,
     resolve_backend,
+    tolerance,
     write_calibration,
 )
 from models.networks import CompiledNetworks, TorchNetworks
@@ -103,3 +104,9 @@ def test_compiled_networks_are_the_same_networks() -> None:
         (state,), _, _ = streamer.hop([streamer.open(picture, 1)], sound, HopControls(1.4, 1.0, 1))
         latents.append(state.motion)
     torch.testing.assert_close(latents[0], latents[1], rtol=1e-5, atol=1e-5)
+
+
+def test_cuda_may_differ_by_tf32_and_a_cpu_may_not() -> None:
+    assert tolerance("torch-fp32", CPU) == TOLERANCES["torch-fp32"]
+    assert tolerance("torch-fp32", torch.device("cuda")) == 1e-3
+    assert tolerance("torch-bf16", torch.device("cuda")) == TOLERANCES["torch-bf16"]
