@@ -144,7 +144,7 @@
       channel = super.createDataChannel(...given);
       channel.addEventListener("message", ({ data }) => {
         const message = JSON.parse(data);
-        if (message.type === "stats") rows.stats.push(message);
+        if (message.type === "stats") rows.stats.push({ ...message, at_s: performance.now() / 1e3 });
         if (message.type === "hello") hello = message;
       });
       return channel;

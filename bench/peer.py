@@ -117,7 +117,7 @@ class CallLog:
         except ValueError:
             return
         if isinstance(content, dict) and content.get("type") == "stats":
-            self.stats.append(content)
+            self.stats.append(content | {"at_s": time.monotonic()})
         elif isinstance(content, dict) and content.get("type") == "hello":
             self.hello = content
 

@@ -44,7 +44,7 @@ class Recording:
         audio_starts: (P,) index into `audio` of each packet's first sample.
         audio: (S,) float32 mono at 48 kHz, the packets' samples one after another.
         marks_s: moments of the call by name: offer_sent, answered, connected, first_video, first_audio.
-        stats: the server's once-a-second messages.
+        stats: the server's once-a-second messages, each with `at_s`, when it came.
         clear_times_s: (C,) when each `clear` was sent.
         received_s: (F,) where `video_times_s` are displays: when each frame's last packet arrived.
         told: what else was told, by name: the server's `hello`, the relay's packets, the browser's counts.

@@ -48,7 +48,7 @@ class PacingStats:
         self._slot_s = 1 / fps
         self._arrivals: dict[int, float] = {}
         self._sent_s: deque[float] = deque(maxlen=4 * fps)
-        self._latency_s: deque[float] = deque(maxlen=4 * fps)
+        self._latency_s: deque[float] = deque(maxlen=fps)  # a moving delay must show soon
         self._skew_s: deque[float] = deque(maxlen=4 * fps)
         self._new_latency_s: deque[float] = deque(maxlen=4 * fps)
         self._new_skew_s: deque[float] = deque(maxlen=4 * fps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -67,7 +68,10 @@ def test_no_metrics_is_no_fault() -> None:
 
 
 def test_the_servers_messages_are_summarised_by_number() -> None:
-    stats = [{"type": "stats", "fps": 24.0, "speaking": True}, {"type": "stats", "fps": 26.0, "dropped": 1}]
+    stats = [
+        {"type": "stats", "at_s": 1.0, "fps": 24.0, "speaking": True},
+        {"type": "stats", "at_s": 2.0, "fps": 26.0, "dropped": 1},
+    ]
     figures = summarise_stats(stats)
     assert set(figures) == {"fps", "dropped"}
     assert figures["fps"]["p50"] == 25.0
@@ -77,7 +81,8 @@ def test_only_stats_messages_are_kept() -> None:
     log = CallLog()
     for message in ('{"type": "stats", "fps": 25}', '{"type": "pong"}', "no json", "[1]", b"\x00"):
         log.note_message(message)
-    assert log.stats == [{"type": "stats", "fps": 25}]
+    (kept,) = log.stats
+    assert kept == {"type": "stats", "fps": 25, "at_s": pytest.approx(time.monotonic(), abs=1.0)}
 
 
 def test_a_refusal_is_told_in_the_servers_words() -> None:
