@@ -208,16 +208,16 @@ def _add_control_routes(app: FastAPI, server: Server) -> None:
 
 
 def _add_viewer_routes(app: FastAPI, server: Server) -> None:
-    """Who else may see and hear a session: everybody who knows its id."""
+    """Who else may see and hear a session: everybody who knows its watch id, which turns nothing."""
 
-    @app.post("/sessions/{session_id}/viewers")
-    async def admit(session_id: str, request: Request) -> JSONResponse:
+    @app.post("/sessions/{watch_id}/viewers")
+    async def admit(watch_id: str, request: Request) -> JSONResponse:
         sdp = parse_viewer_offer(await _json_body(request))
-        return JSONResponse(await server.lobby.find(session_id).admit_viewer(sdp))
+        return JSONResponse(await server.lobby.find_watched(watch_id).admit_viewer(sdp))
 
-    @app.delete("/sessions/{session_id}/viewers/{viewer_id}")
-    async def remove(session_id: str, viewer_id: str) -> Response:
-        await server.lobby.find(session_id).remove_viewer(viewer_id)
+    @app.delete("/sessions/{watch_id}/viewers/{viewer_id}")
+    async def remove(watch_id: str, viewer_id: str) -> Response:
+        await server.lobby.find_watched(watch_id).remove_viewer(viewer_id)
         return Response(status_code=204)
 
 

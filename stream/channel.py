@@ -63,14 +63,10 @@ class Channel:
         self._on_message(kind, fields)
 
 
-def greeting(
-    session_id: str, avatar_id: str, spec: EngineSpec, scales: Mapping[str, float]
-) -> dict[str, object]:
-    """The fields of `hello`; `scales` are those in force."""
+def greeting(spec: EngineSpec, scales: Mapping[str, float]) -> dict[str, object]:
+    """What `hello` says of the engine; `scales` are those in force."""
     return {
         "protocol": PROTOCOL,
-        "session_id": session_id,
-        "avatar": avatar_id,
         "fps": spec.fps,
         "width": spec.width,
         "height": spec.height,

@@ -31,7 +31,7 @@ class Lobby:
         """Answer an offer and start its session.
 
         Returns:
-            {"sdp", "type", "session_id"}.
+            {"sdp", "type", "session_id", "watch_id"}.
 
         Raises:
             StreamError: nothing was started, or what was started is gone again.
@@ -73,6 +73,17 @@ class Lobby:
             if session.id == session_id:
                 return session
         raise unknown_session(session_id)
+
+    def find_watched(self, some_id: str) -> Session:
+        """The running session of that watch id; its own id, which allows more, will do.
+
+        Raises:
+            SignalingError: there is none (404).
+        """
+        for session in self._sessions:
+            if some_id in (session.watch_id, session.id):
+                return session
+        raise unknown_session(some_id)
 
     async def close(self) -> None:
         """End every session and wait for it."""

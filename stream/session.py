@@ -67,6 +67,7 @@ class Session:
         self, parts: SessionParts, seat: Seat, request: OfferRequest, avatar: Avatar, picture: UInt8Array
     ) -> None:
         self.id = secrets.token_hex(8)
+        self.watch_id = secrets.token_hex(8)  # lets others see it, and nothing else
         self.state = SessionState.NEW
         self.reason = ""
         self._parts = parts
@@ -109,7 +110,12 @@ class Session:
         description = await self._peer.answer(
             self._request.sdp, self._broadcast.voice, self._broadcast.make_pictures
         )
-        return {"sdp": description.sdp, "type": description.type, "session_id": self.id}
+        return {
+            "sdp": description.sdp,
+            "type": description.type,
+            "session_id": self.id,
+            "watch_id": self.watch_id,
+        }
 
     async def admit_viewer(self, sdp: str) -> dict[str, str]:
         """Answer the offer of somebody who wants to watch; see `Audience.admit`."""
@@ -276,7 +282,8 @@ class Session:
     def _on_channel(self, channel: RTCDataChannel) -> None:
         self._last_message_s = self._clock.now()
         self._channel = Channel(channel, self._on_message)
-        self._tell("hello", greeting(self.id, self._avatar.id, self._spec, self.scales))
+        ids = {"session_id": self.id, "watch_id": self.watch_id, "avatar": self._avatar.id}
+        self._tell("hello", {**greeting(self._spec, self.scales), **ids})
 
     def _on_message(self, kind: str, fields: dict[str, Any]) -> None:
         self._last_message_s = self._clock.now()

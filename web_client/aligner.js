@@ -35,18 +35,18 @@ export class Aligner {
 
   /**
    * Once a second.
-   * @param {Pick<import("./stats.js").LinkStats, "voiceWaited_s" | "voicePlayed" | "buffer_ms" | "decode_ms">} link
-   * @returns {number | null} picture behind sound as they leave their jitter buffers, in ms; null where it cannot tell. The wait
-   *   for the screen (7 ms in Chromium) and the sound device's are not in it
+   * @param {Pick<import("./stats.js").LinkStats, "voiceWaited_s" | "voicePlayed">} link
+   * @returns {number | null} how much later the voice left its jitter buffer, in the last second, than its picture's
+   *   last packet may have come, in ms; null where it cannot tell
    */
-  follow({ voiceWaited_s, voicePlayed, buffer_ms, decode_ms }) {
+  follow({ voiceWaited_s, voicePlayed }) {
     if (voiceWaited_s === null) return null;
     const [waited_s, played] = [voiceWaited_s - this.#waited_s, voicePlayed - this.#played];
     [this.#waited_s, this.#played] = [voiceWaited_s, voicePlayed];
     if (played <= 0) return null;
     const voice_ms = (1000 * waited_s) / played;
     this.#hold(Math.max(0, voice_ms - VOICE_WAIT_MS - SLACK_MS));
-    return buffer_ms === null ? null : buffer_ms + (decode_ms ?? 0) - (voice_ms - this.ahead_ms);
+    return voice_ms - this.ahead_ms;
   }
 
   /** @param {number} late_ms the voice is, beyond what is made up for */

@@ -3,7 +3,7 @@
  *
  * In: `start`, `stop`, `changeAvatar`, `changeScales`, `changeMicrophone`. Out: events "state" (detail:
  * `StateChange`), "microphone" (detail: MediaStream or null), "media" (detail: MediaStream or null), and the
- * peer's "figures", "speaking", "avatar", "scales" and "session" (its id, null when it is over). The microphone stays open across new tries and is let go
+ * peer's "figures", "speaking", "avatar", "scales" and "watchable" (its watch id, null when it is over). The microphone stays open across new tries and is let go
  * at the end, whatever the end is.
  */
 
@@ -184,7 +184,7 @@ export class Call extends EventTarget {
     if (!this.#microphone) throw new Problem("microphone_lost");
     const [track] = this.#microphone.getAudioTracks();
     const peer = (this.#peer ??= new Peer());
-    for (const type of ["figures", "speaking", "avatar", "session"]) {
+    for (const type of ["figures", "speaking", "avatar", "watchable"]) {
       peer.addEventListener(type, (event) => this.#emit(type, /** @type {CustomEvent} */ (event).detail));
     }
     peer.addEventListener("scales", (event) => {
@@ -212,7 +212,7 @@ export class Call extends EventTarget {
     this.#peer?.close(STOPPED);
     this.#peer = null;
     this.#emit("media", null);
-    this.#emit("session", null);
+    this.#emit("watchable", null);
   }
 
   #release() {

@@ -87,6 +87,7 @@ export class Diagnostics {
     const counts = [
       ["Way there and back", `${shown(link?.rtt_ms ?? rtt_ms, 0)} ms`],
       ["Picture waits in the browser", `${shown(link?.buffer_ms, 0)} ms`],
+      ["Picture is on the screen after", `${shown(link?.way_ms, 0)} ms`],
       ["Sound waits in the browser", `${shown(link?.voiceBuffer_ms, 0)} ms`],
       ["Picture is decoded in", `${shown(link?.decode_ms)} ms`],
       ["Picture behind sound here", `${shown(link?.skew_ms, 0)} ms`],

@@ -86,10 +86,10 @@ export class Hud {
     const counted = shown === null ? link.fps : (1000 * shown) / (now_ms - this.#since_ms);
     this.#since_ms = now_ms;
     const inServer_ms = asNumber(server.latency_ms);
-    const onTheWay_ms = (link.rtt_ms ?? rtt_ms ?? 0) + (link.buffer_ms ?? 0);
+    const onTheWay_ms = (link.rtt_ms ?? rtt_ms ?? 0) + (link.way_ms ?? 0);
     this.#set("fps", counted === null ? UNKNOWN : counted.toFixed(1));
     this.#set("latency", whole(inServer_ms === null ? null : inServer_ms + onTheWay_ms));
-    this.#set("skew", signed(link.skew_ms ?? asNumber(server.skew_ms)));
+    this.#set("skew", signed(link.skew_ms));
     this.#set("dropped", whole((asNumber(server.dropped) ?? 0) + link.framesDropped));
     this.#set("size", link.width && link.height ? `${link.width}×${link.height}` : UNKNOWN);
     this.#set("expression", scale(asNumber(server.audio_scale)));

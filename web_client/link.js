@@ -163,7 +163,7 @@ export class Link extends EventTarget {
     }
     const link = await readStats(this.#pc);
     if (this.#closed) return;
-    link.skew_ms = this.#aligner.follow(link) ?? link.skew_ms;
+    link.voiceLate_ms = this.#aligner.follow(link);
     this.#stalled_s = link.framesDecoded > this.#decoded ? 0 : this.#stalled_s + 1;
     if (this.#decoded > 0 && this.#stalled_s >= STALLED_SECONDS) return this.#lose("no_video");
     this.#decoded = Math.max(this.#decoded, link.framesDecoded || -1);

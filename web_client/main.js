@@ -15,6 +15,7 @@ import { Scales } from "./scales.js";
 import { recall, remember } from "./settings.js";
 import { fetchAvatars, fetchScaleRanges } from "./signalling.js";
 import { Stage } from "./stage.js";
+import { withScreen } from "./stats.js";
 import { setUpTheme } from "./theme.js";
 import { Mat } from "./mat.js";
 import { WatchLink } from "./watch-link.js";
@@ -129,7 +130,7 @@ function showState(change) {
   stop.hidden = !call.busy;
   if (focused) (call.busy ? stop : start).focus({ preventScroll: true });
   hud.clear(call.busy ? "joining" : "off");
-  stage.takeShown();
+  stage.takeSeen();
   slowSeconds = 0;
   say(captionFor(change, picker.chosen?.name ?? "the avatar"));
 }
@@ -162,16 +163,17 @@ mute.addEventListener("change", () => {
 call.addEventListener("state", (event) => showState(/** @type {CustomEvent} */ (event).detail));
 call.addEventListener("media", (event) => stage.showMedia(/** @type {CustomEvent} */ (event).detail));
 call.addEventListener("figures", (event) => {
-  const figures = /** @type {CustomEvent} */ (event).detail;
+  const seen = stage.takeSeen();
+  const figures = withScreen(/** @type {CustomEvent} */ (event).detail, seen?.way_ms ?? null);
   diagnostics.update(figures);
-  const fps = hud.update(figures, stage.takeShown());
+  const fps = hud.update(figures, seen && seen.pictures);
   if (document.body.dataset.state === "live" && !document.hidden) watchSpeed(fps);
 });
 call.addEventListener("scales", (event) => scales.adopt(/** @type {CustomEvent} */ (event).detail));
 call.addEventListener("avatar", () => {
   if (document.body.dataset.state === "live") sayLive();
 });
-call.addEventListener("session", (event) => watchLink.show(/** @type {CustomEvent} */ (event).detail));
+call.addEventListener("watchable", (event) => watchLink.show(/** @type {CustomEvent} */ (event).detail));
 call.addEventListener("speaking", (event) => {
   document.body.dataset.speaking = String(/** @type {CustomEvent} */ (event).detail);
 });

@@ -2,7 +2,7 @@
  * A caller's connection to the server: microphone out, picture and sound in, and what is said over the data channel.
  *
  * In: the microphone's track, an avatar, the scales. Out: a `Link`'s `media`, "figures" and `ended`, "scales" events
- * when others are in force, "avatar", "speaking", and "session" (detail: its id) once the server has said it.
+ * when others are in force, "avatar", "speaking", and "watchable" (detail: its watch id) once the server has said it.
  */
 
 import { Link } from "./link.js";
@@ -86,7 +86,7 @@ export class Peer extends Link {
         break;
       case "hello":
         this.#scales.open();
-        if (typeof message.session_id === "string") this.#emit("session", message.session_id);
+        if (typeof message.watch_id === "string") this.#emit("watchable", message.watch_id);
         this.#readAvatar(message);
         break;
       case "notice":

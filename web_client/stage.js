@@ -41,6 +41,8 @@ export function awaitPicture(video) {
 
 export class Stage {
   #shown = 0;
+  #timed = 0;
+  #way_ms = 0;
   #counting = false;
   #voice = 0;
   #drawn = 0;
@@ -107,11 +109,14 @@ export class Stage {
     return awaitPicture(this.video);
   }
 
-  /** @returns {number | null} pictures shown since the last call; null when the browser cannot tell */
-  takeShown() {
-    const shown = this.#shown;
-    this.#shown = 0;
-    return this.#counting ? shown : null;
+  /**
+   * @returns {{pictures: number, way_ms: number | null} | null} pictures shown since the last call, and their mean time from the
+   *   last packet to the screen; null where the browser cannot tell
+   */
+  takeSeen() {
+    const [pictures, timed, way_ms] = [this.#shown, this.#timed, this.#way_ms];
+    this.#shown = this.#timed = this.#way_ms = 0;
+    return this.#counting ? { pictures, way_ms: timed ? way_ms / timed : null } : null;
   }
 
   /** @param {number} level of the voice, 0 to 1 */
@@ -128,9 +133,14 @@ export class Stage {
 
   /** @param {MediaStream} media the stream whose pictures count */
   #count(media) {
-    const next = () => {
+    /** @type {VideoFrameRequestCallback} */
+    const next = (_, { receiveTime, expectedDisplayTime }) => {
       if (this.video.srcObject !== media) return;
       this.#shown += 1;
+      if (receiveTime !== undefined) {
+        this.#timed += 1;
+        this.#way_ms += expectedDisplayTime - receiveTime;
+      }
       this.video.requestVideoFrameCallback(next);
     };
     this.video.requestVideoFrameCallback(next);

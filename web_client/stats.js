@@ -1,7 +1,8 @@
 /**
  * The few figures of `RTCPeerConnection.getStats()` that the page uses.
  *
- * In: a connection. Out: `LinkStats`; a figure that the browser does not give is null (counts: 0).
+ * In: a connection. Out: `LinkStats`; a figure that the browser does not give is null (counts: 0). What is seen is
+ * more than the connection knows: `withScreen` adds it.
  * Source: W3C "Identifiers for WebRTC's Statistics API", inbound-rtp and candidate-pair.
  */
 
@@ -23,7 +24,9 @@
  * @property {number} voicePacketsLost
  * @property {number} freezes times the picture stood still so far
  * @property {number} frozen_s seconds of that
- * @property {number | null} skew_ms picture behind sound as this browser plays them
+ * @property {number | null} voiceLate_ms the voice leaves its jitter buffer so much later than its picture comes
+ * @property {number | null} way_ms mean time from a picture's last packet to the screen
+ * @property {number | null} skew_ms picture behind sound, seen and heard here
  * @property {RTCPeerConnectionState} state
  */
 
@@ -69,6 +72,8 @@ export async function readStats(pc) {
     voicePacketsLost: 0,
     freezes: 0,
     frozen_s: 0,
+    voiceLate_ms: null,
+    way_ms: null,
     skew_ms: null,
     state: pc.connectionState,
   };
@@ -104,4 +109,18 @@ export async function readStats(pc) {
   });
   if (played.audio !== null && played.video !== null) stats.skew_ms = played.audio - played.video;
   return stats;
+}
+
+/**
+ * The figures with what only a page that shows the picture knows.
+ * @param {import("./link.js").Figures} figures of a second
+ * @param {number | null} way_ms mean time from a picture's last packet to the screen in it
+ * @returns {import("./link.js").Figures}
+ */
+export function withScreen({ server, link, rtt_ms }, way_ms) {
+  const wayHere_ms = way_ms ?? (link.buffer_ms === null ? null : link.buffer_ms + (link.decode_ms ?? 0));
+  const here_ms = wayHere_ms === null || link.voiceLate_ms === null ? link.skew_ms : wayHere_ms - link.voiceLate_ms;
+  const sent_ms = numberOrNull(server.skew_ms);
+  const skew_ms = here_ms === null ? sent_ms : here_ms + (sent_ms ?? 0);
+  return { server, link: { ...link, way_ms: wayHere_ms, skew_ms }, rtt_ms };
 }

@@ -1,7 +1,8 @@
 /**
  * The button that copies the address of the watch page, for OBS or an audience.
  *
- * In: the session's id while a call is live. Out: an absolute address on the clipboard; the button says whether it is.
+ * In: the call's watch id, which lets others watch and nothing else, while it is live. Out: an absolute address on the
+ * clipboard; the button says whether it is.
  */
 
 const COPIED_FOR_MS = 2000;
@@ -10,7 +11,7 @@ const REFUSED = "Not allowed";
 
 export class WatchLink {
   /** @type {string | null} */
-  #session = null;
+  #id = null;
   #timer = 0;
 
   /** @param {HTMLButtonElement} button with its text in a span */
@@ -21,17 +22,17 @@ export class WatchLink {
     button.addEventListener("click", () => void this.#copy());
   }
 
-  /** @param {string | null} session id of the live call, or null */
-  show(session) {
-    this.#session = session;
-    this.button.disabled = session === null;
+  /** @param {string | null} id to watch the live call by, or null */
+  show(id) {
+    this.#id = id;
+    this.button.disabled = id === null;
   }
 
   /** @returns {string | null} the address to watch the call at */
   get address() {
-    if (this.#session === null) return null;
+    if (this.#id === null) return null;
     const address = new URL("watch.html", document.baseURI);
-    address.searchParams.set("session", this.#session);
+    address.searchParams.set("session", this.#id);
     return address.href;
   }
 

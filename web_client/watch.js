@@ -1,7 +1,7 @@
 /**
  * The watch page: somebody else's face and voice, for OBS or an audience. `watch.html?session=ID`
  *
- * In: the session's id from the address. Out: the picture edge to edge, the sound where the browser allows it; words only
+ * In: the call's watch id from the address. Out: the picture edge to edge, the sound where the browser allows it; words only
  * when there is no picture to show. Tries again with growing waits for as long as the call lives: the server says when
  * it does not.
  */

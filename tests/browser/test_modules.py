@@ -105,37 +105,63 @@ def test_pictures_wait_for_a_voice_that_the_network_holds_up(
             aligner.ahead_ms = 70;
             aligner.take("audio", voice);
             aligner.take("video", picture);
-            const at = (waited_s, played) => ({
-              voiceWaited_s: waited_s, voicePlayed: played, buffer_ms: 10, decode_ms: 1,
-            });
-            const skews = [], targets = [];
+            const late = [], targets = [];
             let [waited_s, played] = [0, 0];
             for (const wait_ms of [65, 65, ...Array(8).fill(160), ...Array(8).fill(65)]) {
               waited_s += 48 * wait_ms;
               played += 48000;
-              skews.push(aligner.follow(at(waited_s, played)));
+              late.push(aligner.follow({ voiceWaited_s: waited_s, voicePlayed: played }));
               targets.push(picture.jitterBufferTarget);
             }
-            skews.push(aligner.follow(at(waited_s, played)));
-            return { voice: voice.jitterBufferTarget, skews, targets };
+            late.push(aligner.follow({ voiceWaited_s: waited_s, voicePlayed: played }));
+            return { voice: voice.jitterBufferTarget, late, targets };
         }"""
     )
     assert told["voice"] == 60
     assert told["targets"][:2] == [None, None], "what the server makes up for is left alone"
     assert told["targets"][9] == pytest.approx(80, abs=5) and told["targets"][-1] <= 5
-    assert told["skews"][0] == pytest.approx(10 + 1 - (65 - 70)), "picture behind sound"
-    assert told["skews"][-1] is None, "nothing was played"
+    assert told["late"][0] == pytest.approx(65 - 70)
+    assert told["late"][-1] is None, "nothing was played"
 
 
 def test_a_browser_without_targets_plays_as_it_comes(fake_server: ServerProcess, open_page: OpenPage) -> None:
-    skew = open_page(fake_server.url).page.evaluate(
+    late = open_page(fake_server.url).page.evaluate(
         """async () => {
             const { Aligner } = await import("/aligner.js");
             const aligner = new Aligner();
             aligner.take("audio", {});
             aligner.take("video", {});
-            const [voiceWaited_s, voicePlayed] = [4800, 48000];
-            return aligner.follow({ voiceWaited_s, voicePlayed, buffer_ms: 10, decode_ms: null });
+            return aligner.follow({ voiceWaited_s: 4800, voicePlayed: 48000 });
         }"""
     )
-    assert skew == pytest.approx(10 - 100)
+    assert late == pytest.approx(100)
+
+
+@pytest.mark.parametrize(
+    ("server", "link", "way_ms", "skew_ms", "shown_ms"),
+    [
+        ({"skew_ms": 0}, {"voiceLate_ms": 20, "buffer_ms": 9, "decode_ms": 1}, 18, -2, 18),
+        ({"skew_ms": 40}, {"voiceLate_ms": 20, "buffer_ms": 9, "decode_ms": 1}, 18, 38, 18),
+        ({}, {"voiceLate_ms": 20, "buffer_ms": 9, "decode_ms": None}, None, -11, 9),
+        ({"skew_ms": 7}, {"voiceLate_ms": None, "buffer_ms": 9, "decode_ms": 1, "skew_ms": 30}, 18, 37, 18),
+        ({"skew_ms": 7}, {"voiceLate_ms": None, "buffer_ms": None, "skew_ms": None}, None, 7, None),
+        ({"skew_ms": None}, {"voiceLate_ms": None, "buffer_ms": None, "skew_ms": None}, None, None, None),
+    ],
+)
+def test_skew_is_that_of_the_screen_where_the_page_sees_it(
+    fake_server: ServerProcess,
+    open_page: OpenPage,
+    server: dict[str, float | None],
+    link: dict[str, float | None],
+    way_ms: float | None,
+    skew_ms: float | None,
+    shown_ms: float | None,
+) -> None:
+    told = open_page(fake_server.url).page.evaluate(
+        """async ([server, link, way_ms]) => {
+            const { withScreen } = await import("/stats.js");
+            return withScreen({ server, link, rtt_ms: 1 }, way_ms).link;
+        }""",
+        [server, {"skew_ms": None} | link, way_ms],
+    )
+    assert (told["skew_ms"], told["way_ms"]) == (skew_ms, shown_ms)

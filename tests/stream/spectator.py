@@ -102,8 +102,8 @@ class Spectator:
             sdp = sdp.replace(f" {codec}/", " XYZ/")
         return {"sdp": sdp, "type": description.type}
 
-    async def watch(self, running: Running, session_id: str) -> dict[str, Any]:
-        response = await running.http.post(f"/sessions/{session_id}/viewers", json=await self.offer())
+    async def watch(self, running: Running, some_id: str) -> dict[str, Any]:
+        response = await running.http.post(f"/sessions/{some_id}/viewers", json=await self.offer())
         self.answer = response.json()
         assert response.status_code == 200, self.answer
         description = RTCSessionDescription(self.answer["sdp"], self.answer["type"])

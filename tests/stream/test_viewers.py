@@ -45,7 +45,7 @@ def count_encodes(monkeypatch: pytest.MonkeyPatch, kind: type) -> Counter[int]:
 async def live_session(running: Running, caller: Caller) -> str:
     answer = await caller.call(running)
     await caller.until(lambda: bool(caller.received.pictures))
-    return str(answer["session_id"])
+    return str(answer["watch_id"])
 
 
 async def metric(running: Running, name: str) -> float:
@@ -77,7 +77,7 @@ async def test_caller_and_viewers_get_the_very_same_bytes_for_one_encode(
         answer = await caller.call(running)
         await caller.until(lambda: bool(caller.received.pictures))
         for viewer in viewers:
-            assert len((await viewer.watch(running, answer["session_id"]))["viewer_id"]) == 16
+            assert len((await viewer.watch(running, answer["watch_id"]))["viewer_id"]) == 16
         assert await metric(running, "fada_viewers") == 2
         await caller.until(lambda: all(min(viewer.frames.values()) > 40 for viewer in viewers))
         await caller.until(lambda: [s["viewers"] for s in caller.received.of_type("stats")][-1:] == [2])
@@ -97,6 +97,26 @@ async def test_caller_and_viewers_get_the_very_same_bytes_for_one_encode(
 
 def session_of(running: Running) -> Any:
     return next(iter(running.server.lobby._sessions))
+
+
+async def test_a_watch_id_lets_nobody_turn_or_interrupt(tmp_path: Path) -> None:
+    async with running_server(tmp_path) as running:
+        caller, viewers = Caller(), [Spectator(), Spectator()]
+        answer = await caller.call(running)
+        await caller.until(lambda: bool(caller.received.of_type("hello")))
+        watch_id, session_id = answer["watch_id"], answer["session_id"]
+        assert caller.received.of_type("hello")[0]["watch_id"] == watch_id != session_id
+        for response in (
+            await running.http.get(f"/sessions/{watch_id}/controls"),
+            await running.http.patch(f"/sessions/{watch_id}/controls", json={"audio_scale": 0.5}),
+            await running.http.post(f"/sessions/{watch_id}/clear"),
+        ):
+            assert (response.status_code, response.json()["error"]) == (404, "unknown_session")
+        assert session_of(running).scales["audio_scale"] == 1.4
+        for viewer, some_id in zip(viewers, (watch_id, session_id), strict=True):
+            await viewer.watch(running, some_id)
+            await viewer.leave()
+        await caller.hang_up()
 
 
 async def test_one_viewer_too_many_is_refused_until_one_leaves(tmp_path: Path) -> None:
@@ -329,8 +349,8 @@ async def test_a_call_without_opus_can_be_watched_in_its_own_codec(tmp_path: Pat
         assert "PCMU/8000" in answer["sdp"]
         await caller.connection.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
         await caller.until(lambda: bool(caller.received.pictures))
-        assert (await refused(running, answer["session_id"], await without.offer()))[1] == "no_common_codec"
-        await viewer.watch(running, answer["session_id"])
+        assert (await refused(running, answer["watch_id"], await without.offer()))[1] == "no_common_codec"
+        await viewer.watch(running, answer["watch_id"])
         await caller.until(lambda: min(viewer.frames.values()) > 20)
         for each in (viewer, without):
             await each.leave()
