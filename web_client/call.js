@@ -45,10 +45,14 @@ export class Call extends EventTarget {
   #scales = { audio_scale: null, reference_scale: null };
   #wasLive = false;
 
-  /** @param {() => Promise<void>} awaitFirstFrame resolves when the next picture is on the screen */
-  constructor(awaitFirstFrame) {
+  /**
+   * @param {object} screen what shows the call's media
+   * @param {() => Promise<void>} screen.awaitFirstFrame resolves when the next picture is on the screen
+   * @param {() => import("./stats.js").Seen | null} screen.takeSeen what was seen since the last call
+   */
+  constructor(screen) {
     super();
-    this.awaitFirstFrame = awaitFirstFrame;
+    this.screen = screen;
   }
 
   /** @returns {boolean} */
@@ -74,7 +78,7 @@ export class Call extends EventTarget {
     let problem = null;
     try {
       this.#move("requesting");
-      this.#peer = new Peer();
+      this.#peer = this.#newPeer();
       await this.#openMicrophone(deviceId, running.signal);
       performance.mark("fada:microphone");
       await this.#keepConnected(running.signal);
@@ -183,7 +187,7 @@ export class Call extends EventTarget {
   async #connect(signal) {
     if (!this.#microphone) throw new Problem("microphone_lost");
     const [track] = this.#microphone.getAudioTracks();
-    const peer = (this.#peer ??= new Peer());
+    const peer = (this.#peer ??= this.#newPeer());
     for (const type of ["figures", "speaking", "avatar", "watchable"]) {
       peer.addEventListener(type, (event) => this.#emit(type, /** @type {CustomEvent} */ (event).detail));
     }
@@ -200,12 +204,16 @@ export class Call extends EventTarget {
       }, FIRST_FRAME_WITHIN_MS);
     });
     try {
-      await Promise.race([this.awaitFirstFrame(), peer.ended, late]);
+      await Promise.race([this.screen.awaitFirstFrame(), peer.ended, late]);
     } finally {
       clearTimeout(limit);
     }
     performance.mark("fada:first-frame");
     return peer;
+  }
+
+  #newPeer() {
+    return new Peer(() => this.screen.takeSeen());
   }
 
   #dropPeer() {

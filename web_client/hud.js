@@ -78,12 +78,11 @@ export class Hud {
 
   /**
    * @param {import("./peer.js").Figures} figures
-   * @param {number | null} shown pictures shown since the last call
    * @returns {number | null} pictures per second
    */
-  update({ server, link, rtt_ms }, shown) {
+  update({ server, link, rtt_ms, pictures }) {
     const now_ms = performance.now();
-    const counted = shown === null ? link.fps : (1000 * shown) / (now_ms - this.#since_ms);
+    const counted = pictures === null ? link.fps : (1000 * pictures) / (now_ms - this.#since_ms);
     this.#since_ms = now_ms;
     const inServer_ms = asNumber(server.latency_ms);
     const onTheWay_ms = (link.rtt_ms ?? rtt_ms ?? 0) + (link.way_ms ?? 0);

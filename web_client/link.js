@@ -9,7 +9,7 @@
 
 import { Aligner } from "./aligner.js";
 import { Problem } from "./problems.js";
-import { readStats } from "./stats.js";
+import { readStats, skewOf } from "./stats.js";
 
 const CHANNEL = "fada"; // docs/protocol.md
 const PING_EVERY_MS = 1000;
@@ -24,6 +24,7 @@ const STALLED_SECONDS = 5;
  * @property {Record<string, unknown>} server the server's last "stats" message
  * @property {LinkStats} link what this browser measured
  * @property {number | null} rtt_ms of the last ping
+ * @property {number | null} pictures shown in the last second; null where the browser cannot tell
  */
 
 export class Link extends EventTarget {
@@ -53,9 +54,13 @@ export class Link extends EventTarget {
   #aligner = new Aligner();
   #grace = 0;
 
-  /** @param {"sendrecv" | "recvonly"} sound which way it goes; the picture always comes in */
-  constructor(sound) {
+  /**
+   * @param {"sendrecv" | "recvonly"} sound which way it goes; the picture always comes in
+   * @param {() => import("./stats.js").Seen | null} [look] what was seen on the screen since the last call
+   */
+  constructor(sound, look = () => null) {
     super();
+    this.look = look;
     this.ended = new Promise((_, reject) => (this.#end = reject));
     this.ended.catch(() => {}); // Whoever waits for it hears of it; nobody need wait.
     /** @protected */
@@ -163,12 +168,15 @@ export class Link extends EventTarget {
     }
     const link = await readStats(this.#pc);
     if (this.#closed) return;
+    const seen = this.look();
+    link.way_ms = seen?.way_ms ?? (link.buffer_ms === null ? null : link.buffer_ms + (link.decode_ms ?? 0));
     link.voiceLate_ms = this.#aligner.follow(link);
+    link.skew_ms = skewOf(link, this.said);
     this.#stalled_s = link.framesDecoded > this.#decoded ? 0 : this.#stalled_s + 1;
     if (this.#decoded > 0 && this.#stalled_s >= STALLED_SECONDS) return this.#lose("no_video");
     this.#decoded = Math.max(this.#decoded, link.framesDecoded || -1);
     /** @type {Figures} */
-    const figures = { server: this.said, link, rtt_ms: this.#rtt_ms };
+    const figures = { server: this.said, link, rtt_ms: this.#rtt_ms, pictures: seen && seen.pictures };
     this.dispatchEvent(new CustomEvent("figures", { detail: figures }));
   }
 

@@ -15,7 +15,6 @@ import { Scales } from "./scales.js";
 import { recall, remember } from "./settings.js";
 import { fetchAvatars, fetchScaleRanges } from "./signalling.js";
 import { Stage } from "./stage.js";
-import { withScreen } from "./stats.js";
 import { setUpTheme } from "./theme.js";
 import { Mat } from "./mat.js";
 import { WatchLink } from "./watch-link.js";
@@ -66,7 +65,7 @@ const stage = new Stage({
 const hud = new Hud(part("hud", HTMLElement), part("hud-toggle", HTMLButtonElement));
 const diagnostics = new Diagnostics(part("details", HTMLDialogElement), part("details-open", HTMLButtonElement));
 const watchLink = new WatchLink(part("watch-link", HTMLButtonElement));
-const call = new Call(() => stage.awaitFirstFrame());
+const call = new Call({ awaitFirstFrame: () => stage.awaitFirstFrame(), takeSeen: () => stage.takeSeen() });
 const picker = new AvatarPicker(part("avatars", HTMLElement), part("avatar-about", HTMLElement), (avatar) => {
   stage.showAvatar(avatar);
   call.changeAvatar(avatar.id);
@@ -163,10 +162,9 @@ mute.addEventListener("change", () => {
 call.addEventListener("state", (event) => showState(/** @type {CustomEvent} */ (event).detail));
 call.addEventListener("media", (event) => stage.showMedia(/** @type {CustomEvent} */ (event).detail));
 call.addEventListener("figures", (event) => {
-  const seen = stage.takeSeen();
-  const figures = withScreen(/** @type {CustomEvent} */ (event).detail, seen?.way_ms ?? null);
+  const figures = /** @type {CustomEvent} */ (event).detail;
   diagnostics.update(figures);
-  const fps = hud.update(figures, seen && seen.pictures);
+  const fps = hud.update(figures);
   if (document.body.dataset.state === "live" && !document.hidden) watchSpeed(fps);
 });
 call.addEventListener("scales", (event) => scales.adopt(/** @type {CustomEvent} */ (event).detail));

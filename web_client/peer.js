@@ -24,8 +24,9 @@ export class Peer extends Link {
     (values) => this.#emit("scales", values),
   );
 
-  constructor() {
-    super("sendrecv");
+  /** @param {() => import("./stats.js").Seen | null} look what was seen on the screen since the last call */
+  constructor(look) {
+    super("sendrecv", look);
   }
 
   /**
@@ -85,7 +86,7 @@ export class Peer extends Link {
         this.#scales.hear(message);
         break;
       case "hello":
-        this.#scales.open();
+        this.#scales.open(message);
         if (typeof message.watch_id === "string") this.#emit("watchable", message.watch_id);
         this.#readAvatar(message);
         break;

@@ -32,10 +32,14 @@ export class ScaleLine {
     if (this.#open && !this.#timer) this.#flush();
   }
 
-  /** The channel is open: what was wanted since the offer goes now. */
-  open() {
+  /**
+   * The channel is open: what was wanted since the offer goes now, or what others turned since then is taken over.
+   * @param {Record<string, unknown>} hello with the values in force
+   */
+  open(hello) {
     this.#open = true;
     if (this.#next) this.#flush();
+    else this.#settle(hello);
   }
 
   /** The connection is over. */
@@ -47,7 +51,11 @@ export class ScaleLine {
   /** @param {Record<string, unknown>} message "controls", or the notice that a wish was refused */
   hear({ audio_scale, reference_scale, by }) {
     if (by !== "http") this.#unanswered = Math.max(0, this.#unanswered - 1);
-    if (this.#unanswered > 0 || this.#next) return;
+    if (this.#unanswered === 0 && !this.#next) this.#settle({ audio_scale, reference_scale });
+  }
+
+  /** @param {Record<string, unknown>} values in force */
+  #settle({ audio_scale, reference_scale }) {
     if (typeof audio_scale === "number" && typeof reference_scale === "number") {
       this.onSettled({ audio_scale, reference_scale });
     }

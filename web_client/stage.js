@@ -109,10 +109,7 @@ export class Stage {
     return awaitPicture(this.video);
   }
 
-  /**
-   * @returns {{pictures: number, way_ms: number | null} | null} pictures shown since the last call, and their mean time from the
-   *   last packet to the screen; null where the browser cannot tell
-   */
+  /** @returns {import("./stats.js").Seen | null} what was seen since the last call; null where the browser cannot tell */
   takeSeen() {
     const [pictures, timed, way_ms] = [this.#shown, this.#timed, this.#way_ms];
     this.#shown = this.#timed = this.#way_ms = 0;

@@ -1,11 +1,16 @@
 /**
  * The few figures of `RTCPeerConnection.getStats()` that the page uses.
  *
- * In: a connection. Out: `LinkStats`; a figure that the browser does not give is null (counts: 0). What is seen is
- * more than the connection knows: `withScreen` adds it.
+ * In: a connection. Out: `LinkStats`; a figure that the browser does not give is null (counts: 0). What is seen on the
+ * screen is more than the connection knows: whoever has that adds it.
  * Source: W3C "Identifiers for WebRTC's Statistics API", inbound-rtp and candidate-pair.
  */
 
+/**
+ * @typedef {object} Seen
+ * @property {number} pictures shown
+ * @property {number | null} way_ms their mean time from the last packet to the screen
+ */
 /**
  * @typedef {object} LinkStats
  * @property {number} framesDecoded pictures decoded so far
@@ -112,15 +117,13 @@ export async function readStats(pc) {
 }
 
 /**
- * The figures with what only a page that shows the picture knows.
- * @param {import("./link.js").Figures} figures of a second
- * @param {number | null} way_ms mean time from a picture's last packet to the screen in it
- * @returns {import("./link.js").Figures}
+ * How much later the picture is seen than its voice is heard.
+ * @param {Pick<LinkStats, "way_ms" | "voiceLate_ms" | "skew_ms">} link
+ * @param {Record<string, unknown>} said the server's last "stats" message: how it sent them
+ * @returns {number | null} in ms
  */
-export function withScreen({ server, link, rtt_ms }, way_ms) {
-  const wayHere_ms = way_ms ?? (link.buffer_ms === null ? null : link.buffer_ms + (link.decode_ms ?? 0));
-  const here_ms = wayHere_ms === null || link.voiceLate_ms === null ? link.skew_ms : wayHere_ms - link.voiceLate_ms;
-  const sent_ms = numberOrNull(server.skew_ms);
-  const skew_ms = here_ms === null ? sent_ms : here_ms + (sent_ms ?? 0);
-  return { server, link: { ...link, way_ms: wayHere_ms, skew_ms }, rtt_ms };
+export function skewOf({ way_ms, voiceLate_ms, skew_ms }, said) {
+  const sent_ms = numberOrNull(said.skew_ms);
+  const here_ms = way_ms === null || voiceLate_ms === null ? skew_ms : way_ms - voiceLate_ms;
+  return here_ms === null ? sent_ms : here_ms + (sent_ms ?? 0);
 }

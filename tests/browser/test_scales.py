@@ -84,6 +84,26 @@ def test_sliders_follow_who_else_turns_the_session(fake_server: ServerProcess, o
     assert call.complaints == []
 
 
+def test_what_others_turned_before_the_channel_opened_is_taken_over(
+    fake_server: ServerProcess, open_page: OpenPage
+) -> None:
+    told = open_page(fake_server.url).page.evaluate(
+        """async () => {
+            const { ScaleLine } = await import("/scale-line.js");
+            const [sent, settled] = [[], []];
+            const opened = () => new ScaleLine((wish) => sent.push(wish), (values) => settled.push(values));
+            opened().open({ audio_scale: 2.5, reference_scale: 1 });
+            const own = opened();
+            own.want({ audio_scale: 0.5, reference_scale: 1 });
+            own.open({ audio_scale: 2.5, reference_scale: 1 }); // the page's own wish is the newer one
+            own.close();
+            return { sent, settled };
+        }"""
+    )
+    assert told["settled"] == [{"audio_scale": 2.5, "reference_scale": 1}]
+    assert told["sent"] == [{"audio_scale": 0.5, "reference_scale": 1}]
+
+
 def test_a_remembered_value_that_the_server_does_not_offer_is_left_aside(
     fake_server: ServerProcess, open_page: OpenPage
 ) -> None:
@@ -102,7 +122,7 @@ def test_wishes_are_paced_and_the_last_is_never_lost(fake_server: ServerProcess,
             const answer = (audio_scale, by) => line.hear({ audio_scale, reference_scale: 1, by });
             line.want({ audio_scale: -1, reference_scale: 1 });
             const before = sent.length;
-            line.open();
+            line.open({});
             for (let turn = 0; turn < 60; turn += 1) {
                 line.want({ audio_scale: turn, reference_scale: 1 });
                 if (turn === 30) answer(-1, "page"); // an old answer, in the middle of a pull
