@@ -20,15 +20,15 @@ class Audience:
     """All viewers of one session; each runs as a task of its own, which can fail without harm to anybody else.
 
     Args:
-        session_id: for what is said about it.
+        watch_id: the session's, for what viewers are told.
         limit: viewers at a time, those still connecting included.
         ice: see `IceConfig`.
         clock: the time.
         metrics: the server's.
     """
 
-    def __init__(self, session_id: str, limit: int, ice: IceConfig, clock: Clock, metrics: Metrics) -> None:
-        self._session_id = session_id
+    def __init__(self, watch_id: str, limit: int, ice: IceConfig, clock: Clock, metrics: Metrics) -> None:
+        self._watch_id = watch_id
         self._limit = limit
         self._ice = ice
         self._clock = clock
@@ -59,7 +59,7 @@ class Audience:
             SignalingError: the session has ended, or the offer does not fit it. Nothing is left of the viewer.
         """
         if self._closed:
-            raise unknown_session(self._session_id)
+            raise unknown_session(self._watch_id)
         if len(self._viewers) >= self._limit:
             raise AdmissionError(
                 "viewers_full",
@@ -72,7 +72,7 @@ class Audience:
         try:
             answer = await viewer.answer(sdp, codecs, voice, pictures)
             if self._closed:
-                raise unknown_session(self._session_id)
+                raise unknown_session(self._watch_id)
         except BaseException as error:
             viewer.end(error.code if isinstance(error, StreamError) else "internal")
             await self._run(viewer)

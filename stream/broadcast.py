@@ -24,20 +24,20 @@ class Broadcast:
     """See the module's docstring.
 
     Args:
-        session_id: for what is said about it.
+        watch_id: the session's, for what viewers are told.
         parts: the server's shared parts.
         spec: size and rate of the pictures.
         pacer: the session's.
     """
 
-    def __init__(self, session_id: str, parts: SessionParts, spec: EngineSpec, pacer: Pacer) -> None:
+    def __init__(self, watch_id: str, parts: SessionParts, spec: EngineSpec, pacer: Pacer) -> None:
         self._parts = parts
         self._spec = spec
         self._pacer = pacer
         self._bit_rate: BitRateControl | None = None
         self.voice = VoiceTrack(pacer)
         self.pictures: PictureTrack | None = None
-        self.audience = Audience(session_id, parts.max_viewers, parts.ice, parts.clock, parts.metrics)
+        self.audience = Audience(watch_id, parts.max_viewers, parts.ice, parts.clock, parts.metrics)
 
     def make_pictures(self, codec: str) -> PictureTrack:
         """Build the picture track for the negotiated codec (MIME type).

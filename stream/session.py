@@ -81,7 +81,7 @@ class Session:
         self._peer = Peer(parts.ice, self._on_peer_state, self._on_channel)
         still = fit(picture, self._spec.width, self._spec.height)
         self._pacer = Pacer(self._clock, self._spec.fps, still, PacerConfig(voice_lead_s=VOICE_LEAD_S))
-        self._broadcast = Broadcast(self.id, parts, self._spec, self._pacer)
+        self._broadcast = Broadcast(self.watch_id, parts, self._spec, self._pacer)
         self._inbound: InboundAudio | None = None
         self._windower = Windower(self._spec)
         self._stream: EngineStream | None = None

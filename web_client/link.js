@@ -52,6 +52,7 @@ export class Link extends EventTarget {
   #end = () => {};
   #ticker = 0;
   #aligner = new Aligner();
+  #look;
   #grace = 0;
 
   /**
@@ -60,7 +61,7 @@ export class Link extends EventTarget {
    */
   constructor(sound, look = () => null) {
     super();
-    this.look = look;
+    this.#look = look;
     this.ended = new Promise((_, reject) => (this.#end = reject));
     this.ended.catch(() => {}); // Whoever waits for it hears of it; nobody need wait.
     /** @protected */
@@ -168,7 +169,7 @@ export class Link extends EventTarget {
     }
     const link = await readStats(this.#pc);
     if (this.#closed) return;
-    const seen = this.look();
+    const seen = this.#look();
     link.way_ms = seen?.way_ms ?? (link.buffer_ms === null ? null : link.buffer_ms + (link.decode_ms ?? 0));
     link.voiceLate_ms = this.#aligner.follow(link);
     link.skew_ms = skewOf(link, this.said);
@@ -176,7 +177,7 @@ export class Link extends EventTarget {
     if (this.#decoded > 0 && this.#stalled_s >= STALLED_SECONDS) return this.#lose("no_video");
     this.#decoded = Math.max(this.#decoded, link.framesDecoded || -1);
     /** @type {Figures} */
-    const figures = { server: this.said, link, rtt_ms: this.#rtt_ms, pictures: seen && seen.pictures };
+    const figures = { server: this.said, link, rtt_ms: this.#rtt_ms, pictures: seen?.pictures ?? null };
     this.dispatchEvent(new CustomEvent("figures", { detail: figures }));
   }
 

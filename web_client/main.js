@@ -65,7 +65,7 @@ const stage = new Stage({
 const hud = new Hud(part("hud", HTMLElement), part("hud-toggle", HTMLButtonElement));
 const diagnostics = new Diagnostics(part("details", HTMLDialogElement), part("details-open", HTMLButtonElement));
 const watchLink = new WatchLink(part("watch-link", HTMLButtonElement));
-const call = new Call({ awaitFirstFrame: () => stage.awaitFirstFrame(), takeSeen: () => stage.takeSeen() });
+const call = new Call(stage);
 const picker = new AvatarPicker(part("avatars", HTMLElement), part("avatar-about", HTMLElement), (avatar) => {
   stage.showAvatar(avatar);
   call.changeAvatar(avatar.id);

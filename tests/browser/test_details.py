@@ -30,6 +30,13 @@ def test_details_show_stages_and_copy_everything(fake_server: ServerProcess, ope
     told = json.loads(page.evaluate("navigator.clipboard.readText()"))
     assert told["state"] == "live" and told["page"] == "fada-live" and told["start_ms"]["first-frame"] > 0
     assert told["link"]["framesDecoded"] > 0 and told["server"]["stages"]["engine"]["p95"] > 0
+    link = told["link"]
+    assert 0 < link["way_ms"] != link["buffer_ms"] + link["decode_ms"], (
+        "it ends at the screen, not at the decoder"
+    )
+    assert link["skew_ms"] == pytest.approx(
+        link["way_ms"] - link["voiceLate_ms"] + (told["server"]["skew_ms"] or 0)
+    )
     assert not {"sdp", "ip", "address"} & set(json.dumps(told).replace('"', " ").split())
     page.keyboard.press("Escape")
     assert not page.evaluate("document.getElementById('details').open")
