@@ -6,21 +6,18 @@ is tapped where the browser hands the microphone to WebRTC, after its echo cance
 the returned voice; what is seen at the moment when the browser expects the picture on the screen
 (`page_probe.js`).
 
-Playwright holds this thread; the relay, where one is asked for, lives on a loop in a thread of its own.
+Playwright holds this thread; relays, where they are asked for, live in one of their own (`bench.relay_thread`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import contextlib
 import itertools
 import json
-import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +27,8 @@ from bench.call_plan import CallPlan
 from bench.chromium import launch, open_playwright
 from bench.microphone import find_onsets, write_microphone
 from bench.recording import MOUTH_VIEW, Recording
-from bench.relay import Relay, stand_between, without_candidates
+from bench.relay import without_candidates
+from bench.relay_thread import RelayThread
 from models.face import CANVAS_PX
 
 if TYPE_CHECKING:
@@ -45,8 +43,6 @@ SKEW_EVERY: Final = 4  # takes
 STARTS_APART_MS: Final = 400
 _END_S: Final = 1.0  # after the last vowel
 _LONG_VOWEL: Final = 0.75  # share of a long vowel's length that tells it from a syllable
-
-T = TypeVar("T")
 
 
 class BrowserCallError(Exception):
@@ -164,17 +160,18 @@ def call(
     voice = write_microphone(folder / "microphone.wav", plan.bursts, lead_s)
     with (
         open_playwright() as playwright,
-        _relays(plan) as lead,
+        RelayThread(plan.up, plan.down) as relays,
         launch(playwright, voice, once=True) as browser,
     ):
         page = _open_page(browser, url, plan)
-        page.route("**/offer", lambda route: _pass_offer(route, plan, lead))
+        page.route("**/offer", lambda route: _pass_offer(route, plan, relays))
         first_frames = [_start(page) for _ in range(starts)]
         if starts:
             page.reload()
             page.get_by_test_id("avatar-option").first.wait_for()
         first_frames.append(_start(page, stay=True))
         recording, screenshot = _record(page, plan, lead_s, advance or (lambda _: None))
+        recording.told["relay"] = relays.counts()
         version = browser.version
     return BrowserCall(recording, first_frames, version, screenshot)
 
@@ -249,7 +246,7 @@ def _mouth_shape() -> tuple[int, int]:
     return MOUTH_VIEW[3], MOUTH_VIEW[2]
 
 
-def _pass_offer(route: Route, plan: CallPlan, lead: Callable[[str], str]) -> None:
+def _pass_offer(route: Route, plan: CallPlan, relays: RelayThread) -> None:
     """Hand the page's offer on, and lead its answer through the relay."""
     if not plan.relayed:
         route.continue_()
@@ -258,37 +255,5 @@ def _pass_offer(route: Route, plan: CallPlan, lead: Callable[[str], str]) -> Non
     response = route.fetch(post_data=json.dumps({**offer, "sdp": without_candidates(offer["sdp"])}))
     answer = response.json()
     if "sdp" in answer:
-        answer["sdp"] = lead(answer["sdp"])
+        answer["sdp"] = relays.lead(answer["sdp"])
     route.fulfill(response=response, json=answer)
-
-
-@contextlib.contextmanager
-def _relays(plan: CallPlan) -> Iterator[Callable[[str], str]]:
-    """A thread with relays; yields what leads an answer through a new one."""
-    if not plan.relayed:
-        yield lambda sdp: sdp
-        return
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="relay")
-    thread.start()
-    relays: list[Relay] = []
-
-    def ask(work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, loop).result(10)
-
-    def lead(sdp: str) -> str:
-        relay, led = ask(stand_between(sdp, plan.up, plan.down))
-        relays.append(relay)
-        return led
-
-    async def close() -> None:
-        for relay in relays:
-            relay.close()
-
-    try:
-        yield lead
-    finally:
-        ask(close())
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()

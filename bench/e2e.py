@@ -84,7 +84,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     more.add_argument("--keep", type=Path, metavar="NPZ", help="keep the raw recording")
     more.add_argument("--shot", type=Path, metavar="PNG", help="keep a picture of the browser's page")
     more.add_argument(
-        "--plot", type=Path, metavar="PNG", help=f"stages as a picture (default {PLOT.name} in docs/)"
+        "--plot",
+        type=Path,
+        metavar="PNG",
+        help=f"stages as a picture (default docs/{PLOT.name}, unless --json keeps the figures elsewhere)",
     )
 
 
@@ -107,8 +110,8 @@ def run(args: argparse.Namespace) -> list[Mapping[str, Any]]:
                 reports.append(check_method(client, Path(name)))
             else:
                 reports.append(measure(client, args, plan, Path(name)))
-    if not args.check_method and not plan.relayed and args.engine == "student":
-        _draw(reports, args.plot or PLOT)
+    if plot := plot_path(args, plan):
+        _draw(reports, plot)
     return reports
 
 
@@ -257,6 +260,15 @@ def summarise_stats(stats: list[dict[str, Any]]) -> dict[str, dict[str, float | 
             if name != "at_s" and isinstance(value, int | float) and not isinstance(value, bool):
                 columns.setdefault(name, []).append(float(value))
     return {name: summarise(values) for name, values in sorted(columns.items())}
+
+
+def plot_path(args: argparse.Namespace, plan: CallPlan) -> Path | None:
+    """Where the stages are drawn; a trial that is kept elsewhere leaves the published picture alone."""
+    if args.check_method:
+        return None
+    asked: Path | None = args.plot
+    published = args.json is None and args.url is None and args.engine == "student" and not plan.relayed
+    return asked or (PLOT if published else None)
 
 
 def _draw(reports: Sequence[Mapping[str, Any]], path: Path) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import pytest
 
 from bench.bursts import BurstPlan
 from bench.call_plan import CallPlan
-from bench.e2e import add_arguments, read_impairments, report_name
+from bench.e2e import PLOT, add_arguments, plot_path, read_impairments, report_name
 from bench.relay import Impairment, media_payload_types, without_candidates
 
 
 def options(*given: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
+    parser.add_argument("--json", type=Path)
     add_arguments(parser)
     return parser.parse_args(given)
 
@@ -44,6 +46,15 @@ def test_reports_are_named_for_what_was_measured() -> None:
     assert report_name("aiortc", plain, "student") == "e2e"
     assert report_name("chromium", plain, "student") == "e2e_chromium"
     assert report_name("chromium", bad, "plain") == "e2e_chromium_impaired_plain"
+
+
+def test_a_trial_leaves_the_published_picture_alone() -> None:
+    call, bad = CallPlan(BurstPlan(9.0)), CallPlan(BurstPlan(9.0), up=Impairment(loss=0.1))
+    assert plot_path(options(), call) == PLOT
+    assert plot_path(options(), bad) is None
+    for elsewhere in ("--json a.json", "--url http://127.0.0.1:1", "--engine plain", "--check-method"):
+        assert plot_path(options(*elsewhere.split()), call) is None
+    assert plot_path(options("--json", "a.json", "--plot", "b.png"), bad) == Path("b.png")
 
 
 def test_a_description_gives_its_media_and_hides_its_addresses() -> None:

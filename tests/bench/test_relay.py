@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
+import time
 from pathlib import Path
 
 import pytest
 from aiortc import RTCSessionDescription
 
 from bench.relay import Impairment, Lane, Relay, candidate_of, through
+from bench.relay_thread import RelayThread
 from tests.stream.rig import Caller, bursts, running_server
 
 VOICE = bytes([128, 111]) + bytes(30)
@@ -119,6 +122,28 @@ def test_an_answer_is_led_through() -> None:
     assert led.index("a=candidate") < led.index("m=video") and "end-of-candidates" not in led
     with pytest.raises(ValueError, match="no UDP host candidate"):
         candidate_of("v=0\r\n")
+
+
+def test_a_caller_without_a_loop_counts_its_latest_call() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far, RelayThread(Impairment(loss=0.5)) as relays:
+        far.bind(("127.0.0.1", 0))
+        sdp = (
+            f"v=0\r\nm=audio 9 UDP 96\r\na=candidate:1 1 udp 2 127.0.0.1 {far.getsockname()[1]} typ host\r\n"
+            "m=video 9 UDP 97\r\n"
+        )
+        assert relays.counts() == {}
+        addresses = [candidate_of(relays.lead(sdp)) for _ in range(2)]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as near:
+            for _ in range(40):
+                near.sendto(bytes([128, 96]) + bytes(30), addresses[-1])
+            deadline_s = time.monotonic() + 5
+            while relays.counts()["up"]["packets"] < 40 and time.monotonic() < deadline_s:
+                time.sleep(0.01)
+        counts = relays.counts()
+        assert counts["up"]["packets"] == 40 and 8 < counts["up"]["lost"] < 32
+        assert counts["down"] == {"packets": 0, "lost": 0}
+    with RelayThread() as nothing_between:
+        assert nothing_between.lead(sdp) == sdp and nothing_between.counts() == {}
 
 
 async def test_a_real_call_passes_through_and_only_the_microphone_suffers(tmp_path: Path) -> None:
