@@ -23,6 +23,7 @@ from models.motion import MotionState, advance_motion, init_motion, speech_level
 from models.networks import Networks, WindowConditions
 from models.presets import SCALE_LIMIT
 from models.samplers import sampler_of
+from models.tone import fit_tone, keep_tone
 from models.voice import voice_only
 from models.warp import HeadWarp
 
@@ -35,6 +36,7 @@ class StreamState:
     latent: Tensor  # (1, C, h, w) of its face box
     banks: tuple[Tensor, ...]  # ReferenceNet's bank per block, (1, L, C)
     features: tuple[Tensor, ...]  # decoder's reference features, (1, W, ., .)
+    tone: Tensor  # (1, 3, 4) of the face box: `models.tone`
     noise: Tensor  # (1, 1, C, h, w): the same for every frame, so noise never flickers
     motion: Tensor  # (1, M, C, h, w): the last finished latents
     tail: Tensor | None  # (1, overlap, C, h, w): latents to blend into the next window; None at the start
@@ -78,6 +80,7 @@ class HopInputs:
     tail: Tensor  # (B, overlap, C, h, w)
     has_tail: Tensor  # (B,) bool
     canvas: Tensor  # (B, 3, H, W)
+    tone: Tensor  # (B, 3, 4)
     banks: tuple[Tensor, ...]  # per block (B, L, 2C)
     features: tuple[Tensor, ...]  # per decoder level (B, W, ., .)
     moving: tuple[Tensor, ...] = ()  # banks of `motion`, per block (B, M, L, 2C); empty: still to be made
@@ -153,12 +156,15 @@ class Streamer:
                 f"Expected a picture ({side}, {side}, 3) uint8, got {picture.shape} {picture.dtype}."
             )
         canvas = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].to(self.device).float() / 255
-        latent, banks, features = self.networks.encode_reference(self._box(canvas))
+        box = self._box(canvas)
+        latent, banks, features = self.networks.encode_reference(box)
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn((1, 1, *latent.shape[1:]), generator=generator).to(self.device)
         frames = self.preset.unet.motion_frames
         motion = latent.unsqueeze(1).repeat(1, frames, 1, 1, 1)
-        return StreamState(canvas, latent, banks, features, noise, motion, None, init_motion(seed), 0)
+        return StreamState(
+            canvas, latent, banks, features, fit_tone(box), noise, motion, None, init_motion(seed), 0
+        )
 
     @torch.inference_mode()
     def hop(
@@ -313,6 +319,7 @@ class Streamer:
             tail=_rows([empty if s.tail is None else s.tail for s in states]),
             has_tail=torch.tensor([s.tail is not None for s in states], device=self.device),
             canvas=_rows([s.canvas for s in states]),
+            tone=_rows([s.tone for s in states]),
             banks=tuple(_rows(parts) for parts in zip(*(s.banks for s in states), strict=True)),
             features=tuple(_rows(parts) for parts in zip(*(s.features for s in states), strict=True)),
             moving=moving,
@@ -349,7 +356,7 @@ class Streamer:
         features = tuple(_spread(part, hop) for part in inputs.features)
         left, top, width, height = self.preset.face_box
         box = self.networks.decode(latents.flatten(0, 1), self._box(canvas), features)
-        canvas[:, :, top : top + height, left : left + width] = box
+        canvas[:, :, top : top + height, left : left + width] = keep_tone(box, _spread(inputs.tone, hop))
         return self.warp.to_bytes(canvas, inputs.pose if self.move_head else None)
 
     def _advance(
