@@ -33,6 +33,13 @@ def test_stages_sum_up_to_the_whole(browser_ms: float | None) -> None:
     assert stages["way and rise"] == pytest.approx(90.0 - (browser_ms or 0.0), abs=0.1)
 
 
+def test_a_server_without_pacing_waits_less_for_its_hop() -> None:
+    early = figures(50.0) | {"server_stats": {"latency_ms": {"n": 9, "p50": 335.0}}}
+    stages = break_down(early, HELLO)
+    assert stages["pacing"] == 0.0 and stages["hop"] == pytest.approx(160.0 - 9.0)
+    assert sum(stages.values()) == pytest.approx(480.0, abs=0.5)
+
+
 def test_nothing_seen_has_no_stages() -> None:
     assert break_down(figures() | {"mic_to_frame_ms": {"n": 0}}, HELLO) == {}
     assert break_down(figures() | {"server_stats": {}}, HELLO) == {}
