@@ -51,7 +51,8 @@ def break_down(figures: Mapping[str, Any], hello: Mapping[str, Any]) -> dict[str
         "encode": told["encode"],
     }
     pacing_ms = server_ms - sum(waits.values())
-    # A packet's last sample counts as coming as much after it as it was spoken later, yet the window had it already.
+    # A packet's last sample counts as coming as much after it as it was spoken later,
+    # yet the window had it already.
     waits["hop"] += min(0.0, pacing_ms)
     browser_ms = figures.get("browser", {}).get("arrival_to_display_ms", {}).get("p50", 0.0)
     stages = waits | {"pacing": max(0.0, pacing_ms), "browser": browser_ms}
