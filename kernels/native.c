@@ -19,3 +19,13 @@ void fada_linear(const float *x, const weight_t *w, const float *bias, const flo
 #pragma omp parallel num_threads(threads) if (threads > 1)
     team_linear(x, depth, rows, depth, w, packed_depth(depth), leaving, bias, residual, activation, y, leaving, threads);
 }
+
+/* To be called once before all else: takes the processor's matrix units into use; whether it has them and may. */
+int fada_open(void) {
+#ifdef MATRIX_UNITS
+    tiles_lent = ask_tiles();
+    return tiles_lent;
+#else
+    return 0;
+#endif
+}

@@ -109,7 +109,10 @@ def threads_for(work: int) -> int:
 
 
 class Kernels:
-    """The kernels as calls on fp32 tensors: CPU, channels-last; ``half``: weights and what they meet are bf16."""
+    """The kernels as calls on fp32 tensors: CPU, channels-last; ``half``: weights and what they meet are bf16.
+
+    ``has_matrix_units`` says whether a processor's matrix units (AMX) multiply these.
+    """
 
     def __init__(self, half: bool = False) -> None:
         """Raises `kernels.native_build.NativeError` where they cannot be had."""
@@ -119,6 +122,7 @@ class Kernels:
             call = getattr(library, f"fada_{name}")
             call.argtypes = types
             call.restype = _S if name.endswith("_scratch") else None
+        self.has_matrix_units = bool(library.fada_open())
         self.library = library
         self.workspace = Workspace()
         self.keep = LargePages().keep

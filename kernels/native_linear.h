@@ -1,8 +1,35 @@
 /* Linear layers: activations in fp32 times packed weights. */
 #pragma once
-#include "native_weights.h"
+#include "native_tiles.h"
 
 #define ROUNDED 49152 /* values that a worker rounds at a time, before it multiplies them */
+
+/* y (R, O) = x (R, K) w + bias (O or null) + residual (R, O or null, may be y), through GELU where asked; w packed
+ * (O / 16, K, 16) or (O / 16, K / 2, 16, 2), its panels of 16 columns `stored` rows apart; rows `lda` and `ldc` apart.
+ * One worker's share. */
+static void product_rows(const weight_t *x, ptrdiff_t lda, int rows, int depth, const weight_t *w, int stored,
+                         int leaving, const float *bias, const float *residual, int activation, float *y,
+                         ptrdiff_t ldc) {
+#ifdef MATRIX_UNITS
+    if (tiles_lent && rows && depth % LANES == 0) {
+        product_tiles(x, lda, rows, depth, w, stored, leaving, bias, residual, activation, y, ldc);
+        return;
+    }
+#endif
+    const int blocks = (rows + ROWS - 1) / ROWS;
+    for (int o = 0; o < leaving; o += COLUMNS)
+        for (int block = 0; block < blocks; block++) { /* of nearly the same number of rows each */
+            const int r = (int)((int64_t)block * rows / blocks), last = (int)((int64_t)(block + 1) * rows / blocks);
+            float *to = y + r * ldc + o;
+            const weight_t *panel = w + (size_t)o * stored; /* each block fetches its part of the next one */
+            const int ahead = (stored + (int)((int64_t)block * depth / blocks)) / PAIR;
+            multiply_weight(last - r, x + r * lda, lda, panel, depth, to, ldc, bias ? bias + o : 0,
+                            residual ? residual + r * ldc + o : 0, panel + (size_t)ahead * COLUMNS * PAIR, 256 / blocks);
+            if (activation == GELU)
+                for (int k = 0; k < last - r; k++)
+                    for (int c = 0; c < COLUMNS; c += LANES) store8(to + k * ldc + c, gelu8(load8(to + k * ldc + c)));
+        }
+}
 
 /* Rows of a packed weight's panel: depth, rounded up to pairs. */
 INLINE int packed_depth(int depth) { return (depth + PAIR - 1) / PAIR * PAIR; }

@@ -1,6 +1,6 @@
 /* What weights are made of, and what they are multiplied with: floats, or with -DFADA_BF16 pairs of bf16 along the
- * depth, which a processor with AVX512-BF16 multiplies two at a time into fp32 sums. Others take bf16 apart: slower,
- * but the same to rounding.
+ * depth, which a processor with AVX512-BF16 multiplies two at a time into fp32 sums (one with AMX by the tile:
+ * `native_tiles.h`). Others take bf16 apart: slower, but the same to rounding.
  */
 #pragma once
 #include "native_math.h"
@@ -80,26 +80,3 @@ static void multiply_weight(int rows, const weight_t *a, ptrdiff_t lda, const we
 INLINE void store_weight(weight_t *to, v8 value) { store8(to, value); }
 #define multiply_weight multiply_rows
 #endif
-
-enum { PLAIN = 0, GELU = 1 };
-
-/* y (R, O) = x (R, K) w + bias (O or null) + residual (R, O or null, may be y), through GELU where asked; w packed
- * (O / 16, K, 16) or (O / 16, K / 2, 16, 2), its panels of 16 columns `stored` rows apart; rows `lda` and `ldc` apart.
- * One worker's share. */
-static void product_rows(const weight_t *x, ptrdiff_t lda, int rows, int depth, const weight_t *w, int stored,
-                         int leaving, const float *bias, const float *residual, int activation, float *y,
-                         ptrdiff_t ldc) {
-    const int blocks = (rows + ROWS - 1) / ROWS;
-    for (int o = 0; o < leaving; o += COLUMNS)
-        for (int block = 0; block < blocks; block++) { /* of nearly the same number of rows each */
-            const int r = (int)((int64_t)block * rows / blocks), last = (int)((int64_t)(block + 1) * rows / blocks);
-            float *to = y + r * ldc + o;
-            const weight_t *panel = w + (size_t)o * stored; /* each block fetches its part of the next one */
-            const int ahead = (stored + (int)((int64_t)block * depth / blocks)) / PAIR;
-            multiply_weight(last - r, x + r * lda, lda, panel, depth, to, ldc, bias ? bias + o : 0,
-                            residual ? residual + r * ldc + o : 0, panel + (size_t)ahead * COLUMNS * PAIR, 256 / blocks);
-            if (activation == GELU)
-                for (int k = 0; k < last - r; k++)
-                    for (int c = 0; c < COLUMNS; c += LANES) store8(to + k * ldc + c, gelu8(load8(to + k * ldc + c)));
-        }
-}

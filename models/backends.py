@@ -1,9 +1,9 @@
 """Which runtime runs the networks, and how to get it.
 
 In: a model and a device. Out: `Networks`. "auto" takes what `models.calibration` measured to be fastest on this
-very machine; where nothing was measured yet, a rule: torch bf16 on CUDA and on CPUs with matrix units (AMX), this
-machine's own kernels on other CPUs with a C compiler, with weights in bf16 where vectors multiply it, PyTorch in
-bf16 or fp32 on the rest (ARCHITECTURE.md has the figures).
+very machine; where nothing was measured yet, a rule: torch bf16 on CUDA, this machine's own kernels on CPUs with a C
+compiler, with weights in bf16 where the processor multiplies it, PyTorch in bf16 or fp32 on the rest (ARCHITECTURE.md
+has the figures).
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ def cpu_has_bf16() -> bool:
 
 
 def cpu_has_matrix_units() -> bool:
-    """Whether this CPU has matrix units for bf16 (AMX): many times, not twice, as fast as its vectors in fp32."""
+    """Whether this CPU has matrix units for bf16 (AMX): many times as fast as its vectors in fp32."""
     return _cpu_has("_is_amx_tile_supported", "amx_bf16")
 
 
 def multiplies_pairs() -> bool:
-    """Whether this CPU's vectors multiply bf16 in pairs as `native_weights.h` has it (AVX512-BF16)."""
+    """Whether this CPU multiplies bf16 in pairs, as `native_weights.h` has it (AVX512-BF16; all with AMX do)."""
     return _cpu_has("_is_avx512_bf16_supported", "avx512_bf16")
 
 
@@ -94,7 +94,7 @@ def has_native() -> bool:
 
 def choose_backend(device: torch.device, layout: Layout = "fada") -> str:
     """The backend of a device by rule, where nothing was measured, for networks of a layout."""
-    if device.type == "cuda" or cpu_has_matrix_units():
+    if device.type == "cuda":
         return "torch-bf16"
     if layout == "fada" and has_native():
         return "native-bf16" if multiplies_pairs() else "native"

@@ -211,20 +211,46 @@ def test_painting_and_warping_are_the_torch_steps(kernels: Kernels) -> None:
     assert difference.max() <= 1 and (difference > 0).float().mean() < 0.01  # the last bit before rounding
 
 
-def test_processors_without_bf16_take_it_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The portable form multiplies what AVX512-BF16 does; fp32 sums differ in their order alone."""
+@pytest.mark.parametrize("without", [["-U__AMX_BF16__"], ["-U__AMX_BF16__", "-U__AVX512BF16__"]])
+def test_processors_without_bf16_units_do_as_those_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without: list[str]
+) -> None:
+    """Vectors multiply what matrix units do, and the portable form takes it apart; fp32 sums differ in order alone."""
     with monkeypatch.context() as patch:
         patch.setenv("FADA_CACHE", str(tmp_path))
-        patch.setattr(native_build, "FLAGS", (*native_build.FLAGS, "-U__AVX512BF16__"))
+        patch.setattr(native_build, "FLAGS", (*native_build.FLAGS, *without))
         native_build.load_native.cache_clear()
         portable = Kernels(half=True)
     native_build.load_native.cache_clear()
+    assert not portable.has_matrix_units
     x, weight = torch.randn(2, 24, 9, 14), torch.randn(32, 24, 3, 3) / 15
     ours = portable.conv3x3(x, portable.tiles(weight), torch.zeros(32))
     _close(ours, F.conv2d(x.double(), weight.double(), padding=1), NATIVE_HALF_RMS)
     rows, columns = torch.randn(37, 51), torch.randn(48, 51)
     product = portable.linear(rows, portable.columns(columns), None)
     _close(product, F.linear(_met(portable, rows), _met(portable, columns)))
+
+
+@pytest.mark.parametrize("rows", [*range(1, 18), 31, 32, 33, 47, 49, 65])
+@pytest.mark.parametrize("depth", [8, 24, 48, 64, 104])
+def test_products_of_any_height_are_added_once(kernels: Kernels, rows: int, depth: int) -> None:
+    """Tiles of matrix units overlap where rows do not divide: bias, residual and GELU once a row all the same."""
+    x, weight, bias = torch.randn(rows, depth), torch.randn(48, depth), torch.randn(48)
+    residual, packed = torch.randn(rows, 48), kernels.columns(weight)
+    plain = F.linear(_met(kernels, x), _met(kernels, weight))
+    _close(kernels.linear(x, packed, None), plain)
+    truth = F.gelu(plain + bias.double() + residual.double())
+    _close(kernels.linear(x, packed, bias, residual, gelu=True), truth)
+
+
+def test_pytorch_finds_the_matrix_units_as_it_left_them(kernels: Kernels) -> None:
+    a, b = torch.randn(64, 96).bfloat16(), torch.randn(96, 64).bfloat16()
+    x, weight = torch.randn(40, 64), torch.randn(32, 64)
+    before = a @ b
+    for _ in range(3):
+        ours = kernels.linear(x, kernels.columns(weight), None)
+        assert torch.equal(a @ b, before)
+    _close(ours, F.linear(_met(kernels, x), _met(kernels, weight)))
 
 
 def test_a_layer_too_deep_for_bf16_is_refused() -> None:

@@ -11,25 +11,22 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(
-    ("matrix_units", "bf16", "pairs", "compiler", "expected"),
+    ("bf16", "pairs", "compiler", "expected"),
     [
-        (True, True, True, True, "torch-bf16"),
-        (False, True, True, True, "native-bf16"),
-        (False, True, False, True, "native"),
-        (False, True, True, False, "torch-bf16"),
-        (False, False, False, True, "native"),
-        (False, False, False, False, "torch-fp32"),
+        (True, True, True, "native-bf16"),
+        (True, False, True, "native"),
+        (True, True, False, "torch-bf16"),
+        (False, False, True, "native"),
+        (False, False, False, "torch-fp32"),
     ],
 )
 def test_a_cpu_gets_the_fastest_runtime_it_has(
     monkeypatch: pytest.MonkeyPatch,
-    matrix_units: bool,
     bf16: bool,
     pairs: bool,
     compiler: bool,
     expected: str,
 ) -> None:
-    monkeypatch.setattr(backends, "cpu_has_matrix_units", lambda: matrix_units)
     monkeypatch.setattr(backends, "cpu_has_bf16", lambda: bf16)
     monkeypatch.setattr(backends, "multiplies_pairs", lambda: pairs)
     monkeypatch.setattr(backends, "has_native", lambda: compiler)
@@ -37,7 +34,6 @@ def test_a_cpu_gets_the_fastest_runtime_it_has(
 
 
 def test_networks_without_kernels_of_our_own_run_in_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backends, "cpu_has_matrix_units", lambda: False)
     monkeypatch.setattr(backends, "cpu_has_bf16", lambda: False)
     monkeypatch.setattr(backends, "has_native", lambda: True)
     assert backends.choose_backend(CPU, "sd15") == "torch-fp32"

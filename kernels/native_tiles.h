@@ -1,0 +1,133 @@
+/* Products by a processor's matrix units (AMX): bf16 tiles of up to 16 rows by 32, two by two into four of fp32.
+ *
+ * Packed weights lie as these units read them: 16 columns of pairs to a line. Linux lends the units to a process that
+ * asks (`fada_open`); where it does not, vectors multiply instead (`native_weights.h`).
+ *
+ * Source: Intel 64 and IA-32 Architectures Software Developer's Manual, vol. 1, chapter 18.
+ */
+#pragma once
+#include "native_weights.h"
+
+enum { PLAIN = 0, GELU = 1 };
+
+#if defined(FADA_BF16) && defined(__AMX_BF16__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define MATRIX_UNITS
+#define HIGH 16 /* most rows of a tile */
+#define DEEP 32 /* most values of its rows */
+
+static int tiles_lent;
+
+/* Ask for the units; whether they may be used. */
+static int ask_tiles(void) {
+    const long ask = 0x1023, tile_data = 18; /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
+    return syscall(SYS_arch_prctl, ask, tile_data) == 0;
+}
+
+typedef struct {
+    uint8_t palette, start, none[14];
+    uint16_t bytes[16];
+    uint8_t rows[16];
+} __attribute__((aligned(64))) tile_shape_t;
+
+#define SHAPE_TILES(from) __asm__ volatile("ldtilecfg %0" ::"m"(from))
+#define SHAPE_OF_TILES(to) __asm__ volatile("sttilecfg %0" : "=m"(to))
+#define ZERO_TILE(t) __asm__ volatile("tilezero %%tmm" #t ::)
+#define LOAD_TILE(t, from, apart) \
+    __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #t ::"r"(from), "r"((ptrdiff_t)(apart)) : "memory")
+#define STORE_TILE(t, to, apart) \
+    __asm__ volatile("tilestored %%tmm" #t ", (%0,%1,1)" ::"r"(to), "r"((ptrdiff_t)(apart)) : "memory")
+#define ADD_PRODUCT(sum, a, b) __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #sum ::)
+
+/* Tiles 0 to 3 = two blocks of rows (one, if not `down`) times two panels of b (one, if not `across`). Meanwhile as
+ * many lines as the units read of b are fetched of `next`, times pace / 256. */
+INLINE void multiply_tiles(const int down, const int across, const weight_t *a, const weight_t *a1, ptrdiff_t lda,
+                           const weight_t *b, const weight_t *b1, int depth, int step, const weight_t *next, int pace) {
+    const ptrdiff_t apart = lda * sizeof(weight_t);
+    ZERO_TILE(0);
+    if (across) ZERO_TILE(1);
+    if (down) ZERO_TILE(2);
+    if (down && across) ZERO_TILE(3);
+    for (int p = 0; p < depth; p += step) {
+        LOAD_TILE(4, a + p, apart);
+        LOAD_TILE(6, b + (ptrdiff_t)p * COLUMNS, 64);
+        ADD_PRODUCT(0, 4, 6);
+        for (int i = p / PAIR * pace >> 8, last = (p + step) / PAIR * pace >> 8; i < last; i++)
+            for (int j = 0; j <= across; j++) __builtin_prefetch(next + i * LINE + j * (b1 - b));
+        if (down) {
+            LOAD_TILE(5, a1 + p, apart);
+            ADD_PRODUCT(2, 5, 6);
+        }
+        if (across) {
+            LOAD_TILE(7, b1 + (ptrdiff_t)p * COLUMNS, 64);
+            ADD_PRODUCT(1, 4, 7);
+            if (down) ADD_PRODUCT(3, 5, 7);
+        }
+    }
+}
+
+/* Sums of a tile, its first rows already written, to c with bias and residual, through GELU where asked. */
+INLINE void store_tile(const float *sums, int written, int rows, float *c, ptrdiff_t ldc, const float *bias,
+                       const float *residual, int activation) {
+    for (int r = written; r < rows; r++)
+        for (int k = 0; k < COLUMNS; k += LANES) {
+            v8 sum = load8(sums + r * COLUMNS + k);
+            if (bias) sum += load8(bias + k);
+            if (residual) sum += load8(residual + r * ldc + k);
+            store8(c + r * ldc + k, activation == GELU ? gelu8(sum) : sum);
+        }
+}
+
+/* `product_rows` by matrix units. All tiles are of one height, so that the units are set up once: the last one may
+ * begin among the rows of the one before, whose sums it finds again. */
+static __attribute__((noinline)) void product_tiles(const weight_t *x, ptrdiff_t lda, int rows, int depth,
+                                                    const weight_t *w, int stored, int leaving, const float *bias,
+                                                    const float *residual, int activation, float *y, ptrdiff_t ldc) {
+    const int blocks = (rows + HIGH - 1) / HIGH, high = (rows + blocks - 1) / blocks;
+    const int step = depth % DEEP ? depth & -depth : DEEP, plain = !bias && !residual && activation == PLAIN;
+    const int pace = 512 / (blocks + 1);
+    tile_shape_t before, shape = {.palette = 1};
+    float sums[4][HIGH * COLUMNS] __attribute__((aligned(64)));
+    for (int t = 0; t < 8; t++) {
+        shape.bytes[t] = t == 4 || t == 5 ? step * sizeof(weight_t) : 64;
+        shape.rows[t] = t < 6 ? high : step / PAIR;
+    }
+    SHAPE_OF_TILES(before); /* PyTorch may count on it */
+    SHAPE_TILES(shape);
+    for (int o = 0; o < leaving; o += 2 * COLUMNS) {
+        const int across = leaving - o > COLUMNS;
+        const weight_t *b = w + (size_t)o * stored, *b1 = b + (size_t)COLUMNS * stored;
+        for (int block = 0; block < blocks; block += 2) {
+            const int down = blocks - block > 1, from[2] = {least(block * high, rows - high),
+                                                            least((block + 1) * high, rows - high)};
+            const weight_t *a = x + from[0] * lda, *a1 = x + from[1] * lda;
+            const weight_t *next = b + (size_t)2 * COLUMNS * stored + (size_t)(block / 2 * (depth / PAIR) * pace >> 8) * LINE;
+            if (down && across) multiply_tiles(1, 1, a, a1, lda, b, b1, depth, step, next, pace);
+            else if (down) multiply_tiles(1, 0, a, a1, lda, b, b, depth, step, next, pace);
+            else if (across) multiply_tiles(0, 1, a, a, lda, b, b1, depth, step, next, pace);
+            else multiply_tiles(0, 0, a, a, lda, b, b, depth, step, next, pace);
+            for (int i = 0; i <= down; i++)
+                for (int j = 0; j <= across; j++) {
+                    float *to = plain ? y + from[i] * ldc + o + j * COLUMNS : sums[2 * i + j];
+                    const ptrdiff_t apart = (plain ? ldc : COLUMNS) * sizeof(float);
+                    switch (2 * i + j) {
+                        case 0: STORE_TILE(0, to, apart); break;
+                        case 1: STORE_TILE(1, to, apart); break;
+                        case 2: STORE_TILE(2, to, apart); break;
+                        case 3: STORE_TILE(3, to, apart); break;
+                    }
+                }
+            for (int i = 0; i <= down && !plain; i++)
+                for (int j = 0; j <= across; j++) {
+                    const ptrdiff_t at = from[i] * ldc + o + j * COLUMNS;
+                    store_tile(sums[2 * i + j], (block + i) * high - from[i], high, y + at, ldc,
+                               bias ? bias + o + j * COLUMNS : 0, residual ? residual + at : 0, activation);
+                }
+        }
+    }
+    SHAPE_TILES(before);
+    __asm__ volatile("" ::: "memory");
+}
+#endif
