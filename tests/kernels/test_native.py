@@ -215,7 +215,7 @@ def test_painting_and_warping_are_the_torch_steps(kernels: Kernels) -> None:
 def test_processors_without_bf16_units_do_as_those_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without: list[str]
 ) -> None:
-    """Vectors multiply what matrix units do, and the portable form takes it apart; fp32 sums differ in order alone."""
+    """Vectors multiply what matrix units do, and the portable form takes it apart; the sums' order differs."""
     with monkeypatch.context() as patch:
         patch.setenv("FADA_CACHE", str(tmp_path))
         patch.setattr(native_build, "FLAGS", (*native_build.FLAGS, *without))
