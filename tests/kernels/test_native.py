@@ -17,9 +17,25 @@ from tests.threads import torch_threads
 from tests.tolerances import NATIVE_HALF_RMS, NATIVE_RMS
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["fp32", "bf16"])
-def kernels(request: pytest.FixtureRequest) -> Kernels:
-    return Kernels(half=request.param)
+@pytest.fixture(scope="module", params=["fp32", "bf16", "tiles"])
+def kernels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Kernels:
+    """The kernels with both kinds of weights, and with matrix units, which C can pretend on any processor."""
+    if request.param != "tiles":
+        return Kernels(half=request.param == "bf16")
+    found = _compiled_with(["-DFADA_PRETEND_TILES"], tmp_path_factory.mktemp("tiles"))
+    assert found.has_matrix_units
+    return found
+
+
+def _compiled_with(flags: list[str], cache: Path) -> Kernels:
+    """Kernels with weights in bf16, compiled with further flags into a folder of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FADA_CACHE", str(cache))
+        patch.setattr(native_build, "FLAGS", (*native_build.FLAGS, *flags))
+        native_build.load_native.cache_clear()
+        found = Kernels(half=True)
+    native_build.load_native.cache_clear()
+    return found
 
 
 def _close(ours: Tensor, truth: Tensor, rms: float = NATIVE_RMS) -> None:
@@ -212,16 +228,9 @@ def test_painting_and_warping_are_the_torch_steps(kernels: Kernels) -> None:
 
 
 @pytest.mark.parametrize("without", [["-U__AMX_BF16__"], ["-U__AMX_BF16__", "-U__AVX512BF16__"]])
-def test_processors_without_bf16_units_do_as_those_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without: list[str]
-) -> None:
+def test_processors_without_bf16_units_do_as_those_with(tmp_path: Path, without: list[str]) -> None:
     """Vectors multiply what matrix units do, and the portable form takes it apart; the sums' order differs."""
-    with monkeypatch.context() as patch:
-        patch.setenv("FADA_CACHE", str(tmp_path))
-        patch.setattr(native_build, "FLAGS", (*native_build.FLAGS, *without))
-        native_build.load_native.cache_clear()
-        portable = Kernels(half=True)
-    native_build.load_native.cache_clear()
+    portable = _compiled_with(without, tmp_path)
     assert not portable.has_matrix_units
     x, weight = torch.randn(2, 24, 9, 14), torch.randn(32, 24, 3, 3) / 15
     ours = portable.conv3x3(x, portable.tiles(weight), torch.zeros(32))
