@@ -8,8 +8,6 @@
 #pragma once
 #include "native_weights.h"
 
-enum { PLAIN = 0, GELU = 1 };
-
 #if defined(FADA_BF16) && (defined(FADA_PRETEND_TILES) || defined(__AMX_BF16__) && defined(__linux__))
 #define MATRIX_UNITS
 #define HIGH 16 /* most rows of a tile */
@@ -146,7 +144,7 @@ static __attribute__((noinline)) void product_tiles(const weight_t *x, ptrdiff_t
         shape.bytes[t] = t == 4 || t == 5 ? step * sizeof(weight_t) : 64;
         shape.rows[t] = t < 6 ? high : step / PAIR;
     }
-    SHAPE_OF_TILES(before); /* PyTorch may count on it */
+    SHAPE_OF_TILES(before); /* others may have set them up */
     SHAPE_TILES(shape);
     for (int o = 0; o < leaving; o += 2 * COLUMNS) {
         const int across = leaving - o > COLUMNS;

@@ -80,3 +80,5 @@ static void multiply_weight(int rows, const weight_t *a, ptrdiff_t lda, const we
 INLINE void store_weight(weight_t *to, v8 value) { store8(to, value); }
 #define multiply_weight multiply_rows
 #endif
+
+enum { PLAIN = 0, GELU = 1 };

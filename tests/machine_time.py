@@ -1,7 +1,7 @@
 """What a timed test's machine was doing meanwhile, and a second chance where it was not its own.
 
-In: something to measure. Out: the measurement, taken again where the machine's host withheld processors or nothing
-was left idle. What is asked of the measurement stays the same.
+In: something to measure. Out: the measurement, taken again where the machine's host withheld processors meanwhile.
+What is asked of the measurement stays the same.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ Found = TypeVar("Found")
 
 STAT: Final = Path("/proc/stat")
 WITHHELD_AT_MOST: Final = 0.01
-IDLE_AT_LEAST: Final = 0.05
 TRIES: Final = 4
 CALM_S: Final = 5.0
 WAIT_AT_MOST_S: Final = 60.0
@@ -27,7 +26,6 @@ class Ticks:
     """Processor time since the machine's start, in ticks; zeros where the system does not tell."""
 
     total: int = 0
-    idle: int = 0
     withheld: int = 0
 
     @staticmethod
@@ -37,15 +35,11 @@ class Ticks:
             counts = [int(count) for count in stat.read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]]
         except (OSError, ValueError):
             return Ticks()
-        return Ticks(sum(counts), counts[3] + counts[4], counts[7]) if len(counts) == 8 else Ticks()
+        return Ticks(sum(counts), counts[7]) if len(counts) == 8 else Ticks()
 
     def disturbed_since(self, before: Ticks) -> bool:
-        """Whether the host withheld more than `WITHHELD_AT_MOST` since, or less than `IDLE_AT_LEAST` was idle."""
-        total = self.total - before.total
-        if total <= 0:
-            return False
-        withheld, idle = self.withheld - before.withheld, self.idle - before.idle
-        return withheld > WITHHELD_AT_MOST * total or idle < IDLE_AT_LEAST * total
+        """Whether the host withheld more than `WITHHELD_AT_MOST` of the processors' time since."""
+        return self.withheld - before.withheld > WITHHELD_AT_MOST * (self.total - before.total)
 
 
 def wait_for_calm(clock: Callable[[], Ticks] = Ticks.now, nap: Callable[[float], None] = time.sleep) -> None:
