@@ -24,8 +24,8 @@ from tqdm import tqdm
 from bench.engine_plot import plot_ladder
 from bench.pairs import compare, time_rounds
 from bench.report import make_report, summarise
-from kernels.fp8 import multiplies_fp8
-from kernels.native_build import NativeError
+from kernels.fp8.linear import multiplies_fp8
+from kernels.native.build import NativeError
 from models.backends import BACKENDS, cpu_has_bf16, load_networks, multiplies_pairs
 from models.build import AnyModel, build_model
 from models.calibration import resolve_backend, tolerance

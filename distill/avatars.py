@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from distill.corpus import Character, render, sample_identities
+from distill.corpus.drawn import Character, render, sample_identities
 from distill.corpus.identity import SPLITS
 from models.face import EXPRESSION_DIMS, MOUTH_DIMS
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kernels.native import Kernels
+from kernels.native.kernels import Kernels
 from models.avatar_model import AvatarModel
 from models.guidance import guided_x0
 from models.native_modules import make_native

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distill.corpus import Character, sample_identities
 from distill.corpus.degrade import (
     DEFECTS,
     VERSION,
@@ -26,6 +25,7 @@ from distill.corpus.degrade import (
     sound_delays,
     spoil_pictures,
 )
+from distill.corpus.drawn import Character, sample_identities
 from distill.pictures import random_expressions, random_mouths
 from distill.speech_set import SpeechSet, audio_window
 from models.face import FACE_BOX

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distill.corpus import Character, sample_identities, true_opening
+from distill.corpus.drawn import Character, sample_identities, true_opening
 from models.face import EXPRESSION_DIMS, FACE_BOX, MOUTH_DIMS
 
 

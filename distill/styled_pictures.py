@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distill.corpus import Character, sample_identities, true_opening
+from distill.corpus.drawn import Character, sample_identities, true_opening
 from distill.corpus.openset import open_style
 from distill.pictures import PictureItem, random_expressions, random_mouths
 from models.face import FACE_BOX

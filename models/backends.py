@@ -13,9 +13,9 @@ from typing import Final
 
 import torch
 
-from kernels.fp8 import multiplies_fp8
-from kernels.native import Kernels
-from kernels.native_build import NativeError, find_compiler, load_native
+from kernels.fp8.linear import multiplies_fp8
+from kernels.native.build import NativeError, find_compiler, load_native
+from kernels.native.kernels import Kernels
 from models.avatar_model import AvatarModel
 from models.build import AnyModel
 from models.fp8_modules import make_fp8

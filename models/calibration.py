@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from kernels.machine import describe_machine, describe_versions
-from kernels.native_build import SOURCE, NativeError, cache_root, find_compiler, source_digest
+from kernels.native.build import SOURCE, NativeError, cache_root, find_compiler, source_digest
 from models.avatar_model import AvatarModel, weights_digest
 from models.backends import choose_backend, cpu_has_bf16, load_networks, multiplies_pairs
 from models.build import AnyModel

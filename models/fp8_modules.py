@@ -1,4 +1,4 @@
-"""The networks' wide layers in 8-bit floats (`kernels.fp8`): the option ``torch-fp8``.
+"""The networks' wide layers in 8-bit floats (`kernels.fp8.linear`): the option ``torch-fp8``.
 
 In: a model in bf16 on CUDA (or fp32 anywhere, to see what the rounding costs). Out: the same model with the
 UNets' wide convolutions and linear layers replaced. What is narrow, small or decides much stays as it is: the
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from kernels.fp8 import CHANNELS, Fp8Weight, fp8_conv2d, fp8_linear, pack_fp8
+from kernels.fp8.linear import CHANNELS, Fp8Weight, fp8_conv2d, fp8_linear, pack_fp8
 from models.build import AnyModel
 
 LEAST_CHANNELS = 64

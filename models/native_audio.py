@@ -1,6 +1,6 @@
 """The audio encoder on this machine's own CPU kernels: its convolutions and its spectrum as matrix products.
 
-In: an `AudioEncoder` or a `LogMel` in fp32. Out: the same with its products in `kernels.native`.
+In: an `AudioEncoder` or a `LogMel` in fp32. Out: the same with its products in `kernels.native.kernels`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kernels.native import COLUMNS, Kernels
+from kernels.native.kernels import COLUMNS, Kernels
 from models.audio import AudioEncoder, LogMel
 
 

@@ -1,7 +1,7 @@
 """The networks' blocks on this machine's own CPU kernels: same weights, same results to rounding, fp32 only.
 
 In: an `AvatarModel` in fp32. Out: the same model with its convolutions, linear layers, blocks and the decoder's
-last step replaced by fused calls of `kernels.native`; what they do not hold stays as it is. For inference on one
+last step replaced by fused calls of `kernels.native.kernels`; what they do not hold stays as it is. For inference on one
 thread at a time: the kernels share one workspace.
 """
 
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kernels.native import COLUMNS, LANES, Kernels
+from kernels.native.kernels import COLUMNS, LANES, Kernels
 from models.avatar_model import AvatarModel
 from models.blocks import CrossAttention, ResBlock, TemporalAttention, TransformerBlock
 from models.native_audio import adopt_audio
@@ -73,7 +73,7 @@ class NativeConv(nn.Module):
         residual: Tensor | None = None,
         grow: bool = False,
     ) -> Tensor:
-        """See `kernels.native.Kernels.conv3x3`."""
+        """See `kernels.native.kernels.Kernels.conv3x3`."""
         out = self.kernels.conv3x3(
             x, self.tiles, self.bias, affine, silu, residual, grow=grow, shuffle=self.shuffle
         )

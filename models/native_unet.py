@@ -12,8 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from kernels.native import COLUMNS, FEW_KEYS, LANES, NORM_CHANNELS, Kernels
-from kernels.native_blocks import (
+from kernels.native.blocks import (
     Packed,
     ResBlockWeights,
     TransformerWeights,
@@ -21,6 +20,7 @@ from kernels.native_blocks import (
     res_block,
     transformer,
 )
+from kernels.native.kernels import COLUMNS, FEW_KEYS, LANES, NORM_CHANNELS, Kernels
 from models.blocks import (
     Bank,
     CrossAttention,

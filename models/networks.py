@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from kernels.cross import AbsorbedContext
-from kernels.native import Kernels
-from kernels.native_build import cache_root
+from kernels.native.build import cache_root
+from kernels.native.kernels import Kernels
 from models.avatar_model import AvatarModel, channels_last
 from models.blocks import Bank
 from models.native_audio import NativeLogMel
@@ -178,10 +178,10 @@ class PlainNetworks(TorchNetworks):
 
 
 class NativeNetworks(TorchNetworks):
-    """The modules on this machine's own CPU kernels (`kernels.native`), fp32, or with weights in bf16."""
+    """The modules on this machine's own CPU kernels (`kernels.native.kernels`), fp32, or with weights in bf16."""
 
     def __init__(self, model: AvatarModel, device: torch.device, half: bool = False) -> None:
-        """Raises `kernels.native.NativeError` where the kernels cannot be had."""
+        """Raises `kernels.native.kernels.NativeError` where the kernels cannot be had."""
         if device.type != "cpu":
             raise ValueError(f"The native backend runs on the CPU, got {device}; choose torch-bf16.")
         kernels = Kernels(half)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kernels.native_build import cache_root
+from kernels.native.build import cache_root
 from models.avatar_model import AvatarModel, weights_digest
 from models.blocks import TransformerBlock
 from models.face import SAMPLES_PER_FRAME

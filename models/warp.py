@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels.native import Kernels, chunk_fields
+from kernels.native.kernels import Kernels, chunk_fields
 from models.face import CANVAS_PX, EYE_LINE_Y, MOUTH_LINE_Y, POSE_DIMS
 
 _RELIEF_PX: Final = 38.0  # how far the middle of the face stands out before the head's edge

@@ -17,7 +17,7 @@ from typing import Final, cast
 import numpy as np
 import torch
 
-from kernels.native_build import NativeError
+from kernels.native.build import NativeError
 from models.backends import load_networks
 from models.calibration import resolve_backend
 from models.checkpoint import CheckpointError

@@ -14,8 +14,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from distill.corpus import hair, head, scene
 from distill.corpus.canvas import FULL_BOX, Box, make_grid, paint
+from distill.corpus.drawn import hair, head, scene
 from distill.corpus.eyes import EYE_BOX, paint_eyes
 from distill.corpus.identity import Identity
 from distill.corpus.looks import Look, look_of

@@ -14,7 +14,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from distill.corpus import palette
+from distill.corpus.drawn import palette
 from models.face import CHIN_LINE_Y, EYE_LINE_Y, EYE_SPREAD_X, MOUTH_LINE_Y
 
 SPLITS: Final = ("train", "val", "test")

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from distill.corpus import sample_identities, true_opening
+from distill.corpus.drawn import sample_identities, true_opening
 from distill.evaluation.figures import outside_mouth
 from distill.evaluation.measures import Floats, UInt8, jitter, pearson, psnr, sharpness
 from distill.evaluation.readings import identity_distances, read_frames, read_openings

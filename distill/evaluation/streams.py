@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distill.corpus import Character, sample_identities
+from distill.corpus.drawn import Character, sample_identities
 from distill.evaluation.measures import UInt8
 from distill.evaluation.suites import to_bytes
 from distill.speech_set import audio_window

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distill.corpus import Character, Identity, sample_identities, true_opening
+from distill.corpus.drawn import Character, Identity, sample_identities, true_opening
 from distill.corpus.openset import OpenStyle, open_style
 from distill.evaluation.measures import Floats, UInt8
 from distill.evaluation.spoilt import SPOILING, Framing, spoil

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from distill.corpus import Character, sample_identities
 from distill.corpus.clips import SpeechClip, speech_clip
+from distill.corpus.drawn import Character, sample_identities
 
 UInt8 = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]

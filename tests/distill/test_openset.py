@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from distill.corpus import Character, sample_identities
+from distill.corpus.drawn import Character, sample_identities
 from distill.corpus.openset import _TURNS, KINDS, Proportions, open_style
 from models.face import CANVAS_PX, EXPRESSION_DIMS, FACE_BOX, MOUTH_DIMS, MOUTH_LINE_Y
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from distill.corpus import Character, render, sample_identities, true_opening
 from distill.corpus.canvas import Box
+from distill.corpus.drawn import Character, render, sample_identities, true_opening
 from models.face import (
     CANVAS_PX,
     CHIN_LINE_Y,

@@ -7,7 +7,7 @@ from dataclasses import fields
 import pytest
 import torch
 
-from distill.corpus import Identity, sample_identities
+from distill.corpus.drawn import Identity, sample_identities
 from distill.corpus.identity import (
     BACKDROPS,
     CLOTHES,

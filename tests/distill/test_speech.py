@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from distill.corpus import engines
+from distill.corpus.drawn import engines
 from distill.corpus.engines import SpeechEngineError, find_engines, resample
 from distill.corpus.phones import PAUSE, is_known
 from distill.corpus.speech import SpeechSpec, draw_spec, draw_voice, synthesise

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from distill import spoken
-from distill.corpus import clips
+from distill.corpus.drawn import clips
 from distill.evaluation.suites import SUITES, load_clip
 from distill.speech_set import SpeechSet
 from distill.spoken import make_all_speech, spoken_count

@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from kernels.native import Kernels
+from kernels.native.kernels import Kernels
 from models.audio import AudioEncoder
 from models.native_audio import NativeAudioEncoder, NativeLogMel, adopt_audio
 from models.presets import preset

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kernels.native import Kernels
+from kernels.native.kernels import Kernels
 from models.avatar_model import AvatarModel
 from models.blocks import Bank, FrameContext, ResBlock, TransformerBlock
 from models.native_modules import make_native

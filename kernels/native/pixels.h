@@ -1,6 +1,6 @@
 /* The decoder's last step and the head's pose: from features to the bytes of a frame. */
 #pragma once
-#include "native_math.h"
+#include "vector_math.h"
 
 /* The decoder's last step: x (N, h, w, 4 S S) -> colour and matte over the reference, written into the box at
  * (top, left) of canvas (N, H, W, 3). Reference: the canvas itself, which holds it. */

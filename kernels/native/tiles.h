@@ -6,7 +6,7 @@
  * Source: Intel 64 and IA-32 Architectures Software Developer's Manual, vol. 1, chapter 18.
  */
 #pragma once
-#include "native_weights.h"
+#include "weights.h"
 
 #if defined(FADA_BF16) && (defined(FADA_PRETEND_TILES) || defined(__AMX_BF16__) && defined(__linux__))
 #define MATRIX_UNITS

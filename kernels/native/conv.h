@@ -6,7 +6,7 @@
  * same weights: ten by ten pixels cost 256 products by channel in place of 324.
  */
 #pragma once
-#include "native_linear.h"
+#include "linear.h"
 
 #define TILE 6
 #define OUT 4

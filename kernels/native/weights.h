@@ -3,7 +3,7 @@
  * `native_tiles.h`). Others take bf16 apart: slower, but the same to rounding.
  */
 #pragma once
-#include "native_math.h"
+#include "vector_math.h"
 
 #ifdef FADA_BF16
 typedef uint16_t weight_t;

@@ -1,8 +1,8 @@
 /* Whole blocks of the UNets in one call each: residual and transformer. See `models.blocks`. */
 #pragma once
-#include "native_attention.h"
-#include "native_conv.h"
-#include "native_norm.h"
+#include "attention.h"
+#include "conv.h"
+#include "norm.h"
 
 #define PART_ROWS 256 /* rows of tokens in one worker's hands */
 

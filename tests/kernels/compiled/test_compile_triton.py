@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.kernels.compile_limits import HOPPER_SHARED
+from tests.kernels.compiled.compile_limits import HOPPER_SHARED
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 def compiled(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     run = subprocess.run(
-        [sys.executable, "-m", "tests.kernels.compile_cuda", "--dtype", str(request.param)],
+        [sys.executable, "-m", "tests.kernels.compiled.compile_cuda", "--dtype", str(request.param)],
         cwd=ROOT,
         env=environment,
         capture_output=True,

@@ -25,12 +25,13 @@ from torch import Tensor
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from kernels import attention_triton, cross_triton, fp8_triton, norm_triton, temporal_triton
+from kernels import attention_triton, cross_triton, norm_triton, temporal_triton
 from kernels.cross import AbsorbedContext
-from kernels.fp8 import Fp8Weight
+from kernels.fp8 import linear_triton as fp8_triton
+from kernels.fp8.linear import Fp8Weight
 from kernels.launch import Launch, Tiling
 from kernels.norm import Control
-from tests.kernels.compile_limits import HOPPER_SHARED
+from tests.kernels.compiled.compile_limits import HOPPER_SHARED
 
 HOPPER = GPUTarget("cuda", 90, 32)
 TYPES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16", torch.uint8: "u8"}

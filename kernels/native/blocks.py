@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kernels.native import COLUMNS, FEW_KEYS, LANES, Kernels, pointer, threads_for
+from kernels.native.kernels import COLUMNS, FEW_KEYS, LANES, Kernels, pointer, threads_for
 
 _I, _P, _F = ctypes.c_int, ctypes.c_void_p, ctypes.c_float
 

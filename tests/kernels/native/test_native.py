@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels import native_build
-from kernels.native import Kernels, pack_columns
-from kernels.native_build import NativeError
+from kernels.native import build as native_build
+from kernels.native.build import NativeError
+from kernels.native.kernels import Kernels, pack_columns
 from models.warp import HeadWarp
 from tests.threads import torch_threads
 from tests.tolerances import NATIVE_HALF_RMS, NATIVE_RMS

@@ -2,7 +2,7 @@
 
 In flow fp32 tensors, channels-last in memory; out flow new ones. Any thread, one at a time per `Workspace`.
 
-Source: `native.c` and its headers beside this file, loaded by `kernels.native_build`; tests hold each function to
+Source: `native.c` and its headers beside this file, loaded by `kernels.native.build`; tests hold each function to
 its PyTorch form.
 """
 
@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels.native_build import load_native
-from kernels.native_memory import LargePages, Workspace
+from kernels.native.build import load_native
+from kernels.native.memory import LargePages, Workspace
 
 LANES: Final = 8
 COLUMNS: Final = 16
@@ -115,7 +115,7 @@ class Kernels:
     """
 
     def __init__(self, half: bool = False) -> None:
-        """Raises `kernels.native_build.NativeError` where they cannot be had."""
+        """Raises `kernels.native.build.NativeError` where they cannot be had."""
         self.half = half
         library = load_native(half)
         for name, types in _CALLS.items():

@@ -5,7 +5,7 @@ as e4m3 with a scale for each output channel, activations are rounded to e4m3 at
 image (convolution) or row (linear), so that the largest value meets e4m3's largest, 448. Products are summed in
 fp32. Any thread.
 
-Choice as in `kernels.dispatch`: `kernels.fp8_triton` on CUDA devices that multiply 8-bit floats, elsewhere the
+Choice as in `kernels.dispatch`: `kernels.fp8.linear_triton` on CUDA devices that multiply 8-bit floats, elsewhere the
 reference, which rounds alike and computes in fp32: it says what the rounding costs, on any machine.
 
 Source: Micikevicius et al., "FP8 formats for deep learning" (2209.05433): e4m3 for weights and activations.
@@ -109,7 +109,7 @@ def fp8_conv2d(
         whole = None if bias is None else bias.float()
         out = F.conv2d(rounded, weight.dequantized(), whole, stride=stride, padding=weight.size // 2)
         return out.to(x.dtype).contiguous(memory_format=torch.channels_last)
-    from kernels.fp8_triton import conv2d_triton
+    from kernels.fp8.linear_triton import conv2d_triton
 
     return conv2d_triton(x, weight, bias, stride)
 

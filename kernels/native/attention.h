@@ -1,6 +1,6 @@
 /* Attention over tokens that lie side by side, of one or two sources, and over few keys. Letters: D head width. */
 #pragma once
-#include "native_math.h"
+#include "vector_math.h"
 
 #define FEW_KEYS 64
 

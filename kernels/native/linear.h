@@ -1,6 +1,6 @@
 /* Linear layers: activations in fp32 times packed weights. */
 #pragma once
-#include "native_tiles.h"
+#include "tiles.h"
 
 #define ROUNDED 49152 /* values that a worker rounds at a time, before it multiplies them */
 

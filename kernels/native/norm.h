@@ -1,6 +1,6 @@
 /* GroupNorm as a scale and a shift by channel, and LayerNorm of rows. */
 #pragma once
-#include "native_math.h"
+#include "vector_math.h"
 
 #define NORM_CHANNELS 2048
 

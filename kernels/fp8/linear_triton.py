@@ -17,7 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.fp8 import FP8, LARGEST, Fp8Weight, row_scales
+from kernels.fp8.linear import FP8, LARGEST, Fp8Weight, row_scales
 from kernels.launch import Launch, Tiling
 from kernels.tuning import CONSUMER_SHARED_BYTES, choose_tiling, shared_bytes_of
 
@@ -146,7 +146,7 @@ def plan_conv(
 
 
 def conv2d_triton(x: Tensor, weight: Fp8Weight, bias: Tensor | None, stride: int) -> Tensor:
-    """See `kernels.fp8.fp8_conv2d`, which has checked everything; x is channels-last."""
+    """See `kernels.fp8.linear.fp8_conv2d`, which has checked everything; x is channels-last."""
     n, channels, height, width = x.shape
     leaving = weight.values.shape[0]
     scale = row_scales(x)

@@ -1,16 +1,16 @@
 /* CPU kernels, activations in fp32 and weights in fp32 or bf16 (`native_weights.h`), compiled on the user's own
- * machine by `kernels.native`; no header of torch is needed.
+ * machine by `kernels.native.kernels`; no header of torch is needed.
  *
  * In and out: channels-last arrays (N, H, W, C), C a multiple of 8. Letters: T tiles, G groups, D head width.
  * The caller owns all memory; every function runs on `threads` OpenMP threads and keeps nothing.
  */
-#include "native_attention.h"
-#include "native_blocks.h"
-#include "native_conv.h"
-#include "native_linear.h"
-#include "native_math.h"
-#include "native_norm.h"
-#include "native_pixels.h"
+#include "attention.h"
+#include "blocks.h"
+#include "conv.h"
+#include "linear.h"
+#include "vector_math.h"
+#include "norm.h"
+#include "pixels.h"
 
 /* y (R, O) = x (R, K) w + bias (O or null) + residual (R, O or null), through GELU where asked; w packed
  * (O / 16, K, 16), or (O / 16, ceil(K / 2), 16, 2) in bf16. */
