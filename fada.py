@@ -50,7 +50,7 @@ COMMANDS: dict[str, Command] = {
     "eval": Command("distill.evaluation.main", "measure shipped or trained weights on held-out data"),
     "bench": Command("bench.main", "measure this machine: kernels, engine, end to end"),
     "doctor": Command("bench.doctor", "say what this machine has and what would run on it"),
-    "export": Command("models.export", "export the shipped networks to ONNX and check them"),
+    "export": Command("models.runtimes.export", "export the shipped networks to ONNX and check them"),
     "avatars": Command("distill.avatars", "draw the bundled avatars"),
 }
 

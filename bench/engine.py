@@ -26,12 +26,12 @@ from bench.pairs import compare, time_rounds
 from bench.report import make_report, summarise
 from kernels.fp8.linear import multiplies_fp8
 from kernels.native.build import NativeError
-from models.backends import BACKENDS, cpu_has_bf16, load_networks, multiplies_pairs
 from models.build import AnyModel, build_model
-from models.calibration import resolve_backend, tolerance
 from models.checkpoint import CheckpointError, load_any_model
 from models.presets import PRESETS, HopChoice, preset
-from models.static_hop import record_on
+from models.runtimes.backends import BACKENDS, cpu_has_bf16, load_networks, multiplies_pairs
+from models.runtimes.calibration import resolve_backend, tolerance
+from models.runtimes.static_hop import record_on
 from models.streaming import HopControls, Streamer, StreamState
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"

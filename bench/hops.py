@@ -23,10 +23,10 @@ from distill.evaluation.streams import paired_time
 from distill.evaluation.suites import SUITES
 from distill.probe import load_probe
 from kernels.machine import ROOT
-from models.backends import choose_backend, load_networks
 from models.checkpoint import load_model
 from models.face import FPS
 from models.presets import HopChoice
+from models.runtimes.backends import choose_backend, load_networks
 from models.streaming import HopControls, Streamer
 
 USUAL: Final = "4/1/2 4/0/2 3/0/2 2/1/2 2/0/2 1/0/2 4/1/1 2/1/1 2/0/1 1/0/1 2/0/0 4/1/2/2 2/0/2/2"

@@ -86,10 +86,10 @@ class Face:
         from PIL import Image
 
         from distill.probe import load_probe
-        from models.backends import choose_backend, load_networks
         from models.checkpoint import load_model
         from models.pictures import fit_canvas
         from models.presets import HopChoice
+        from models.runtimes.backends import choose_backend, load_networks
         from models.streaming import Streamer
 
         path = ROOT / "avatars" / f"{avatar}.png"

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from bench.parity_rule import case_input, draw, face_mask, fill_network
 from kernels.tuning import tile_coarsely
-from models.blocks import choose_kernels
+from models.modules.blocks import choose_kernels
 from models.presets import preset
 from models.sd15.blocks import PositionTable
 from models.sd15.clips import draw_clip

@@ -17,7 +17,7 @@ from models.presets import preset
 from models.sd15.contexts import context_windows
 from models.sd15.vae import SDVAE
 from models.sd15.whisper import WhisperEncoder, WhisperMel, frame_count, frame_positions, frame_tokens
-from models.zero_snr import NOISE_LIMIT, cumulative_alphas, timesteps, v_step
+from models.sd15.zero_snr import NOISE_LIMIT, cumulative_alphas, timesteps, v_step
 
 
 @torch.inference_mode()

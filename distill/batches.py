@@ -15,9 +15,9 @@ from torch import Tensor
 
 from distill.clip_set import ClipItem
 from distill.draws import Generators, rand, randn
+from models.diffusion.samplers import window_noise
 from models.face import SAMPLES_PER_FRAME
 from models.presets import Preset
-from models.samplers import window_noise
 
 MOTION_DROPOUT = 0.15
 MOTION_NOISE = 0.15

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from kernels.native.kernels import Kernels
 from models.avatar_model import AvatarModel
-from models.guidance import guided_x0
-from models.native_modules import make_native
+from models.diffusion.guidance import guided_x0
 from models.networks import TorchNetworks, WindowConditions
+from models.runtimes.native_modules import make_native
 
 
 class BranchNetworks(TorchNetworks):

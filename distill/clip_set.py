@@ -29,8 +29,8 @@ from distill.corpus.drawn import Character, sample_identities
 from distill.pictures import random_expressions, random_mouths
 from distill.speech_set import SpeechSet, audio_window
 from models.face import FACE_BOX
+from models.modules.vae import VAE
 from models.presets import Preset
-from models.vae import VAE
 
 
 @dataclass(frozen=True, slots=True)

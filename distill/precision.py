@@ -10,7 +10,7 @@ from typing import Final
 
 import torch
 
-from models.backends import cpu_has_bf16
+from models.runtimes.backends import cpu_has_bf16
 
 PRECISIONS: Final = ("auto", "bf16", "fp32")
 

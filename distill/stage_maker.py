@@ -15,8 +15,8 @@ from distill.loop import Stage
 from distill.spoken import spoken_count
 from models.avatar_model import AvatarModel, channels_last
 from models.checkpoint import load_model, load_strict, read_tensors
+from models.modules.vae import VAE
 from models.presets import Preset
-from models.vae import VAE
 
 FROM_WEIGHTS = ("corpus", "decoder", "teacher")
 FROM_INIT = ("audio", "teacher", "student", "steps")

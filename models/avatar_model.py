@@ -11,11 +11,11 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from models.audio import AudioEncoder
-from models.guidance import ControlTokens
+from models.diffusion.guidance import ControlTokens
+from models.modules.audio import AudioEncoder
+from models.modules.unet import Denoiser, ReferenceNet
+from models.modules.vae import VAE
 from models.presets import Preset
-from models.unet import Denoiser, ReferenceNet
-from models.vae import VAE
 
 Role = Literal["teacher", "student"]
 ModuleT = TypeVar("ModuleT", bound=nn.Module)

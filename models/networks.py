@@ -1,7 +1,7 @@
 """What the streaming step asks of the networks, and its PyTorch answer.
 
 In: fp32 tensors. Out: fp32 tensors. `TorchNetworks` runs the modules in fp32 or bf16, channels-last; another
-runtime (`models.onnx_networks`) answers the same protocol.
+runtime (`models.runtimes.onnx_networks`) answers the same protocol.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from kernels.cross import AbsorbedContext
 from kernels.native.build import cache_root
 from kernels.native.kernels import Kernels
 from models.avatar_model import AvatarModel, channels_last
-from models.blocks import Bank
-from models.native_audio import NativeLogMel
-from models.native_modules import make_native
+from models.modules.blocks import Bank
+from models.modules.unet import Conditions
+from models.modules.vae import ReferenceFeatures
 from models.presets import Preset
-from models.unet import Conditions
-from models.vae import ReferenceFeatures
+from models.runtimes.native_audio import NativeLogMel
+from models.runtimes.native_modules import make_native
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Networks(Protocol):
         ...
 
     def denoise(self, x_t: Tensor, t: Tensor, told: WindowConditions) -> Tensor:
-        """x_t (B, T, C, h, w), t (B,) -> what the preset's sampler takes (`models.samplers.sampler_of`): x_0 or
+        """x_t (B, T, C, h, w), t (B,) -> what the preset's sampler takes (`models.diffusion.samplers.sampler_of`): x_0 or
         v, like x_t.
         """
         ...

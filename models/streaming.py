@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from kernels.native.kernels import Kernels
+from models.diffusion.samplers import sampler_of
 from models.face import EXPRESSION_DIMS, POSE_DIMS, SAMPLES_PER_FRAME
 from models.motion import MotionState, advance_motion, init_motion, speech_level
 from models.networks import Networks, WindowConditions
 from models.presets import SCALE_LIMIT
-from models.samplers import sampler_of
 from models.tone import fit_tone, keep_tone
 from models.voice import voice_only
 from models.warp import HeadWarp
@@ -194,7 +194,7 @@ class Streamer:
         return self._advance(states, latents, gestures), frames, timings
 
     def use_runner(self, runner: HopRunner) -> None:
-        """Let another runner do a hop's work on the device; see `models.static_hop`."""
+        """Let another runner do a hop's work on the device; see `models.runtimes.static_hop`."""
         self._runner = runner
 
     def free_memory(self) -> None:

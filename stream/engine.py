@@ -2,7 +2,7 @@
 
 In: batches of windows with their states, from the scheduler's thread. Out: frames and new states.
 `load_engine` takes the runtime that `fada doctor --calibrate` measured to be fastest here, or, before that, the one
-that `models.backends` has a rule for; on CUDA a hop is recorded once and replayed (`models.static_hop`). Where the
+that `models.runtimes.backends` has a rule for; on CUDA a hop is recorded once and replayed (`models.runtimes.static_hop`). Where the
 device's memory runs out, a batch is drawn in smaller parts, and so is every later one.
 """
 
@@ -18,14 +18,14 @@ import numpy as np
 import torch
 
 from kernels.native.build import NativeError
-from models.backends import load_networks
-from models.calibration import resolve_backend
 from models.checkpoint import CheckpointError
 from models.face import SAMPLES_PER_FRAME
-from models.hop_fit import HopFit, fit_hop
 from models.pictures import fit_canvas
 from models.presets import HopChoice
-from models.static_hop import record_on
+from models.runtimes.backends import load_networks
+from models.runtimes.calibration import resolve_backend
+from models.runtimes.hop_fit import HopFit, fit_hop
+from models.runtimes.static_hop import record_on
 from models.streaming import HopControls, Streamer, StreamState
 from models.weights import WEIGHTS, open_model
 from stream.engine_protocol import Controls, EngineSpec, ScaleRange, StepRequest, StepResult, UInt8Array
@@ -181,13 +181,13 @@ def load_engine(
         preset: name of the preset.
         nfe: evaluations per window; None takes the preset's.
         device: "cpu", "cuda", …; None takes CUDA where there is one.
-        backend: "auto" or one of `models.backends.BACKENDS`.
+        backend: "auto" or one of `models.runtimes.backends.BACKENDS`.
         weights: a student checkpoint, a folder of EchoMimic's files or "random"; None takes the shipped one.
         threads: CPU threads for the networks; None leaves torch's default.
         hop: how windows follow each other; None is the preset's own choice.
         size: side of the canvas in pixels, for presets that take another than their own.
         max_batch: sessions that there can be; the batch is never larger, nor warmed up for more.
-        fit: on a CPU, lengthen the hop where this machine does not draw the chosen one in time (`models.hop_fit`).
+        fit: on a CPU, lengthen the hop where this machine does not draw the chosen one in time (`models.runtimes.hop_fit`).
 
     Raises:
         EngineError: no such preset or backend, or its weights are missing or broken.

@@ -26,7 +26,7 @@ from stream.engine_protocol import Engine, EngineSpec
 from stream.errors import StreamError
 
 if TYPE_CHECKING:
-    from models.hop_fit import HopFit
+    from models.runtimes.hop_fit import HopFit
 
 SUMMARY = "serve the live avatar: open a page, speak, and a face speaks with you"
 
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
 
     def load() -> Engine:
         # torch is imported here, on the engine's own thread
-        from models.backends import live_threads
+        from models.runtimes.backends import live_threads
         from stream.engine import load_engine
 
         engine = load_engine(

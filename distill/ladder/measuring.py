@@ -19,9 +19,9 @@ from distill.evaluation.suites import SUITES
 from distill.ladder.jobs import Plan, write_json
 from distill.ladder.rows import Row
 from distill.probe import Probe, load_probe
-from models.backends import choose_backend, kernels_of, load_networks
 from models.checkpoint import load_model
 from models.presets import HopChoice
+from models.runtimes.backends import choose_backend, kernels_of, load_networks
 from models.streaming import HopControls, Streamer
 
 ROUNDS = 31

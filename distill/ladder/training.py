@@ -24,7 +24,7 @@ from distill.speech_set import SpeechSet
 from distill.spoken import spoken_count
 from models.avatar_model import AvatarModel, channels_last
 from models.checkpoint import load_model
-from models.vae import VAE
+from models.modules.vae import VAE
 
 STEP_STAGES: dict[str, type[StepStage]] = {
     "consistency": ConsistencyStage,

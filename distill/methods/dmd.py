@@ -22,7 +22,7 @@ from distill.draws import StepDraw, rand, randn
 from distill.methods.consistency import StepStage, StepTrunk
 from distill.stages.teacher import DiffusionTrunk, weighted_error
 from models.avatar_model import AvatarModel
-from models.schedules import add_noise
+from models.diffusion.schedules import add_noise
 
 MATCH_WEIGHT = 0.25
 NOISE_SPAN = (0.1, 0.95)

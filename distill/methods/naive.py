@@ -14,7 +14,7 @@ from torch import Tensor
 
 from distill.methods.sample import Sample, tell
 from models.avatar_model import AvatarModel
-from models.guidance import branches, multi_cfg
+from models.diffusion.guidance import branches, multi_cfg
 
 
 @torch.no_grad()

@@ -22,11 +22,11 @@ from distill.batches import ClipBatch
 from distill.methods.sample import Sample
 from distill.stages.teacher import audio_features
 from models.avatar_model import AvatarModel
+from models.diffusion.samplers import ddim
+from models.diffusion.schedules import add_noise
 from models.face import SAMPLES_PER_FRAME
+from models.modules.unet import Conditions
 from models.presets import Preset
-from models.samplers import ddim
-from models.schedules import add_noise
-from models.unet import Conditions
 
 STEPS = 2
 EVERY = 4

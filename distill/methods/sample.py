@@ -15,9 +15,9 @@ from distill.batches import MOTION_DROPOUT, MOTION_NOISE, ClipBatch, Clips, draw
 from distill.draws import Generators, StepDraw, rand, randn
 from distill.stages.teacher import audio_features
 from models.avatar_model import AvatarModel
+from models.diffusion.schedules import add_noise, time_grid
 from models.face import SAMPLES_PER_FRAME
-from models.schedules import add_noise, time_grid
-from models.unet import Conditions
+from models.modules.unet import Conditions
 
 AUDIO_SCALES = (0.0, 2.5)
 REFERENCE_SCALES = (0.5, 1.5)

@@ -6,7 +6,7 @@ Random scales weight the teacher's three outputs and the student's three learnab
     T(s)   = T_base + s_ref (T_ref - T_base) + s_aud (T_audio - T_ref)
     L_distill = || x_student(x_t, t, c, T(s)) - x_T(s) ||^2
 
-Every block of the student's denoiser reads T(s) through a zero-initialised control layer (`models.blocks`).
+Every block of the student's denoiser reads T(s) through a zero-initialised control layer (`models.modules.blocks`).
 Source: FADA's method figure.
 """
 

@@ -24,8 +24,8 @@ from torch import Tensor
 from distill.clip_set import ClipItem
 from distill.speech_set import audio_window
 from models.face import CANVAS_PX, EXPRESSION_DIMS, FACE_BOX, FPS, MOUTH_DIMS, SAMPLE_RATE_HZ
+from models.modules.vae import VAE
 from models.presets import Preset
-from models.vae import VAE
 
 if TYPE_CHECKING:  # the module itself needs PyAV, which training on a bare machine does without
     from distill.prepare.media import UInt8

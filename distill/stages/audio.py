@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from distill.draws import StepDraw, randint
 from distill.speech_set import SpeechSet, audio_window
-from models.audio import AudioEncoder
 from models.checkpoint import save_tensors
 from models.face import MOUTH_DIMS
+from models.modules.audio import AudioEncoder
 from models.presets import Preset
 
 SCALES = (0.25, 0.25, 0.2, 0.3, 0.3, 0.2)

@@ -14,7 +14,7 @@ from distill.batches import Clips, draw_batch
 from distill.draws import StepDraw, randn
 from distill.sheets import save_grid
 from models.avatar_model import AvatarModel
-from models.samplers import sample_student, sample_teacher
+from models.diffusion.samplers import sample_student, sample_teacher
 
 
 @torch.no_grad()

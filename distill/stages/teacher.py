@@ -18,8 +18,8 @@ from distill.draws import StepDraw, rand
 from distill.regions import weight_map
 from models.avatar_model import AvatarModel
 from models.checkpoint import save_model
-from models.schedules import add_noise, loss_weight
-from models.unet import Conditions
+from models.diffusion.schedules import add_noise, loss_weight
+from models.modules.unet import Conditions
 
 AUDIO_DROPOUT = 0.12
 REFERENCE_DROPOUT = 0.10

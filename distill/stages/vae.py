@@ -19,8 +19,8 @@ from distill.regions import EYES_AT, MOUTH_AT, weight_map
 from distill.sheets import save_grid
 from models.avatar_model import channels_last
 from models.checkpoint import save_tensors
+from models.modules.vae import VAE
 from models.presets import Preset
-from models.vae import VAE
 
 CROP_PX = 96
 ALONE_STEPS = 1000

@@ -1,4 +1,4 @@
-/* Whole blocks of the UNets in one call each: residual and transformer. See `models.blocks`. */
+/* Whole blocks of the UNets in one call each: residual and transformer. See `models.modules.blocks`. */
 #pragma once
 #include "attention.h"
 #include "conv.h"

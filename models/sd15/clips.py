@@ -15,7 +15,7 @@ from torch import Tensor
 
 from models.sd15.contexts import context_windows
 from models.sd15.unet import Conditions, Denoiser
-from models.zero_snr import NOISE_LIMIT, timesteps, v_step
+from models.sd15.zero_snr import NOISE_LIMIT, timesteps, v_step
 
 
 @dataclass(frozen=True, slots=True)

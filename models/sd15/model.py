@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.avatar_model import Role
-from models.guidance import ControlTokens
+from models.diffusion.guidance import ControlTokens
 from models.presets import Preset
 from models.sd15.face_locator import FaceLocator
 from models.sd15.unet import Denoiser, ReferenceNet

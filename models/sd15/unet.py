@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels.cross import AbsorbedContext, is_worth_absorbing
-from models.blocks import FrameContext, GroupNorm32
+from models.modules.blocks import FrameContext, GroupNorm32
 from models.presets import UNetConfig
 from models.sd15.blocks import (
     RESNET_EPS,

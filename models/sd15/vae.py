@@ -13,11 +13,11 @@ from typing import Final
 from torch import Tensor, nn
 
 from kernels.attention import attention
-from models.blocks import GroupNorm32, KernelUser
+from models.modules.blocks import GroupNorm32, KernelUser
+from models.modules.vae import ReferenceFeatures
 from models.presets import VAEConfig
 from models.sd15.blocks import Downsample, ResnetBlock, Upsample
 from models.sd15.tiny_decoder import TinyDecoder
-from models.vae import ReferenceFeatures
 
 LATENT_SCALE: Final = 0.18215
 GROUPS: Final = 32

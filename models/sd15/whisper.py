@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels.attention import attention
-from models.blocks import join_heads, split_heads
 from models.face import FPS, SAMPLE_RATE_HZ
+from models.modules.blocks import join_heads, split_heads
 from models.presets import AudioConfig
 
 HEADS: Final = 6

@@ -24,10 +24,10 @@ from distill.methods.tokens import controlled, student_from
 from distill.speech_set import SpeechSet
 from models.avatar_model import AvatarModel
 from models.checkpoint import load_model, read_tensors
-from models.guidance import guided_x0
+from models.diffusion.guidance import guided_x0
+from models.diffusion.samplers import ddim
+from models.modules.unet import Conditions
 from models.networks import TorchNetworks, WindowConditions
-from models.samplers import ddim
-from models.unet import Conditions
 from tests.models.tiny import tiny_model, tiny_preset
 
 CPU = "cpu"

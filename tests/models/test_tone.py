@@ -11,7 +11,7 @@ from torch import Tensor
 from kernels.machine import ROOT
 from models.face import CANVAS_PX, FACE_BOX
 from models.networks import TorchNetworks
-from models.static_hop import EagerLanes, StaticRunner
+from models.runtimes.static_hop import EagerLanes, StaticRunner
 from models.streaming import HopControls, Streamer
 from models.tone import LUMA, NEAR, fit_tone, keep_tone
 from tests.models.tiny import buzz, tiny_model

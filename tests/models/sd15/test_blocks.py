@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.blocks import FrameContext, choose_kernels
+from models.modules.blocks import FrameContext, choose_kernels
 from models.sd15.blocks import ResnetBlock, SpatialTransformer, TemporalTransformer
 from models.sd15.model import SD15Model
 from models.sd15.unet import Conditions
 from tests import tolerances
-from tests.models.kernel_paths import count_launches, kernels_forced, pretend
+from tests.models.modules.kernel_paths import count_launches, kernels_forced, pretend
 from tests.models.sd15.small_base import thin_model
 
 pytestmark = pytest.mark.skipif(

@@ -1,0 +1,1 @@
+"""The networks' modules: audio encoder, UNet blocks and UNets, autoencoder."""
