@@ -41,7 +41,7 @@ class CommandModule(Protocol):
 
 COMMANDS: dict[str, Command] = {
     "serve": Command("stream.serve", "start the live server and its page"),
-    "render": Command("stream.render", "turn a face image and a WAV into an MP4, offline"),
+    "render": Command("stream.offline.render", "turn a face image and a WAV into an MP4, offline"),
     "prepare": Command("distill.prepare.command", "turn a folder of talking-head videos into a dataset"),
     "train": Command("distill.train", "train or distil a stage; resumes where it stopped"),
     "distill": Command(

@@ -20,9 +20,9 @@ import numpy as np
 from tqdm import tqdm
 
 from bench.report import make_report, summarise
-from stream.concealment import Int16Array
-from stream.pacer import Pacer
-from stream.timeline import RATE_HZ, Timeline
+from stream.inbound.concealment import Int16Array
+from stream.inbound.timeline import RATE_HZ, Timeline
+from stream.outbound.pacer import Pacer
 
 FPS: Final = 25
 SLOT_SAMPLES: Final = RATE_HZ // FPS

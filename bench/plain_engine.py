@@ -19,8 +19,8 @@ import numpy.typing as npt
 from models.face import CANVAS_PX, MOUTH_LINE_Y, SAMPLES_PER_FRAME
 from models.presets import HopChoice, preset
 from stream import serve
-from stream.engine_protocol import EngineSpec, ScaleRange, StepRequest, StepResult, UInt8Array
-from stream.images import fit
+from stream.avatars.images import fit
+from stream.engine.protocol import EngineSpec, ScaleRange, StepRequest, StepResult, UInt8Array
 
 OPENEST_PX: Final = 18.0
 LIPS: Final = (90, 30, 34)

@@ -21,19 +21,19 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
-from stream.avatars_catalogue import AvatarCatalogue
+from stream.avatars.catalogue import AvatarCatalogue
+from stream.calls.lobby import Lobby
+from stream.calls.metrics import Metrics
+from stream.calls.session_parts import SessionParts
 from stream.clock import Clock, MonotonicClock
-from stream.controls import offered_scales
-from stream.engine_protocol import Engine
+from stream.engine.controls import offered_scales
+from stream.engine.protocol import Engine
+from stream.engine.scheduler import Scheduler, SchedulerConfig
 from stream.errors import AdmissionError, EngineError, SignalingError, StreamError
-from stream.ice import local_addresses
-from stream.limits import BodyLimit, SafeHeaders
-from stream.lobby import Lobby
-from stream.metrics import Metrics
-from stream.peer import IceConfig
-from stream.scheduler import Scheduler, SchedulerConfig
-from stream.session_parts import SessionParts
-from stream.signalling import MAX_BODY_BYTES, parse_offer, parse_viewer_offer, read_object
+from stream.middleware import BodyLimit, SafeHeaders
+from stream.rtc.ice import local_addresses
+from stream.rtc.offers import MAX_BODY_BYTES, parse_offer, parse_viewer_offer, read_object
+from stream.rtc.peer import IceConfig
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ import uvicorn
 
 from models.hop_options import add_hop_arguments, read_hop
 from stream.app import ServerConfig, create_app
-from stream.engine_protocol import Engine, EngineSpec
+from stream.engine.protocol import Engine, EngineSpec
 from stream.errors import StreamError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     def load() -> Engine:
         # torch is imported here, on the engine's own thread
         from models.runtimes.backends import live_threads
-        from stream.engine import load_engine
+        from stream.engine.torch_engine import load_engine
 
         engine = load_engine(
             args.preset,

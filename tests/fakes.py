@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stream.engine_protocol import EngineSpec, Float32Array, ScaleRange, StepRequest, StepResult, UInt8Array
-from stream.images import fit
+from stream.avatars.images import fit
+from stream.engine.protocol import EngineSpec, Float32Array, ScaleRange, StepRequest, StepResult, UInt8Array
 
 
 class FakeClock:

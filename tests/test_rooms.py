@@ -94,7 +94,7 @@ def test_every_room_is_a_package(room: str) -> None:
 
 
 def is_engine(path: Path) -> bool:
-    """stream/engine.py and what belongs to it; engine_protocol.py is the seam and knows no torch."""
+    """stream/engine/torch_engine.py and what belongs to it; engine_protocol.py is the seam and knows no torch."""
     return path.stem.startswith("engine") and path.stem != "engine_protocol"
 
 

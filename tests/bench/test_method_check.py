@@ -26,7 +26,7 @@ from bench.method_check import (
 from bench.plain_engine import PlainEngine
 from bench.recording import Recording
 from models.face import FPS, MOUTH_LINE_Y
-from stream.engine_protocol import StepRequest
+from stream.engine.protocol import StepRequest
 from tests.bench.test_latency import synthetic_call
 
 PLACES = ["mic", "up", "down", "engine"]

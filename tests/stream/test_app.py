@@ -11,11 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stream.engine_protocol import Engine
+from stream.engine.protocol import Engine
 from stream.errors import EngineError
 from tests.fakes import FakeEngine
 from tests.stream.rig import Running, running_server
-from tests.stream.test_signalling import GOOD, HEAD, VIDEO
+from tests.stream.rtc.test_offers import GOOD, HEAD, VIDEO
 
 
 async def post(running: Running, body: object = None, **more: object) -> tuple[int, dict[str, str]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.engine_protocol import Engine
+from stream.engine.protocol import Engine
 from stream.errors import EngineError
 from stream.serve import add_arguments, open_port, page_address, read_ice_server, serve
 from tests.fakes import FakeEngine

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream.channel import Channel
+from stream.calls.session_state import IllegalTransition, SessionState, checked_transition
 from stream.clock import MonotonicClock
-from stream.engine_protocol import EngineSpec
-from stream.ice import is_loopback, local_addresses
-from stream.inbound import EngineResampler
-from stream.session_state import IllegalTransition, SessionState, checked_transition
+from stream.engine.protocol import EngineSpec
+from stream.inbound.audio import EngineResampler
+from stream.rtc.channel import Channel
+from stream.rtc.ice import is_loopback, local_addresses
 from tests.fakes import SMALL_SPEC, FakeClock
 
 
@@ -135,10 +135,10 @@ def test_loopback_is_offered_when_the_server_listens_there() -> None:
 
 
 def test_loopback_is_offered_when_there_is_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stream.ice.get_host_addresses", lambda use_ipv4, use_ipv6: [])
+    monkeypatch.setattr("stream.rtc.ice.get_host_addresses", lambda use_ipv4, use_ipv6: [])
     assert local_addresses("0.0.0.0") == ["127.0.0.1"]
     found = ["fe80::1", "fd00::2", "10.0.0.5", "169.254.1.1"]
-    monkeypatch.setattr("stream.ice.get_host_addresses", lambda use_ipv4, use_ipv6: found)
+    monkeypatch.setattr("stream.rtc.ice.get_host_addresses", lambda use_ipv4, use_ipv6: found)
     assert local_addresses("0.0.0.0") == ["10.0.0.5", "fd00::2"]
 
 

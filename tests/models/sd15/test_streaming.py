@@ -8,8 +8,8 @@ import torch
 
 from models.sd15.networks import SD15Networks
 from models.streaming import HopControls, Streamer, StreamState
-from stream.engine import TorchEngine
-from stream.engine_protocol import Controls, StepRequest
+from stream.engine.protocol import Controls, StepRequest
+from stream.engine.torch_engine import TorchEngine
 from tests.models.sd15.small_base import thin_model
 from tests.models.tiny import buzz
 from tests.tolerances import STREAM_EQUALS_OFFLINE

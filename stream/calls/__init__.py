@@ -1,0 +1,1 @@
+"""Calls: who is here, what each one owns, and who watches."""

@@ -1,0 +1,214 @@
+"""The engine: the student behind the `Engine` protocol. The only file in `stream/` that imports torch.
+
+In: batches of windows with their states, from the scheduler's thread. Out: frames and new states.
+`load_engine` takes the runtime that `fada doctor --calibrate` measured to be fastest here, or, before that, the one
+that `models.runtimes.backends` has a rule for; on CUDA a hop is recorded once and replayed (`models.runtimes.static_hop`). Where the
+device's memory runs out, a batch is drawn in smaller parts, and so is every later one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, cast
+
+import numpy as np
+import torch
+
+from kernels.native.build import NativeError
+from models.checkpoint import CheckpointError
+from models.face import SAMPLES_PER_FRAME
+from models.pictures import fit_canvas
+from models.presets import HopChoice
+from models.runtimes.backends import load_networks
+from models.runtimes.calibration import resolve_backend
+from models.runtimes.hop_fit import HopFit, fit_hop
+from models.runtimes.static_hop import record_on
+from models.streaming import HopControls, Streamer, StreamState
+from models.weights import WEIGHTS, open_model
+from stream.engine.protocol import Controls, EngineSpec, ScaleRange, StepRequest, StepResult, UInt8Array
+from stream.errors import EngineError
+
+logger = logging.getLogger(__name__)
+
+__all__ = ["WEIGHTS", "TorchEngine", "load_engine"]
+
+FITTED: Final = frozenset({"native", "native-bf16", "torch-fp32", "torch-bf16", "torch-eager"})
+"""Backends that take hops of any length as they come; graphs are made for one."""
+REST: Final = 0
+"""In place of a number of evaluations: windows without sound need none."""
+
+
+class TorchEngine:
+    """Runs hops of any sessions as batches on one `Streamer`. Used from one thread at a time."""
+
+    def __init__(
+        self,
+        streamer: Streamer,
+        nfe: int | None = None,
+        backend: str = "",
+        why: str = "",
+        fitted: HopFit | None = None,
+    ) -> None:
+        """``backend`` runs the networks, ``why`` it was taken: "measured", "rule" or "asked"."""
+        preset = streamer.preset
+        self._streamer, self.backend, self.why, self.fitted = streamer, backend, why, fitted
+        self._most_rows = preset.stream.max_batch
+        self._defaults = HopControls(
+            preset.stream.audio_scale, preset.stream.reference_scale, nfe or preset.stream.nfe
+        )
+        self.spec = EngineSpec(
+            fps=preset.fps,
+            sample_rate_hz=preset.sample_rate_hz,
+            width=preset.canvas_px,
+            height=preset.canvas_px,
+            hop_frames=preset.stream.hop_frames,
+            overlap_frames=preset.stream.overlap_frames,
+            context_samples=preset.audio.context_samples,
+            lookahead_samples=preset.lookahead_frames * SAMPLES_PER_FRAME,
+            max_batch=preset.stream.max_batch,
+            audio_scale=ScaleRange(*preset.stream.audio_scale_range, preset.stream.audio_scale),
+            reference_scale=ScaleRange(*preset.stream.reference_scale_range, preset.stream.reference_scale),
+            nfe=self._defaults.nfe,
+        )
+
+    def warm_up(self) -> None:
+        """Run every batch size once, so that the first session does not pay for it."""
+        picture = np.full((self.spec.height, self.spec.width, 3), 128, dtype=np.uint8)
+        state = self.open(picture, seed=0)
+        audio = np.zeros(self.spec.window_samples, dtype=np.float32)
+        # Recorded hops are recorded for every number of evaluations that the effort ladder may fall to.
+        rungs = [nfe := self._defaults.nfe]
+        while self._streamer.device.type == "cuda" and nfe > 1:
+            rungs.append(nfe := nfe // 2)
+        for nfe in rungs:
+            for rows in range(1, self.spec.max_batch + 1):
+                self.step([StepRequest(state, audio, Controls(nfe=nfe))] * rows)
+
+    def open(self, image: UInt8Array, seed: int) -> StreamState:
+        """Start a stream on a picture (H, W, 3) uint8 RGB of any size; the middle square is used."""
+        return self._streamer.open(fit_canvas(image, self.spec.width), seed)
+
+    def step(self, requests: Sequence[StepRequest]) -> list[StepResult]:
+        """Run one hop for every request, as one batch where all have the same nfe; each keeps its own scales.
+
+        Raises:
+            EngineError: the networks failed; no state has changed.
+        """
+        results: list[StepResult | None] = [None] * len(requests)
+        controls = [self._controls(request.controls) for request in requests]
+        groups: dict[int, list[int]] = {}
+        for index, (request, asked) in enumerate(zip(requests, controls, strict=True)):
+            groups.setdefault(asked.nfe if request.audio is not None else REST, []).append(index)
+        for nfe, members in groups.items():
+            told = [controls[i] for i in members]
+            drawn = self._draw_parts([requests[i] for i in members], told, nfe)
+            for index, result in zip(members, drawn, strict=True):
+                results[index] = result
+        return [result for result in results if result is not None]
+
+    def _draw_parts(
+        self, requests: Sequence[StepRequest], controls: Sequence[HopControls], nfe: int
+    ) -> list[StepResult]:
+        """One hop for all, in as few parts as memory allows; what it allowed last is remembered."""
+        drawn: list[StepResult] = []
+        while len(drawn) < len(requests):
+            part = slice(len(drawn), len(drawn) + self._most_rows)
+            rows = len(requests[part])
+            try:
+                drawn += self._draw(requests[part], controls[part], nfe)
+            except (torch.OutOfMemoryError, MemoryError) as error:
+                if rows == 1:
+                    raise EngineError(
+                        "engine_failed", f"The device has not enough memory for one session: {error}"
+                    ) from error
+                self._most_rows = rows // 2
+                logger.warning(
+                    "out of memory on a batch of %d; from now on at most %d", rows, self._most_rows
+                )
+                self._streamer.free_memory()
+            except RuntimeError as error:
+                raise EngineError(
+                    "engine_failed", f"The engine failed on a batch of {rows}: {error}"
+                ) from error
+        return drawn
+
+    def _draw(
+        self, requests: Sequence[StepRequest], controls: Sequence[HopControls], nfe: int
+    ) -> list[StepResult]:
+        states = [cast(StreamState, request.state) for request in requests]
+        if nfe == REST:
+            after, frames, timings = self._streamer.rest(states)
+        else:
+            audio = [request.audio for request in requests if request.audio is not None]
+            after, frames, timings = self._streamer.hop(states, np.stack(audio), controls)
+        return [StepResult(after[row], frames[row], timings) for row in range(len(requests))]
+
+    def prepare(self, states: Sequence[object]) -> list[object]:
+        """Make the banks of the motion frames; see `Streamer.prepare`."""
+        return list(self._streamer.prepare([cast(StreamState, state) for state in states]))
+
+    def close(self) -> None:
+        """Nothing to release: states belong to their sessions."""
+
+    def _controls(self, asked: Controls) -> HopControls:
+        defaults = self._defaults
+        return HopControls(
+            defaults.audio_scale if asked.audio_scale is None else asked.audio_scale,
+            defaults.reference_scale if asked.reference_scale is None else asked.reference_scale,
+            defaults.nfe if asked.nfe is None else asked.nfe,
+            asked.listening,
+        )
+
+
+def load_engine(
+    preset: str = "small",
+    nfe: int | None = None,
+    device: str | None = None,
+    backend: str = "auto",
+    weights: Path | str | None = None,
+    threads: int | None = None,
+    hop: HopChoice | None = None,
+    size: int | None = None,
+    max_batch: int | None = None,
+    fit: bool = False,
+) -> TorchEngine:
+    """Load a preset's student on the fastest backend of this machine.
+
+    Args:
+        preset: name of the preset.
+        nfe: evaluations per window; None takes the preset's.
+        device: "cpu", "cuda", …; None takes CUDA where there is one.
+        backend: "auto" or one of `models.runtimes.backends.BACKENDS`.
+        weights: a student checkpoint, a folder of EchoMimic's files or "random"; None takes the shipped one.
+        threads: CPU threads for the networks; None leaves torch's default.
+        hop: how windows follow each other; None is the preset's own choice.
+        size: side of the canvas in pixels, for presets that take another than their own.
+        max_batch: sessions that there can be; the batch is never larger, nor warmed up for more.
+        fit: on a CPU, lengthen the hop where this machine does not draw the chosen one in time (`models.runtimes.hop_fit`).
+
+    Raises:
+        EngineError: no such preset or backend, or its weights are missing or broken.
+    """
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        model = open_model(preset, weights, size)
+        if max_batch is not None and max_batch < model.preset.stream.max_batch:
+            model.preset = replace(model.preset, stream=replace(model.preset.stream, max_batch=max_batch))
+        model.preset = (hop or HopChoice()).applied(model.preset)
+        chosen, why = resolve_backend(model, where) if backend == "auto" else (backend, "asked")
+        networks = load_networks(model, where, chosen)
+        fitted = None
+        if fit and where.type == "cpu" and chosen in FITTED:
+            fitted = fit_hop(networks, where, nfe or model.preset.stream.nfe)
+        streamer = Streamer(networks, where)
+        if where.type == "cuda" and chosen.startswith("torch"):
+            record_on(streamer)
+        logger.info("the networks run as %s on %s (%s)", chosen, where, why)
+        return TorchEngine(streamer, nfe, chosen, why, fitted)
+    except (CheckpointError, NativeError, ValueError) as error:
+        raise EngineError("engine_not_loaded", str(error)) from error

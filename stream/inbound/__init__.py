@@ -1,0 +1,1 @@
+"""Sound on its way in: packets to one gapless timeline, concealed where lost, resampled for the engine."""

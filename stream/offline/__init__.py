@@ -1,0 +1,1 @@
+"""The same engine on files: a picture and a sound become a film."""

@@ -1,0 +1,257 @@
+"""`fada render`: a picture and a recording become a talking video, offline, on the live server's own engine.
+
+In: an image file and a sound file. Out: an MP4 with exactly ceil(seconds * fps) frames and the recording's
+own sound. The same windower and the same engine as the live server, so a live session that heard these
+samples and missed no window draws these frames.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from models.hop_options import add_hop_arguments, read_hop
+from models.presets import StreamConfig
+from stream.avatars.images import load_face_picture
+from stream.engine.controls import check_scales
+from stream.engine.protocol import Controls, Engine, StepRequest, UInt8Array
+from stream.engine.windower import Windower
+from stream.errors import EngineError, MediaError, StreamError
+from stream.offline.movie import Movie, cannot_write
+from stream.offline.sound_files import Recording, read_recording
+
+SUMMARY = "turn a face image and a recording into an MP4, offline"
+
+
+@dataclass(frozen=True, slots=True)
+class RenderReport:
+    """What was made and how fast.
+
+    Attributes:
+        rtf: seconds of work per second of video, drawing and encoding; below 1 is faster than real time.
+    """
+
+    frames: int
+    seconds: float
+    windows: int
+    drawing_s: float
+    total_s: float
+    rtf: float
+    nfe: int | None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `fada render`."""
+    parser.add_argument("--image", type=Path, required=True, help="picture of a face: PNG, JPEG or WebP")
+    parser.add_argument("--audio", type=Path, required=True, help="recording: WAV, FLAC, MP3 …")
+    parser.add_argument("--out", type=Path, required=True, help="the video to write, .mp4")
+    parser.add_argument("--preset", default="small", help="networks to load (default: %(default)s)")
+    parser.add_argument(
+        "--weights",
+        default=None,
+        metavar="PATH",
+        help="checkpoint, folder of EchoMimic's files, or 'random' to try a preset (default: the shipped weights)",
+    )
+    parser.add_argument(
+        "--size", type=int, default=None, metavar="PX", help="side of the picture; base presets alone take it"
+    )
+    parser.add_argument(
+        "--nfe", type=int, default=None, help="evaluations per window (default: the preset's)"
+    )
+    add_hop_arguments(parser)
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
+    usual = StreamConfig()
+    _add_scale(
+        parser, "audio", "how strongly the voice moves the face", usual.audio_scale_range, usual.audio_scale
+    )
+    _add_scale(
+        parser,
+        "reference",
+        "how strongly the picture is kept",
+        usual.reference_scale_range,
+        usual.reference_scale,
+    )
+    parser.add_argument("--device", default=None, help="cpu or cuda (default: cuda where there is one)")
+    parser.add_argument(
+        "--backend", default="auto", help="auto, native, torch-fp32, torch-bf16, torch-compile or onnx"
+    )
+    parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write figures there")
+
+
+def _add_scale(
+    parser: argparse.ArgumentParser, name: str, what: str, limits: tuple[float, float], own: float
+) -> None:
+    low, high = limits
+    parser.add_argument(
+        f"--{name}-scale",
+        type=float,
+        default=None,
+        help=f"{what}, {low:g} … {high:g} (default: the preset's, {own:g})",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Render with the project's own engine."""
+
+    def load() -> Engine:
+        from stream.engine.torch_engine import (
+            load_engine,  # torch is imported only when the files are fit to be used
+        )
+
+        return load_engine(
+            args.preset,
+            args.nfe,
+            args.device,
+            args.backend,
+            weights=args.weights,
+            hop=read_hop(args),
+            size=args.size,
+        )
+
+    return render(args, load)
+
+
+def render(args: argparse.Namespace, load: Callable[[], Engine]) -> int:
+    """Render with any engine.
+
+    Returns:
+        0; 1 if the engine failed, 2 if a file or an option is wrong. Nothing half-written is left.
+    """
+    try:
+        controls = _controls(args)
+        image = load_face_picture(args.image)
+        _check_output(args.out, (args.image, args.audio))
+        read_recording(args.audio, 16_000)
+    except (MediaError, ValueError) as error:
+        return _fail(str(error), 2)
+    try:
+        with contextlib.closing(load()) as engine:
+            if problem := _out_of_range(controls, engine):
+                return _fail(problem, 2)
+            recording = read_recording(args.audio, engine.spec.sample_rate_hz)
+            report = render_to(engine, image, recording, args.out, controls, args.seed)
+        if args.json is not None:
+            _write_json(args.json, report)
+    except MediaError as error:
+        return _fail(str(error), 2)
+    except StreamError as error:
+        return _fail(str(error), 1)
+    print(
+        f"{args.out}: {report.frames} frames, {report.seconds:.2f} s, {report.rtf:.2f} x real time",
+        flush=True,
+    )
+    return 0
+
+
+def render_to(
+    engine: Engine, image: UInt8Array, recording: Recording, path: Path, controls: Controls, seed: int
+) -> RenderReport:
+    """Draw the whole recording and write the video.
+
+    Raises:
+        EngineError: the engine failed.
+        MediaError: the file cannot be written.
+    """
+    spec = engine.spec
+    total = math.ceil(len(recording.engine) / spec.samples_per_frame)
+    windows = math.ceil(total / spec.hop_frames)
+    started_s = time.perf_counter()
+    drawing_s = 0.0
+    with (
+        Movie(path, (spec.width, spec.height), spec.fps, recording.playback) as movie,
+        tqdm(total=total, unit="frame", desc="render", file=sys.stderr, disable=None) as bar,
+    ):
+        left = total
+        for frames, took_s in draw(engine, image, recording, controls, seed):
+            drawing_s += took_s
+            for frame in frames[:left]:
+                movie.add(frame)
+            bar.update(min(left, len(frames)))
+            left -= min(left, len(frames))
+    total_s = time.perf_counter() - started_s
+    seconds = total / spec.fps
+    rtf = round(total_s / seconds, 4)
+    return RenderReport(
+        total, seconds, windows, round(drawing_s, 3), round(total_s, 3), rtf, controls.nfe or spec.nfe
+    )
+
+
+def draw(
+    engine: Engine, image: UInt8Array, recording: Recording, controls: Controls, seed: int
+) -> Iterator[tuple[UInt8Array, float]]:
+    """Frames of one window after another, (hop_frames, H, W, 3) uint8 RGB, and the seconds each took."""
+    try:
+        state = engine.open(image, seed)
+        windower = Windower(engine.spec)
+        second = engine.spec.sample_rate_hz
+        for start in range(0, len(recording.engine) + second, second):
+            piece = recording.engine[start : start + second]
+            for window in windower.push(piece) if len(piece) else windower.flush():
+                started_s = time.perf_counter()
+                result = engine.step([StepRequest(state, window.audio, controls)])[0]
+                state = result.state
+                yield np.asarray(result.frames), time.perf_counter() - started_s
+            if not len(piece):
+                return
+    except StreamError:
+        raise
+    except Exception as error:
+        raise EngineError("engine_failed", f"The engine failed: {error}") from error
+
+
+def _controls(args: argparse.Namespace) -> Controls:
+    if not 0 <= args.seed < 2**63:
+        raise ValueError(f"Expected --seed between 0 and 2^63 - 1, got {args.seed}.")
+    return Controls(audio_scale=args.audio_scale, reference_scale=args.reference_scale, nfe=args.nfe)
+
+
+def _out_of_range(controls: Controls, engine: Engine) -> str:
+    """Why these scales are not for this engine; "" if they are."""
+    try:
+        check_scales(controls, engine.spec)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def _check_output(path: Path, inputs: tuple[Path, ...]) -> None:
+    """Find out before the work, not after it, that the output cannot be written."""
+    if path.is_dir():
+        raise MediaError("cannot_write", f"The video {path} cannot be written: it is a folder.")
+    if not path.parent.is_dir():
+        raise MediaError(
+            "cannot_write", f"The video {path} cannot be written: there is no folder {path.parent}."
+        )
+    if any(path.resolve() == other.resolve() for other in inputs):
+        raise MediaError("cannot_write", f"The video {path} cannot be written: it is one of the inputs.")
+    probe = path.parent / f".{path.name}.probe"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _write_json(path: Path, report: RenderReport) -> None:
+    figures = {name: getattr(report, name) for name in report.__dataclass_fields__}
+    try:
+        path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise MediaError(
+            "cannot_write", f"The figures {path} cannot be written: {error.strerror}."
+        ) from error
+
+
+def _fail(sentence: str, code: int) -> int:
+    print(f"fada render: {sentence}", file=sys.stderr)
+    return code

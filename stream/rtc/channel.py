@@ -1,0 +1,78 @@
+"""The data channel "fada": what page and server tell each other beside the media. Event loop only.
+
+In: messages from the page (`ping`, `controls`, `avatar`, `clear`, `bye`). Out: messages to it (`hello`,
+`pong`, `controls`, `cleared`, `stats`, `notice`, `error`). Everything is one JSON object with a `type`; see
+docs/protocol.md. Unknown types are ignored, so that either side may learn new ones first.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aiortc import RTCDataChannel
+from aiortc.exceptions import InvalidStateError
+
+from stream.engine.protocol import EngineSpec
+from stream.outbound.tracks import VOICE_AHEAD_S
+
+PROTOCOL = 1
+MAX_MESSAGE_CHARS = 4096
+MAX_UNSENT_BYTES = 64 * 1024  # beyond this the page is not reading: stats are left out
+
+
+class Channel:
+    """One session's data channel.
+
+    Args:
+        channel: aiortc's.
+        on_message: called with the type and the object of every well-formed message.
+    """
+
+    def __init__(self, channel: RTCDataChannel, on_message: Callable[[str, dict[str, Any]], None]) -> None:
+        self._channel = channel
+        self._on_message = on_message
+        channel.on("message", self._take)
+
+    def send(self, kind: str, fields: Mapping[str, object]) -> bool:
+        """Send one message; False if the channel is not open or the page is not reading."""
+        if self._channel.readyState != "open" or self._channel.bufferedAmount > MAX_UNSENT_BYTES:
+            return False
+        try:
+            self._channel.send(json.dumps({"type": kind, **fields}, allow_nan=False))
+        except (InvalidStateError, ConnectionError):
+            return False
+        return True
+
+    def _take(self, message: str | bytes) -> None:
+        if not isinstance(message, str) or len(message) > MAX_MESSAGE_CHARS:
+            return
+        try:
+            fields = json.loads(message)
+        except (ValueError, RecursionError):
+            return
+        if not isinstance(fields, dict) or not isinstance(fields.get("type"), str):
+            return
+        kind = fields["type"]
+        if kind == "ping":
+            stamp = fields.get("t")
+            known = isinstance(stamp, int | float) and not isinstance(stamp, bool) and math.isfinite(stamp)
+            self.send("pong", {"t": stamp if known else None})
+        self._on_message(kind, fields)
+
+
+def greeting(spec: EngineSpec, scales: Mapping[str, float]) -> dict[str, object]:
+    """What `hello` says of the engine; `scales` are those in force."""
+    return {
+        "protocol": PROTOCOL,
+        "fps": spec.fps,
+        "width": spec.width,
+        "height": spec.height,
+        "hop_ms": round(1000 * spec.hop_s),
+        "overlap_ms": round(1000 * spec.overlap_frames / spec.fps),
+        "lookahead_ms": round(1000 * spec.lookahead_samples / spec.sample_rate_hz),
+        "voice_ahead_ms": round(1000 * VOICE_AHEAD_S),
+        **scales,
+    }

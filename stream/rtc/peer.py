@@ -1,0 +1,247 @@
+"""One WebRTC connection: answering an offer with aiortc, and taking it down again without leaving anything
+behind.
+
+In: a checked offer and the tracks to send. Out: the answer, a caller's microphone track, the peer's data channel.
+Event loop only. What the product needs and aiortc does not offer through its interface (jitter buffer,
+key-frame requests) is reached for here and in `inbound`, nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCSessionDescription,
+)
+from aiortc.exceptions import InvalidStateError, OperationError
+from aiortc.rtcrtpparameters import RTCRtpCodecCapability
+from aiortc.rtcrtptransceiver import RTCRtpTransceiver
+from aiortc.stats import RTCRemoteInboundRtpStreamStats
+
+from stream.errors import SignalingError
+from stream.inbound.audio import hear_promptly
+from stream.outbound.tracks import VOICE_AHEAD_S, PictureTrack, VoiceTrack
+from stream.rtc.ice import offer_addresses
+from stream.rtc.playout_delay import PlayoutDelay, accept_playout_delay
+from stream.rtc.sender_report import report_later
+
+logger = logging.getLogger(__name__)
+
+CHANNEL_LABEL = "fada"
+ANSWER_WITHIN_S = 5.0
+MIC_PACKET_MS = 10
+FRACTION_UNITS = 256  # RTCP says losses in 1/256 (RFC 3550, 6.4.1)
+
+
+@dataclass(frozen=True, slots=True)
+class IceConfig:
+    """Attributes:
+    addresses: local addresses to offer.
+    servers: STUN and TURN servers, as (url, user name or None, password or None); none by default.
+    """
+
+    addresses: Sequence[str]
+    servers: Sequence[tuple[str, str | None, str | None]] = field(default_factory=tuple)
+
+    def as_aiortc(self) -> RTCConfiguration:
+        servers = [RTCIceServer(urls=url, username=user, credential=word) for url, user, word in self.servers]
+        return RTCConfiguration(iceServers=servers)
+
+
+@dataclass(frozen=True, slots=True)
+class Codecs:
+    """What a call was negotiated in, as MIME types."""
+
+    audio: str
+    video: str
+
+
+class Peer:
+    """A connection being built, up, or closed.
+
+    Args:
+        ice: see `IceConfig`.
+        on_state: called with aiortc's connection state at every change.
+        on_channel: called when the peer's data channel is there.
+    """
+
+    def __init__(
+        self, ice: IceConfig, on_state: Callable[[str], None], on_channel: Callable[[RTCDataChannel], None]
+    ) -> None:
+        self._ice = ice
+        self._connection = RTCPeerConnection(ice.as_aiortc())
+        self._connection.on("connectionstatechange", lambda: on_state(self._connection.connectionState))
+        self._connection.on("datachannel", lambda channel: self._take_channel(channel, on_channel))
+        self.microphone: MediaStreamTrack | None = None
+        self.codecs = Codecs("", "")
+        self._picture_sender: RTCRtpSender | None = None
+        self._audio: RTCRtpTransceiver | None = None
+
+    @property
+    def state(self) -> str:
+        """aiortc's connection state: new, connecting, connected, failed, closed."""
+        return self._connection.connectionState
+
+    @property
+    def takes_voice(self) -> bool:
+        """Whether the peer wants to hear anything; false for one whose audio is "sendonly"."""
+        return self._audio is not None and self._audio.currentDirection in ("sendrecv", "sendonly")
+
+    async def answer(
+        self, sdp: str, voice: VoiceTrack, make_pictures: Callable[[str], PictureTrack]
+    ) -> RTCSessionDescription:
+        """Answer an offer.
+
+        Args:
+            sdp: the offer.
+            voice: track to send.
+            make_pictures: builds the picture track once the codec is known, given its MIME type.
+
+        Raises:
+            SignalingError: the two sides have no codec in common, or the offer does not hold together.
+        """
+        audio = self._connection.addTransceiver("audio", direction="sendrecv")
+        video = self._connection.addTransceiver("video", direction="sendonly")
+        video.setCodecPreferences(_vp8_first())
+        await self._apply(sdp, "The offer and this server share no codec; offer Opus audio and VP8 video.")
+        self.microphone = audio.receiver.track
+        if self.microphone is None:
+            raise SignalingError(
+                "no_audio", "The offer sends no audio; add the microphone's track before the offer."
+            )
+        hear_promptly(audio.receiver)
+        self.codecs = Codecs(audio=audio._codecs[0].mimeType, video=video._codecs[0].mimeType)
+        pictures = make_pictures(self.codecs.video)
+        voice.encode_for(self.codecs.audio)
+        answer = await self._send(sdp, audio, voice, video, pictures, pictures.request_keyframe)
+        return RTCSessionDescription(sdp=_wish_short_packets(answer.sdp), type=answer.type)
+
+    async def answer_viewer(
+        self,
+        sdp: str,
+        codecs: Codecs,
+        voice: MediaStreamTrack,
+        pictures: MediaStreamTrack,
+        request_keyframe: Callable[[], None],
+    ) -> RTCSessionDescription:
+        """Answer the offer of somebody who only looks and listens.
+
+        Args:
+            sdp: the offer.
+            codecs: the caller's, since a viewer gets the very packets that the caller gets.
+            voice, pictures: tracks to send.
+            request_keyframe: called when the viewer lost a picture.
+
+        Raises:
+            SignalingError: the viewer has not both codecs, or the offer does not hold together.
+        """
+        audio = self._connection.addTransceiver("audio", direction="sendonly")
+        video = self._connection.addTransceiver("video", direction="sendonly")
+        audio.setCodecPreferences(_only("audio", codecs.audio))
+        video.setCodecPreferences(_only("video", codecs.video))
+        names = f"{codecs.video.partition('/')[2]} video and {codecs.audio.partition('/')[2]} audio"
+        await self._apply(sdp, f"This call is in {names}, and viewers get it as it is; offer both.")
+        self.codecs = codecs
+        return await self._send(sdp, audio, voice, video, pictures, request_keyframe)
+
+    async def _apply(self, sdp: str, no_common_codec: str) -> None:
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                await self._connection.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="offer"))
+        except OperationError as error:
+            raise SignalingError("no_common_codec", no_common_codec) from error
+        except InvalidStateError:
+            raise
+        except Exception as error:
+            raise SignalingError(
+                "bad_offer", f"The offer cannot be answered: {error or type(error).__name__}."
+            ) from error
+
+    async def _send(
+        self,
+        sdp: str,
+        audio: RTCRtpTransceiver,
+        voice: MediaStreamTrack,
+        video: RTCRtpTransceiver,
+        pictures: MediaStreamTrack,
+        request_keyframe: Callable[[], None],
+    ) -> RTCSessionDescription:
+        self._picture_sender = video.sender
+        self._audio = audio
+        accept_playout_delay(video, sdp, PlayoutDelay())
+        # Of one stream, a browser would delay one of the two by what it guesses of the other; the page does that.
+        audio.sender._stream_id = f"{video.sender._stream_id}-voice"
+        report_later(audio, VOICE_AHEAD_S)
+        audio.sender.replaceTrack(voice)
+        video.sender.replaceTrack(pictures)
+        _hand_on_keyframe_requests(video.sender, request_keyframe)
+        offer_addresses(self._connection, self._ice.addresses)
+        await self._connection.setLocalDescription(await self._connection.createAnswer())
+        return self._connection.localDescription
+
+    async def picture_report(self) -> tuple[float, float | None] | None:
+        """What the peer last said of the pictures: (fraction lost, round-trip seconds or None), or None."""
+        if self._picture_sender is None:
+            return None
+        for report in (await self._picture_sender.getStats()).values():
+            if isinstance(report, RTCRemoteInboundRtpStreamStats):
+                return report.fractionLost / FRACTION_UNITS, report.roundTripTime
+        return None
+
+    async def close(self) -> None:
+        """End the connection and everything aiortc keeps for it."""
+        await self._connection.close()
+        if self.microphone is not None:
+            self.microphone.stop()
+
+    def _take_channel(self, channel: RTCDataChannel, on_channel: Callable[[RTCDataChannel], None]) -> None:
+        if channel.label == CHANNEL_LABEL:
+            on_channel(channel)
+        else:
+            with contextlib.suppress(Exception):
+                channel.close()
+
+
+def _wish_short_packets(answer_sdp: str) -> str:
+    """Ask the peer for sound in packets of `MIC_PACKET_MS`, which aiortc has no word for (RFC 8866, 6.4).
+
+    Browsers send 20 ms otherwise, and a window waits for the packet that completes it.
+    """
+    sections = re.split(r"(?m)^(?=m=)", answer_sdp)
+    return "".join(
+        f"{section}a=ptime:{MIC_PACKET_MS}\r\n" if section.startswith("m=audio") else section
+        for section in sections
+    )
+
+
+def _vp8_first() -> list[RTCRtpCodecCapability]:
+    codecs = RTCRtpSender.getCapabilities("video").codecs
+    return sorted(codecs, key=lambda codec: codec.mimeType.lower() != "video/vp8")
+
+
+def _only(kind: str, mime_type: str) -> list[RTCRtpCodecCapability]:
+    """One codec, and retransmission of it."""
+    wanted = (mime_type.lower(), f"{kind}/rtx")
+    return [codec for codec in RTCRtpSender.getCapabilities(kind).codecs if codec.mimeType.lower() in wanted]
+
+
+def _hand_on_keyframe_requests(sender: RTCRtpSender, request_keyframe: Callable[[], None]) -> None:
+    """Let PLI and FIR reach our own encoder; aiortc would only tell its own."""
+    original = sender._send_keyframe
+
+    def on_request() -> None:
+        original()
+        request_keyframe()
+
+    sender._send_keyframe = on_request  # type: ignore[method-assign]

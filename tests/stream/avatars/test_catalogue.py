@@ -1,0 +1,68 @@
+"""The bundled faces: read once, looked up by id, never by path."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stream.avatars.catalogue import AvatarCatalogue
+from stream.errors import MediaError, SignalingError
+from tests.stream.rig import make_avatars
+
+
+def test_list_lookup_and_picture(tmp_path: Path) -> None:
+    catalogue = AvatarCatalogue.read(make_avatars(tmp_path))
+    assert [avatar.id for avatar in catalogue] == ["ada", "bo"]
+    assert catalogue.find(None).id == "ada"
+    assert catalogue.load(catalogue.find("bo")).shape == (96, 96, 3)
+    assert catalogue.as_json()[1] == {
+        "id": "bo",
+        "name": "Bo",
+        "image": "avatars/bo.png",
+        "thumbnail": "avatars/bo.thumb.png",
+        "about": "",
+    }
+
+
+@pytest.mark.parametrize("avatar_id", ["", "nobody", "../bo", "bo.png", "x" * 1000])
+def test_unknown_ids_are_404(avatar_id: str, tmp_path: Path) -> None:
+    with pytest.raises(SignalingError) as raised:
+        AvatarCatalogue.read(make_avatars(tmp_path)).find(avatar_id)
+    assert (raised.value.code, raised.value.status) == ("unknown_avatar", 404)
+    assert len(raised.value.message) < 200
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        "",
+        "{}",
+        "[]",
+        "[1]",
+        '[{"id": "a"}]',
+        '[{"id": "", "image": "a.png"}]',
+        '[{"id": "a", "image": "../a.png"}]',
+        '[{"id": "a", "image": "ada.png"}, {"id": "a", "image": "bo.png"}]',
+        '[{"id": "a", "image": "gone.png"}]',
+        "[" * 50_000,
+    ],
+)
+def test_a_wrong_index_is_one_sentence(index: str, tmp_path: Path) -> None:
+    (make_avatars(tmp_path) / "index.json").write_text(index)
+    with pytest.raises(MediaError) as raised:
+        AvatarCatalogue.read(tmp_path)
+    assert raised.value.code == "bad_avatars"
+    assert "\n" not in raised.value.message
+
+
+def test_a_folder_without_an_index_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(MediaError, match="fada avatars"):
+        AvatarCatalogue.read(tmp_path)
+
+
+def test_names_and_thumbnails_may_be_left_out(tmp_path: Path) -> None:
+    (make_avatars(tmp_path) / "index.json").write_text(json.dumps([{"id": "ada", "image": "ada.png"}]))
+    avatar = AvatarCatalogue.read(tmp_path).find("ada")
+    assert (avatar.name, avatar.thumbnail, avatar.about) == ("ada", "ada.png", "")
