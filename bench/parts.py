@@ -1,6 +1,6 @@
 """A training state in files of bounded size, so that it travels where large files do not.
 
-In flow a `state.pt` of `distill.loop`; out flow `NAME.00`, `NAME.01`, … and back. As much is kept as fits, in
+In flow a `state.pt` of `distill.training.loop`; out flow `NAME.00`, `NAME.01`, … and back. As much is kept as fits, in
 this order of sacrifice: Adam's second moments and the averaged weights go to bf16, and so do its first moments;
 then the first moments go (they are back after ten steps); then the weights themselves go to bf16.
 """
@@ -51,7 +51,7 @@ def split_state(state: Path, folder: Path, name: str, *, part_bytes: int, most: 
 
 
 def join_state(folder: Path, name: str, state: Path) -> bool:
-    """Put the parts together again, as `distill.loop` reads them.
+    """Put the parts together again, as `distill.training.loop` reads them.
 
     Returns:
         Whether there were any.

@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from distill.corpus.drawn import Character, render, sample_identities
-from distill.corpus.identity import SPLITS
+from distill.corpus.drawn.identity import SPLITS
 from models.face import EXPRESSION_DIMS, MOUTH_DIMS
 
 SUMMARY = "draw the bundled avatars, or a contact sheet of characters"

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distill.regions import MOUTH_BOX
+from distill.data.regions import MOUTH_BOX
 from models.checkpoint import load_strict, read_tensors
 from models.face import FACE_BOX, MOUTH_DIMS
 

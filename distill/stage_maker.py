@@ -1,6 +1,6 @@
 """From options to a training stage: which networks it starts from and which clips it sees.
 
-In: the options of ``fada train`` and a preset. Out: a `Stage` for `distill.loop`. Stages build on each other: vae,
+In: the options of ``fada train`` and a preset. Out: a `Stage` for `distill.training.loop`. Stages build on each other: vae,
 probe and audio stand alone, teacher needs vae and audio (from their runs or out of a model file), student the
 teacher, steps the student.
 """
@@ -10,9 +10,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from distill.batches import Clips
-from distill.loop import Stage
-from distill.spoken import spoken_count
+from distill.data.batches import Clips
+from distill.stages.speech import spoken_count
+from distill.training.loop import Stage
 from models.avatar_model import AvatarModel, channels_last
 from models.checkpoint import load_model, load_strict, read_tensors
 from models.modules.vae import VAE
@@ -62,8 +62,8 @@ def check_options(args: argparse.Namespace) -> None:
 
 def make_stage(args: argparse.Namespace, chosen: Preset, batch: int) -> Stage:
     """The stage that the options ask for, on its device."""
-    from distill.pictures import PictureSet
-    from distill.speech_set import SpeechSet
+    from distill.data.pictures import PictureSet
+    from distill.data.speech_set import SpeechSet
 
     if args.stage in ("vae", "decoder"):
         from distill.stages.vae import VAEStage
@@ -198,9 +198,9 @@ def make_clips(
     args: argparse.Namespace, chosen: Preset, vae: VAE, quality: str, count: int | None = None
 ) -> Clips:
     """Clips of one quality: from prepared videos if ``--data`` holds such, else of the procedural corpus."""
-    from distill.clip_set import ClipSet
+    from distill.data.clip_set import ClipSet
+    from distill.data.speech_set import SpeechSet
     from distill.prepare.dataset import PreparedClips
-    from distill.speech_set import SpeechSet
 
     if _prepared(args.data):
         return PreparedClips(args.data, chosen, vae.eval(), quality)

@@ -1,7 +1,7 @@
 """Command ``fada train``: one stage of training, resumable, with progress, curves, logs and sample sheets.
 
 In: a stage, a preset, a data folder (a cache of the procedural corpus, or videos prepared by ``fada prepare``) and
-a run folder. Out: see `distill.loop`. Alone or in several processes under torchrun.
+a run folder. Out: see `distill.training.loop`. Alone or in several processes under torchrun.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from distill.loop import Loop, LoopConfig
 from distill.methods.tokens import RATES
-from distill.parallel import WAYS, join_world, leave_world, own_device, world
-from distill.precision import PRECISIONS, trains_in_bf16
-from distill.spoken import make_all_speech
 from distill.stage_maker import check_options, make_clips, make_stage, trained_vae
+from distill.stages.speech import make_all_speech
+from distill.training.loop import Loop, LoopConfig
+from distill.training.parallel import WAYS, join_world, leave_world, own_device, world
+from distill.training.precision import PRECISIONS, trains_in_bf16
 from models.avatar_model import channels_last
 from models.checkpoint import load_model, load_strict, read_tensors, save_model, save_tensors
 from models.presets import Preset, preset

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from distill.data.regions import MOUTH_BOX
 from distill.evaluation.measures import (
     Bools,
     Floats,
@@ -29,7 +30,6 @@ from distill.evaluation.measures import (
 from distill.evaluation.readings import Reading, identity_distances, read_frames
 from distill.evaluation.suites import EvalClip
 from distill.probe import Probe
-from distill.regions import MOUTH_BOX
 from models.face import FACE_BOX, FPS, MOUTH_DIMS
 
 

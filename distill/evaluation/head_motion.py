@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from distill.data.speech_set import SpeechSet
 from distill.evaluation.measures import (
     Floats,
     count_blinks,
@@ -17,7 +18,6 @@ from distill.evaluation.measures import (
     spectral_peak_hz,
 )
 from distill.evaluation.suites import driven_motion
-from distill.speech_set import SpeechSet
 from models.face import FPS, POSE_DIMS
 
 _AXES = ("yaw", "pitch", "roll")

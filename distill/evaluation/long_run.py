@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from distill.corpus.drawn import sample_identities, true_opening
+from distill.data.speech_set import SpeechSet
 from distill.evaluation.figures import outside_mouth
 from distill.evaluation.measures import Floats, UInt8, jitter, pearson, psnr, sharpness
 from distill.evaluation.readings import identity_distances, read_frames, read_openings
@@ -25,7 +26,6 @@ from distill.evaluation.spoilt import Framing
 from distill.evaluation.streams import face_box, neutral_picture, stream_hops
 from distill.evaluation.suites import driven_motion, true_boxes
 from distill.probe import Probe
-from distill.speech_set import SpeechSet
 from models.face import FPS
 from models.streaming import HopControls, Streamer
 

@@ -16,7 +16,7 @@ from distill.evaluation.readings import read_openings
 from distill.evaluation.run import ClipFrames
 from distill.evaluation.speech import SpokenFile
 from distill.probe import Probe
-from distill.sheets import save_grid
+from distill.training.sheets import save_grid
 from models.face import FPS
 
 

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from PIL import Image
 
+from distill.data.speech_set import SpeechItem
 from distill.evaluation.streams import stream_whole
-from distill.sheets import save_grid
-from distill.speech_set import SpeechItem
+from distill.training.sheets import save_grid
 from models.streaming import HopControls, Streamer
 
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from distill.corpus.open_filters import soften
+from distill.corpus.drawn.open_filters import soften
 from models.face import CANVAS_PX, EYE_LINE_Y
 
 SPOILING: Final = ("jpeg", "blur", "noise", "dark", "small", "framing", "covered", "several")

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from distill.corpus.drawn import Character, sample_identities
+from distill.data.speech_set import audio_window
 from distill.evaluation.measures import UInt8
 from distill.evaluation.suites import to_bytes
-from distill.speech_set import audio_window
 from models.face import EXPRESSION_DIMS, FACE_BOX, MOUTH_DIMS, SAMPLES_PER_FRAME
 from models.streaming import HopControls, Streamer
 

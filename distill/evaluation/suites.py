@@ -5,7 +5,7 @@ with, and, once the stream's expression is known, the true frames. Clip n is the
 voices and texts run through every suite, so what differs between suites is the picture alone.
 
 held-out    identities, voices, texts, a drawing style and a hair style that training never saw
-open-set    the same people pictured in ways that no training data has (`distill.corpus.openset`)
+open-set    the same people pictured in ways that no training data has (`distill.corpus.drawn.openset`)
 degraded    the same people; the reference picture is spoilt, the truth is drawn from the clean one. Where the
             reference is framed badly, the truth is framed alike: a student should keep the picture's framing
 """
@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 
 from distill.corpus.drawn import Character, Identity, sample_identities, true_opening
-from distill.corpus.openset import OpenStyle, open_style
+from distill.corpus.drawn.openset import OpenStyle, open_style
+from distill.data.speech_set import SpeechItem, SpeechSet
+from distill.data.styled_pictures import EVALUATION_SEED
 from distill.evaluation.measures import Floats, UInt8
 from distill.evaluation.spoilt import SPOILING, Framing, spoil
-from distill.speech_set import SpeechItem, SpeechSet
-from distill.styled_pictures import EVALUATION_SEED
 from models.face import FACE_BOX, FPS, SAMPLES_PER_FRAME
 from models.motion import advance_motion, init_motion, speech_level
 from models.voice import voice_only

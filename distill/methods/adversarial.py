@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distill.draws import StepDraw
+from distill.data.draws import StepDraw
 from distill.methods.consistency import StepStage, StepTrunk
 from models.avatar_model import AvatarModel
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from distill.draws import Generators, rand
+from distill.data.draws import Generators, rand
 from distill.methods.sample import Sample, tell
 from models.avatar_model import AvatarModel
 

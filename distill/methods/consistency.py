@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distill.batches import Clips
-from distill.draws import StepDraw
+from distill.data.batches import Clips
+from distill.data.draws import StepDraw
 from distill.methods.mixed import MODERATE_SHARE, Mixer, guided_truth, mixed_loss
 from distill.methods.rollout import lead_frames, rolled, rolled_rows
 from distill.methods.sample import Drawing, Sample, draw_sample, tell

@@ -18,7 +18,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from distill.draws import StepDraw, rand, randn
+from distill.data.draws import StepDraw, rand, randn
 from distill.methods.consistency import StepStage, StepTrunk
 from distill.stages.teacher import DiffusionTrunk, weighted_error
 from models.avatar_model import AvatarModel

@@ -19,7 +19,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from distill.parallel import gather_rows
+from distill.training.parallel import gather_rows
 
 NOISE_BINS = 10
 MEMORY = 0.99

@@ -18,7 +18,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from distill.batches import ClipBatch
+from distill.data.batches import ClipBatch
 from distill.methods.sample import Sample
 from distill.stages.teacher import audio_features
 from models.avatar_model import AvatarModel

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distill.batches import Clips
-from distill.draws import StepDraw
+from distill.data.batches import Clips
+from distill.data.draws import StepDraw
 from distill.methods.balanced import branch, draw_branches, same_branch
 from distill.methods.mixed import MODERATE_SHARE, Mixer, guided_truth, mixed_loss
 from distill.methods.naive import guided_target, one_branch, teacher_branches

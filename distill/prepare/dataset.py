@@ -21,8 +21,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from distill.clip_set import ClipItem
-from distill.speech_set import audio_window
+from distill.data.clip_set import ClipItem
+from distill.data.speech_set import audio_window
 from models.face import CANVAS_PX, EXPRESSION_DIMS, FACE_BOX, FPS, MOUTH_DIMS, SAMPLE_RATE_HZ
 from models.modules.vae import VAE
 from models.presets import Preset

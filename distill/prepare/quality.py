@@ -13,8 +13,8 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from distill.data.regions import MOUTH_BOX
 from distill.prepare.media import UInt8
-from distill.regions import MOUTH_BOX
 from models.face import FACE_BOX, SAMPLES_PER_FRAME
 
 Floats = npt.NDArray[np.float64]

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 
 from distill.prepare.dataset import VERSION, read_clip
 from distill.prepare.tracks import ESTIMATED
-from distill.sheets import save_grid
+from distill.training.sheets import save_grid
 from models.face import CANVAS_PX, FPS, SAMPLE_RATE_HZ
 
 Record = dict[str, Any]

@@ -16,9 +16,9 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from distill.data.regions import MOUTH_BOX
 from distill.prepare.media import UInt8
 from distill.prepare.quality import LUMA
-from distill.regions import MOUTH_BOX
 from models.face import FACE_BOX, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 
 Floats = npt.NDArray[np.float64]

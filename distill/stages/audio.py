@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distill.draws import StepDraw, randint
-from distill.speech_set import SpeechSet, audio_window
+from distill.data.draws import StepDraw, randint
+from distill.data.speech_set import SpeechSet, audio_window
 from models.checkpoint import save_tensors
 from models.face import MOUTH_DIMS
 from models.modules.audio import AudioEncoder

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distill.draws import Generators, StepDraw, rand, randint, randn
-from distill.pictures import PictureItem, PictureSet
+from distill.data.draws import Generators, StepDraw, rand, randint, randn
+from distill.data.pictures import PictureItem, PictureSet
+from distill.data.styled_pictures import StyledPictures
 from distill.probe import OPENING_SCALE_PX, Probe
 from distill.stages.audio import correlations
-from distill.styled_pictures import StyledPictures
 from models.avatar_model import channels_last
 from models.checkpoint import save_tensors
 

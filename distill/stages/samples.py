@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from distill.batches import Clips, draw_batch
-from distill.draws import StepDraw, randn
-from distill.sheets import save_grid
+from distill.data.batches import Clips, draw_batch
+from distill.data.draws import StepDraw, randn
+from distill.training.sheets import save_grid
 from models.avatar_model import AvatarModel
 from models.diffusion.samplers import sample_student, sample_teacher
 

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distill.batches import ClipBatch, Clips, draw_batch, draw_noise
-from distill.draws import StepDraw, rand
-from distill.regions import weight_map
+from distill.data.batches import ClipBatch, Clips, draw_batch, draw_noise
+from distill.data.draws import StepDraw, rand
+from distill.data.regions import weight_map
 from models.avatar_model import AvatarModel
 from models.checkpoint import save_model
 from models.diffusion.schedules import add_noise, loss_weight

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distill.draws import Generators, StepDraw, rand, randint, randn
-from distill.pictures import PictureSet
-from distill.regions import EYES_AT, MOUTH_AT, weight_map
-from distill.sheets import save_grid
+from distill.data.draws import Generators, StepDraw, rand, randint, randn
+from distill.data.pictures import PictureSet
+from distill.data.regions import EYES_AT, MOUTH_AT, weight_map
+from distill.training.sheets import save_grid
 from models.avatar_model import channels_last
 from models.checkpoint import save_tensors
 from models.modules.vae import VAE

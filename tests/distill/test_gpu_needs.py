@@ -13,7 +13,7 @@ for name in ("av", "aiortc", "websockets", "onnxruntime"):
     sys.modules[name] = None  # as if it were not installed
 import bench.engine, bench.gpu, bench.kernels
 import distill.ladder.command, distill.ladder.training, distill.train
-import distill.corpus.clips, distill.prepare.dataset, distill.stage_maker
+import distill.corpus.drawn.clips, distill.prepare.dataset, distill.stage_maker
 """
 
 

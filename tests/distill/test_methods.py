@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from distill.branches import BranchNetworks, evaluations
-from distill.clip_set import ClipSet
-from distill.draws import StepDraw
+from distill.data.clip_set import ClipSet
+from distill.data.draws import StepDraw
+from distill.data.speech_set import SpeechSet
 from distill.methods import consistency, recipes, rollout
 from distill.methods.adversarial import AdversarialStage
 from distill.methods.consistency import ConsistencyStage, StepStage
@@ -21,7 +22,6 @@ from distill.methods.recipes import RECIPES, Recipe
 from distill.methods.sample import Drawing, draw_sample, draw_scale, grid_times, tell
 from distill.methods.stage import StudentStage, start_student
 from distill.methods.tokens import controlled, student_from
-from distill.speech_set import SpeechSet
 from models.avatar_model import AvatarModel
 from models.checkpoint import load_model, read_tensors
 from models.diffusion.guidance import guided_x0

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from distill.draws import StepDraw
-from distill.pictures import PictureSet
+from distill.data.draws import StepDraw
+from distill.data.pictures import PictureSet
+from distill.data.styled_pictures import StyledPictures
 from distill.probe import FEATURE_DIMS, IDENTITY_DIMS, Probe, load_probe
 from distill.stages.probe import TEMPERATURE, ProbeStage, contrast
-from distill.styled_pictures import StyledPictures
 
 CPU = "cpu"
 

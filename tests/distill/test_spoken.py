@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from distill import spoken
 from distill.corpus.drawn import clips
+from distill.data.speech_set import SpeechSet
 from distill.evaluation.suites import SUITES, load_clip
-from distill.speech_set import SpeechSet
-from distill.spoken import make_all_speech, spoken_count
 from distill.stage_maker import check_options, make_stage
+from distill.stages import speech as spoken
+from distill.stages.speech import make_all_speech, spoken_count
 from distill.stages.teacher import TeacherStage
 from distill.train import add_arguments
 from models.presets import preset

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import fada
-from distill.clip_set import ClipSet
+from distill.data.clip_set import ClipSet
 from distill.methods.recipes import RECIPES
 from distill.methods.stage import StudentStage, start_student
 from distill.probe import Probe

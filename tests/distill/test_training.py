@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from distill.batches import draw_batch, draw_noise
-from distill.clip_set import ClipSet, busy_expression
-from distill.draws import StepDraw
-from distill.pictures import PictureSet
-from distill.speech_set import SpeechSet, audio_window
+from distill.data.batches import draw_batch, draw_noise
+from distill.data.clip_set import ClipSet, busy_expression
+from distill.data.draws import StepDraw
+from distill.data.pictures import PictureSet
+from distill.data.speech_set import SpeechSet, audio_window
 from distill.stages.audio import AudioStage
 from distill.stages.teacher import TeacherStage
 from distill.stages.vae import VAEStage

@@ -1,0 +1,1 @@
+"""Synthesised speech with phone timings, and the mouth that belongs to it."""

@@ -1,0 +1,1 @@
+"""The training loop, its folder, its precision and its ways over several processes."""
