@@ -48,7 +48,7 @@ COMMANDS: dict[str, Command] = {
         "distill.ladder.command", "make the ladder from teacher to one evaluation, as a table"
     ),
     "eval": Command("distill.evaluation.command", "measure shipped or trained weights on held-out data"),
-    "bench": Command("bench.main", "measure this machine: kernels, engine, end to end"),
+    "bench": Command("bench.command", "measure this machine: kernels, engine, end to end"),
     "doctor": Command("bench.doctor", "say what this machine has and what would run on it"),
     "export": Command("models.runtimes.export", "export the shipped networks to ONNX and check them"),
     "avatars": Command("distill.avatars", "draw the bundled avatars"),

@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Look, print, and write where asked; 1 if something is at fault."""
     if args.parity is not None:
-        from bench.parity_report import examine_parity  # torch and gigabytes, for this question alone
+        from bench.parity.report import examine_parity  # torch and gigabytes, for this question alone
 
         return examine_parity(args.parity, args.salt, args.cases, args.json)
     if args.calibrate:

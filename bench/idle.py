@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from bench.bursts import MIC_RATE_HZ, make_syllable
+from bench.call.bursts import MIC_RATE_HZ, make_syllable
 from bench.report import make_report
 from kernels.machine import ROOT
 from models.face import FACE_BOX, FPS, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME

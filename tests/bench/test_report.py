@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import main
+from bench import command as main
 from bench.pairs import compare, time_rounds
 from bench.report import make_report, summarise, write_report
 from kernels.machine import describe_machine, describe_versions

@@ -14,7 +14,7 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, ViewportSize, sync_playwright
 
-from bench.chromium import find_chromium, launch
+from bench.call.browser.chromium import find_chromium, launch
 from tests.browser.servers import ROOT, ServerProcess
 from tests.browser.voice import write_voice
 

@@ -1,6 +1,6 @@
 """What a caller in a real Chromium gets from the media path: first picture, flow, lip-sync, interruption.
 
-The server runs `bench.plain_engine`, so that the figures are the path's and not the networks'.
+The server runs `bench.call.plain_engine`, so that the figures are the path's and not the networks'.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.browser_call import BrowserCall, call
-from bench.browser_figures import browser_figures
-from bench.bursts import BurstPlan
-from bench.call_plan import CallPlan
-from bench.interruption import analyse_interruptions
-from bench.latency import analyse
-from bench.server_process import running_server
+from bench.call.browser.call import BrowserCall, call
+from bench.call.browser.figures import browser_figures
+from bench.call.bursts import BurstPlan
+from bench.call.call_plan import CallPlan
+from bench.call.interruption import analyse_interruptions
+from bench.call.latency import analyse
+from bench.call.server_process import running_server
 from models.face import FPS
 
 HALF_FRAME_MS = 500 / FPS

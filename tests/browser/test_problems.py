@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserType, Route
 
-from bench.chromium import launch
+from bench.call.browser.chromium import launch
 from tests.browser.conftest import OpenPage
 from tests.browser.servers import ServerProcess
 

@@ -1,0 +1,1 @@
+"""GPU kernels against PyTorch's and the machine's ceilings, in paired runs."""

@@ -1,0 +1,1 @@
+"""Our base networks against fixtures of the published ones."""
