@@ -20,8 +20,8 @@ import numpy as np
 from tqdm import tqdm
 
 from bench.report import make_report, summarise
-from stream.inbound.concealment import Int16Array
-from stream.inbound.timeline import RATE_HZ, Timeline
+from stream.inbound.timeline import Timeline
+from stream.media import RATE_HZ, Int16Array
 from stream.outbound.pacer import Pacer
 
 FPS: Final = 25

@@ -61,8 +61,8 @@ class Networks(Protocol):
         ...
 
     def denoise(self, x_t: Tensor, t: Tensor, told: WindowConditions) -> Tensor:
-        """x_t (B, T, C, h, w), t (B,) -> what the preset's sampler takes (`models.diffusion.samplers.sampler_of`): x_0 or
-        v, like x_t.
+        """x_t (B, T, C, h, w), t (B,) -> what the preset's sampler takes
+        (`models.diffusion.samplers.sampler_of`): x_0 or v, like x_t.
         """
         ...
 

@@ -31,9 +31,8 @@ from stream.engine.protocol import Engine
 from stream.engine.scheduler import Scheduler, SchedulerConfig
 from stream.errors import AdmissionError, EngineError, SignalingError, StreamError
 from stream.middleware import BodyLimit, SafeHeaders
-from stream.rtc.ice import local_addresses
+from stream.rtc.ice import IceConfig, local_addresses
 from stream.rtc.offers import MAX_BODY_BYTES, parse_offer, parse_viewer_offer, read_object
-from stream.rtc.peer import IceConfig
 
 logger = logging.getLogger(__name__)
 

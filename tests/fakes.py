@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from stream.avatars.images import fit
-from stream.engine.protocol import EngineSpec, Float32Array, ScaleRange, StepRequest, StepResult, UInt8Array
+from stream.engine.protocol import EngineSpec, ScaleRange, StepRequest, StepResult
+from stream.media import Float32Array, UInt8Array
 
 
 class FakeClock:

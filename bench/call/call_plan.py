@@ -1,7 +1,7 @@
 """What one measured call does: what is said, what the network does to it, when it is interrupted. Values only.
 
-In: options of `fada bench e2e`. Out: a `CallPlan`, which both clients (`bench.call.peer`, `bench.call.browser.call`) carry
-out alike; as JSON it crosses to a client in a process of its own.
+In: options of `fada bench e2e`. Out: a `CallPlan`, which both clients (`bench.call.peer`,
+`bench.call.browser.call`) carry out alike; as JSON it crosses to a client in a process of its own.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 In flow a number of seconds and what the network does; out flow a report per client (`bench/results/e2e.json`,
 `e2e_chromium.json`) with latency, skew, fps, freezes, interruptions and stages, and a plot of the stages. The
 server is started here on a free port (or taken from `--url`); the client is `bench.call.peer` (aiortc) or
-`bench.call.browser.call` (a real Chromium on the real page); the analysis is `bench.call.latency` and `bench.call.interruption`,
+`bench.call.browser.call` (a real Chromium on the real page); the analysis is `bench.call.latency` and
+`bench.call.interruption`,
 whose docstrings state the method; `bench.call.method_check` checks that method itself.
 """
 
@@ -21,9 +22,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-import bench.call.interruption
-import bench.call.latency
-import bench.call.method_check
+from bench.call import interruption, latency, method_check
 from bench.call.browser.figures import browser_figures
 from bench.call.bursts import BurstPlan
 from bench.call.call_plan import CallPlan
@@ -132,7 +131,7 @@ def measure(client: str, args: argparse.Namespace, plan: CallPlan, folder: Path)
         recording.save(
             args.keep if len(CLIENTS[args.client]) == 1 else args.keep.with_stem(f"{args.keep.stem}-{client}")
         )
-    figures = bench.latency.analyse(recording, args.warm_up)
+    figures = latency.analyse(recording, args.warm_up)
     figures |= {"interruption": analyse_interruptions(recording)} | extra
     figures["server_cpu_cores"] = cpu_cores
     figures["server_stats"] = summarise_stats(recording.stats)
@@ -143,7 +142,7 @@ def measure(client: str, args: argparse.Namespace, plan: CallPlan, folder: Path)
         figures["relay"] = recording.told.get("relay", {})
     return make_report(
         report_name(client, plan, args.engine),
-        method=_method(bench.latency, client) + " " + _method(bench.interruption, client),
+        method=_method(latency, client) + " " + _method(interruption, client),
         shapes={
             "client": client,
             "engine": args.engine,
@@ -170,12 +169,12 @@ def check_method(client: str, folder: Path) -> Mapping[str, Any]:
         return call(url, plan, folder).recording
 
     with calls:
-        findings = bench.method_check.check_method(make_call, folder, bench.method_check.check_plan())
+        findings = method_check.check_method(make_call, folder, method_check.check_plan())
     return make_report(
         f"e2e_method_{client}",
-        method=" ".join((bench.method_check.__doc__ or "").partition("\n\n")[2].split()),
-        shapes={"client": client, "extra_ms": 1e3 * bench.method_check.EXTRA_S, "engine": "plain"},
-        figures=bench.method_check.as_figures(findings),
+        method=" ".join((method_check.__doc__ or "").partition("\n\n")[2].split()),
+        shapes={"client": client, "extra_ms": 1e3 * method_check.EXTRA_S, "engine": "plain"},
+        figures=method_check.as_figures(findings),
     )
 
 
@@ -284,7 +283,7 @@ def _draw(reports: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 def _method(module: Any, client: str) -> str:
     text = " ".join((module.__doc__ or "").partition("Method. ")[2].split())
-    if module is not bench.latency:
+    if module is not latency:
         return text
     seen = {
         "aiortc": "Server and client are two processes of one machine and share its cores.",

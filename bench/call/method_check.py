@@ -1,7 +1,8 @@
 """`fada bench e2e --check-method`: does a known extra delay show as that delay, wherever it is put in?
 
 In flow a client; out flow, for every place, what the measurement made of 100 ms more. A real server on the plain
-engine (`bench.call.plain_engine`) and the client as it measures; one call without the delay and one with it per place:
+engine (`bench.call.plain_engine`) and the client as it measures; one call without the delay and one with
+it per place:
 before the sending (mic), in the relay on the way there (up) and back (down), and in the engine, whose mouth then
 follows the sound later (engine). The first three must move mouth and voice alike; the last moves the mouth alone.
 

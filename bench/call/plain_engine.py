@@ -20,7 +20,8 @@ from models.face import CANVAS_PX, MOUTH_LINE_Y, SAMPLES_PER_FRAME
 from models.presets import HopChoice, preset
 from stream import serve
 from stream.avatars.images import fit
-from stream.engine.protocol import EngineSpec, ScaleRange, StepRequest, StepResult, UInt8Array
+from stream.engine.protocol import EngineSpec, ScaleRange, StepRequest, StepResult
+from stream.media import UInt8Array
 
 OPENEST_PX: Final = 18.0
 LIPS: Final = (90, 30, 34)

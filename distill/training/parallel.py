@@ -3,7 +3,8 @@
 In: what torchrun announces in the environment, and a stage. Out: the process group, rows and reports gathered
 over it, and the stage's loss wrapped so that `backward` leaves the gradient of the global batch. Three ways:
 "average" (one all-reduce after `backward`), "ddp" (the same, overlapped with it), "fsdp" (FSDP2: each process
-keeps its share of weights and moments; see `distill.training.sharding`). Alone, every function here is the identity.
+keeps its share of weights and moments; see `distill.training.sharding`). Alone, every function here is the
+identity.
 """
 
 from __future__ import annotations

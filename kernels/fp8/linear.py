@@ -5,7 +5,8 @@ as e4m3 with a scale for each output channel, activations are rounded to e4m3 at
 image (convolution) or row (linear), so that the largest value meets e4m3's largest, 448. Products are summed in
 fp32. Any thread.
 
-Choice as in `kernels.dispatch`: `kernels.fp8.linear_triton` on CUDA devices that multiply 8-bit floats, elsewhere the
+Choice as in `kernels.dispatch`: `kernels.fp8.linear_triton` on CUDA devices that multiply 8-bit floats,
+elsewhere the
 reference, which rounds alike and computes in fp32: it says what the rounding costs, on any machine.
 
 Source: Micikevicius et al., "FP8 formats for deep learning" (2209.05433): e4m3 for weights and activations.

@@ -2,7 +2,7 @@
 
 In: fp32 tensors and weights that were packed once. Out: new tensors. Any thread, one at a time per `Kernels`.
 
-Source: `native_blocks.h`; the truth are `models.modules.blocks.ResBlock` and `TransformerBlock`.
+Source: `blocks.h`; the truth are `models.modules.blocks.ResBlock` and `TransformerBlock`.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ FLAGS: Final = (
     "-fno-signed-zeros", "-fno-trapping-math", "-fno-math-errno",
 )  # fmt: skip
 HALF_FLAGS: Final = ("-DFADA_BF16",)
-"""Weights in bf16: `native_weights.h`."""
+"""Weights in bf16: `weights.h`."""
 COMPILE_LIMIT_S: Final = 60.0
 
 
@@ -49,7 +49,7 @@ def find_compiler() -> str | None:
 def source_digest(source: Path) -> str:
     """What the kernels' source and the headers beside it are, in hexadecimal."""
     digest = hashlib.sha256()
-    for part in (source, *sorted(source.parent.glob("native_*.h"))):
+    for part in (source, *sorted(source.parent.glob("*.h"))):
         digest.update(part.read_bytes())
     return digest.hexdigest()
 

@@ -1,4 +1,4 @@
-/* CPU kernels, activations in fp32 and weights in fp32 or bf16 (`native_weights.h`), compiled on the user's own
+/* CPU kernels, activations in fp32 and weights in fp32 or bf16 (`weights.h`), compiled on the user's own
  * machine by `kernels.native.kernels`; no header of torch is needed.
  *
  * In and out: channels-last arrays (N, H, W, C), C a multiple of 8. Letters: T tiles, G groups, D head width.

@@ -1,7 +1,7 @@
 /* Products by a processor's matrix units (AMX): bf16 tiles of up to 16 rows by 32, two by two into four of fp32.
  *
  * Packed weights lie as these units read them: 16 columns of pairs to a line. Linux lends the units to a process that
- * asks (`fada_open`); where it does not, vectors multiply instead (`native_weights.h`).
+ * asks (`fada_open`); where it does not, vectors multiply instead (`weights.h`).
  *
  * Source: Intel 64 and IA-32 Architectures Software Developer's Manual, vol. 1, chapter 18.
  */

@@ -1,6 +1,6 @@
 /* What weights are made of, and what they are multiplied with: floats, or with -DFADA_BF16 pairs of bf16 along the
  * depth, which a processor with AVX512-BF16 multiplies two at a time into fp32 sums (one with AMX by the tile:
- * `native_tiles.h`). Others take bf16 apart: slower, but the same to rounding.
+ * `tiles.h`). Others take bf16 apart: slower, but the same to rounding.
  */
 #pragma once
 #include "vector_math.h"

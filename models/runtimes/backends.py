@@ -1,6 +1,7 @@
 """Which runtime runs the networks, and how to get it.
 
-In: a model and a device. Out: `Networks`. "auto" takes what `models.runtimes.calibration` measured to be fastest on this
+In: a model and a device. Out: `Networks`. "auto" takes what `models.runtimes.calibration` measured to be
+fastest on this
 very machine; where nothing was measured yet, a rule: torch bf16 on CUDA, this machine's own kernels on CPUs with a
 C compiler, with weights in bf16 where the processor multiplies it, PyTorch in bf16 or fp32 on the rest
 (ARCHITECTURE.md has the figures).
@@ -49,7 +50,7 @@ def cpu_has_matrix_units() -> bool:
 
 
 def multiplies_pairs() -> bool:
-    """Whether this CPU multiplies bf16 in pairs, as `native_weights.h` has it (AVX512-BF16; all with AMX do)."""
+    """Whether this CPU multiplies bf16 in pairs, as `weights.h` has it (AVX512-BF16; all with AMX do)."""
     return _cpu_has("_is_avx512_bf16_supported", "avx512_bf16")
 
 

@@ -1,8 +1,8 @@
 """The networks' blocks on this machine's own CPU kernels: same weights, same results to rounding, fp32 only.
 
 In: an `AvatarModel` in fp32. Out: the same model with its convolutions, linear layers, blocks and the decoder's
-last step replaced by fused calls of `kernels.native.kernels`; what they do not hold stays as it is. For inference on one
-thread at a time: the kernels share one workspace.
+last step replaced by fused calls of `kernels.native.kernels`; what they do not hold stays as it is. For
+inference on one thread at a time: the kernels share one workspace.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The noise schedule of EchoMimic: 1000 timesteps, zero signal at the last, velocities, DDIM.
 
 In: velocities that a network predicts at integer timesteps. Out: less noisy latents. Its twin for the small
-preset is `models.diffusion.schedules`. Two habits are kept, since weights and outputs depend on them: a step goes to
+preset is `models.diffusion.schedules`. Two habits are kept, since weights and outputs depend on them: a
+step goes to
 t - 1000 // steps, which is not always the next timestep asked for, and so six steps end with 3 % of noise
 (standard deviation) left; and the starting noise is clipped.
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stream.avatars.images import load_face_picture
-from stream.engine.protocol import UInt8Array
 from stream.errors import MediaError, SignalingError
+from stream.media import UInt8Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from stream.engine.protocol import UInt8Array
 from stream.errors import MediaError
+from stream.media import UInt8Array
 
 MAX_BYTES = 32 * 1024 * 1024
 MAX_PIXELS = 64_000_000

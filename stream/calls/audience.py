@@ -11,7 +11,8 @@ from stream.calls.viewer import Viewer
 from stream.clock import Clock
 from stream.errors import AdmissionError, SignalingError, StreamError, unknown_session
 from stream.outbound.tracks import PictureTrack, VoiceTrack
-from stream.rtc.peer import Codecs, IceConfig
+from stream.rtc.ice import IceConfig
+from stream.rtc.peer import Codecs
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from stream.avatars.catalogue import Avatar
 from stream.calls.session import Session
 from stream.calls.session_parts import SessionParts
 from stream.engine.controls import check_scales
-from stream.engine.protocol import UInt8Array
 from stream.errors import SignalingError, StreamError, unknown_session
+from stream.media import UInt8Array
 from stream.rtc.offers import OfferRequest
 
 logger = logging.getLogger(__name__)

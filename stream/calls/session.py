@@ -27,10 +27,11 @@ from stream.calls.telemetry import Telemetry
 from stream.engine.admission import Seat
 from stream.engine.controls import controls_in_force, read_controls
 from stream.engine.engine_stream import Drawn, EngineStream
-from stream.engine.protocol import EngineSpec, UInt8Array
+from stream.engine.protocol import EngineSpec
 from stream.engine.windower import Windower
 from stream.errors import EngineError, StreamError
 from stream.inbound.audio import Heard, InboundAudio
+from stream.media import UInt8Array
 from stream.outbound.pacer import Pacer, PacerConfig
 from stream.outbound.tracks import VOICE_LEAD_S
 from stream.outbound.voice_buffer import loudness

@@ -8,7 +8,7 @@ from stream.avatars.catalogue import AvatarCatalogue
 from stream.calls.metrics import Metrics
 from stream.clock import Clock
 from stream.engine.scheduler import Scheduler
-from stream.rtc.peer import IceConfig
+from stream.rtc.ice import IceConfig
 
 
 @dataclass(frozen=True, slots=True)

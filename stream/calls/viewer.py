@@ -19,7 +19,8 @@ from stream.clock import Clock
 from stream.outbound.fan_out import SharedTrack
 from stream.outbound.tracks import PictureTrack, VoiceTrack
 from stream.rtc.channel import Channel
-from stream.rtc.peer import Codecs, IceConfig, Peer
+from stream.rtc.ice import IceConfig
+from stream.rtc.peer import Codecs, Peer
 
 logger = logging.getLogger(__name__)
 

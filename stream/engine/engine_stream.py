@@ -10,9 +10,10 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
-from stream.engine.protocol import Controls, Float32Array, UInt8Array
+from stream.engine.protocol import Controls
 from stream.engine.windower import Window
 from stream.errors import EngineError
+from stream.media import Float32Array, UInt8Array
 
 
 @dataclass(frozen=True, slots=True)

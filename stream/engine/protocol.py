@@ -17,11 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
-Float32Array = npt.NDArray[np.float32]
-UInt8Array = npt.NDArray[np.uint8]
+from stream.errors import EngineError
+from stream.media import Float32Array, UInt8Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +104,8 @@ class EngineSpec:
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """Per-window settings; None means the preset's own value. `stream.engine.controls` holds them to an engine's ranges.
+    """Per-window settings; None means the preset's own value. `stream.engine.controls` holds them to an
+    engine's ranges.
 
     Attributes:
         audio_scale: how strongly the face follows the voice (guidance, 1 = plain).
@@ -181,3 +179,18 @@ class Engine(Protocol):
     def close(self) -> None:
         """Free everything."""
         ...
+
+
+def check_results(results: Sequence[StepResult], expected: int, spec: EngineSpec) -> None:
+    """Hold an engine to its protocol.
+
+    Raises:
+        EngineError: another number of results, or frames of another shape or type.
+    """
+    if len(results) != expected:
+        raise EngineError("engine_failed", f"expected {expected} results, got {len(results)}")
+    shape = (spec.hop_frames, spec.height, spec.width, 3)
+    for result in results:
+        got = result.frames
+        if got.shape != shape or got.dtype.name != "uint8":
+            raise EngineError("engine_failed", f"expected frames {shape} uint8, got {got.shape} {got.dtype}")

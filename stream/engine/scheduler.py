@@ -25,10 +25,11 @@ from stream.clock import Clock
 from stream.engine.admission import Seat, Seats
 from stream.engine.degradation import EffortLadder
 from stream.engine.engine_stream import Drawn, EngineStream, Job, StreamListener
-from stream.engine.protocol import Engine, EngineSpec, StepRequest, StepResult, UInt8Array
+from stream.engine.protocol import Engine, EngineSpec, StepRequest, StepResult
 from stream.engine.stepping import step_each
 from stream.engine.windower import Window
 from stream.errors import AdmissionError, EngineError
+from stream.media import UInt8Array
 
 logger = logging.getLogger(__name__)
 

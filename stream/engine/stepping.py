@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from stream.engine.protocol import Engine, EngineSpec, StepRequest, StepResult
+from stream.engine.protocol import Engine, StepRequest, StepResult, check_results
 from stream.errors import EngineError
 
 logger = logging.getLogger(__name__)
@@ -28,18 +28,3 @@ def step_each(engine: Engine, requests: Sequence[StepRequest]) -> list[StepResul
         if len(requests) > 1:
             return [step_each(engine, [request])[0] for request in requests]
         return [EngineError("engine_failed", f"The engine failed while drawing this session: {error}")]
-
-
-def check_results(results: Sequence[StepResult], expected: int, spec: EngineSpec) -> None:
-    """Hold an engine to its protocol.
-
-    Raises:
-        EngineError: another number of results, or frames of another shape or type.
-    """
-    if len(results) != expected:
-        raise EngineError("engine_failed", f"expected {expected} results, got {len(results)}")
-    shape = (spec.hop_frames, spec.height, spec.width, 3)
-    for result in results:
-        got = result.frames
-        if got.shape != shape or got.dtype.name != "uint8":
-            raise EngineError("engine_failed", f"expected frames {shape} uint8, got {got.shape} {got.dtype}")

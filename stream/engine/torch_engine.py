@@ -2,7 +2,8 @@
 
 In: batches of windows with their states, from the scheduler's thread. Out: frames and new states.
 `load_engine` takes the runtime that `fada doctor --calibrate` measured to be fastest here, or, before that, the one
-that `models.runtimes.backends` has a rule for; on CUDA a hop is recorded once and replayed (`models.runtimes.static_hop`). Where the
+that `models.runtimes.backends` has a rule for; on CUDA a hop is recorded once and replayed
+(`models.runtimes.static_hop`). Where the
 device's memory runs out, a batch is drawn in smaller parts, and so is every later one.
 """
 
@@ -28,8 +29,9 @@ from models.runtimes.hop_fit import HopFit, fit_hop
 from models.runtimes.static_hop import record_on
 from models.streaming import HopControls, Streamer, StreamState
 from models.weights import WEIGHTS, open_model
-from stream.engine.protocol import Controls, EngineSpec, ScaleRange, StepRequest, StepResult, UInt8Array
+from stream.engine.protocol import Controls, EngineSpec, ScaleRange, StepRequest, StepResult
 from stream.errors import EngineError
+from stream.media import UInt8Array
 
 logger = logging.getLogger(__name__)
 
@@ -187,7 +189,8 @@ def load_engine(
         hop: how windows follow each other; None is the preset's own choice.
         size: side of the canvas in pixels, for presets that take another than their own.
         max_batch: sessions that there can be; the batch is never larger, nor warmed up for more.
-        fit: on a CPU, lengthen the hop where this machine does not draw the chosen one in time (`models.runtimes.hop_fit`).
+        fit: on a CPU, lengthen the hop where this machine does not draw the chosen one in time
+        (`models.runtimes.hop_fit`).
 
     Raises:
         EngineError: no such preset or backend, or its weights are missing or broken.

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from stream.engine.protocol import EngineSpec, Float32Array
+from stream.engine.protocol import EngineSpec
+from stream.media import Float32Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-Int16Array = npt.NDArray[np.int16]
+from stream.media import FADE_SAMPLES, Int16Array
+
 Float64Array = npt.NDArray[np.float64]
 
-FADE_SAMPLES: Final = 240  # 5 ms: an edge shorter than this clicks
 SHORTEST_PERIOD: Final = 120  # 400 Hz at 48 kHz
 LONGEST_PERIOD: Final = 720  # 67 Hz
 COMPARED_SAMPLES: Final = 960  # 20 ms, in which the period is looked for

@@ -12,12 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stream.inbound.concealment import Concealer, Int16Array
-
-RATE_HZ = 48_000
-PACKET_SAMPLES = 480  # of the voice that leaves: 10 ms
-PACKET_UNIT_SAMPLES = 120  # 2.5 ms, of which Opus packets are multiples
-FRAME_GRID_SAMPLES = 1920  # 40 ms, a frame
+from stream.inbound.concealment import Concealer
+from stream.media import FRAME_GRID_SAMPLES, PACKET_UNIT_SAMPLES, RATE_HZ, Int16Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from stream.engine.protocol import UInt8Array
 from stream.errors import MediaError
+from stream.media import UInt8Array
 from stream.offline.sound_files import PLAYBACK_RATE_HZ
 
 AAC_FRAME = 1024

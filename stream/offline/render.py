@@ -24,9 +24,10 @@ from models.hop_options import add_hop_arguments, read_hop
 from models.presets import StreamConfig
 from stream.avatars.images import load_face_picture
 from stream.engine.controls import check_scales
-from stream.engine.protocol import Controls, Engine, StepRequest, UInt8Array
+from stream.engine.protocol import Controls, Engine, StepRequest
 from stream.engine.windower import Windower
 from stream.errors import EngineError, MediaError, StreamError
+from stream.media import UInt8Array
 from stream.offline.movie import Movie, cannot_write
 from stream.offline.sound_files import Recording, read_recording
 

@@ -9,8 +9,8 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from stream.engine.protocol import Float32Array
 from stream.errors import MediaError
+from stream.media import Float32Array
 
 MAX_SECONDS = 3600
 PLAYBACK_RATE_HZ = 48_000

@@ -18,7 +18,7 @@ import av
 from av.error import FFmpegError
 from av.video.frame import PictureType
 
-from stream.engine.protocol import UInt8Array
+from stream.media import UInt8Array
 
 if TYPE_CHECKING:
     VideoPacket = av.Packet[av.VideoStream]

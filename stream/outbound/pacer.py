@@ -9,7 +9,8 @@ exactly that frame's samples. Before the first drawn frame there is no offset: t
 picture in silence. The first one moves t0 by a part of a slot, to be shown as soon as it can. After that the voice
 never waits for the picture: a late frame is skipped and the last one held.
 
-The delay follows what is needed in two ways. t0 moves by fractions of a millisecond a slot (`stream.outbound.reserve`),
+The delay follows what is needed in two ways. t0 moves by fractions of a millisecond a slot
+(`stream.outbound.reserve`),
 unheard; that also absorbs two clocks that drift apart. The offset moves by whole slots, in quiet moments if it can,
 where that would take too long: later when frames keep arriving late, earlier when a slot or more is to spare.
 """
@@ -23,10 +24,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from stream.clock import Clock
-from stream.engine.protocol import UInt8Array
-from stream.inbound.concealment import Int16Array
-from stream.inbound.timeline import PACKET_SAMPLES, RATE_HZ
-from stream.outbound.pacing_stats import PacingStats, Picture
+from stream.media import PACKET_SAMPLES, RATE_HZ, Int16Array, Picture, UInt8Array
+from stream.outbound.pacing_stats import PacingStats
 from stream.outbound.reserve import Reserve, ReserveConfig
 from stream.outbound.voice_buffer import VoiceBuffer, joined, loudness
 

@@ -7,24 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stream.engine.protocol import UInt8Array
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """What the video track sends in one slot.
-
-    Attributes:
-        slot: the slot it is for.
-        media_frame: the drawn frame it shows; None for the reference picture.
-        fresh: False when it repeats the picture before.
-        image: (H, W, 3) uint8 RGB; never written to.
-    """
-
-    slot: int
-    media_frame: int | None
-    fresh: bool
-    image: UInt8Array
+from stream.media import Picture
 
 
 @dataclass(frozen=True, slots=True)

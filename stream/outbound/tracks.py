@@ -23,12 +23,10 @@ from aiortc.mediastreams import MediaStreamError
 
 from stream.clock import Clock
 from stream.engine.protocol import EngineSpec
-from stream.inbound.concealment import Int16Array
-from stream.inbound.timeline import PACKET_SAMPLES
+from stream.media import PACKET_SAMPLES, Int16Array, Picture
 from stream.outbound.encoder import VIDEO_RATE_HZ, Encoder, VideoPacket, make_encoder, suitable_bit_rate
 from stream.outbound.fan_out import PICTURES_KEPT, VOICE_KEPT, FanOut
 from stream.outbound.pacer import Pacer
-from stream.outbound.pacing_stats import Picture
 from stream.outbound.voice_encoder import DELAY_S, OPUS, AudioPacket, OpusEncoder, voice_frame
 
 MOUTH_LEAD_S = 0.010

@@ -6,8 +6,7 @@ import math
 
 import numpy as np
 
-from stream.inbound.concealment import FADE_SAMPLES, Int16Array
-from stream.inbound.timeline import RATE_HZ
+from stream.media import FADE_SAMPLES, RATE_HZ, Int16Array
 
 
 class VoiceBuffer:

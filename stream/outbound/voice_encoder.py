@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import av
 
-from stream.inbound.concealment import Int16Array
-from stream.inbound.timeline import PACKET_SAMPLES, RATE_HZ
+from stream.media import PACKET_SAMPLES, RATE_HZ, Int16Array
 
 if TYPE_CHECKING:
     AudioPacket = av.Packet[av.AudioStream]

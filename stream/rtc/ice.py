@@ -9,14 +9,30 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from aioice import Candidate, Connection
 from aioice.ice import get_host_addresses
-from aiortc import RTCPeerConnection
+from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection
 
 LOOPBACK = "127.0.0.1"
 MAX_ADDRESSES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class IceConfig:
+    """Attributes:
+    addresses: local addresses to offer.
+    servers: STUN and TURN servers, as (url, user name or None, password or None); none by default.
+    """
+
+    addresses: Sequence[str]
+    servers: Sequence[tuple[str, str | None, str | None]] = field(default_factory=tuple)
+
+    def as_aiortc(self) -> RTCConfiguration:
+        servers = [RTCIceServer(urls=url, username=user, credential=word) for url, user, word in self.servers]
+        return RTCConfiguration(iceServers=servers)
 
 
 def local_addresses(listen_host: str) -> list[str]:

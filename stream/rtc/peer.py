@@ -12,14 +12,12 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from aiortc import (
     MediaStreamTrack,
-    RTCConfiguration,
     RTCDataChannel,
-    RTCIceServer,
     RTCPeerConnection,
     RTCRtpSender,
     RTCSessionDescription,
@@ -30,10 +28,10 @@ from aiortc.rtcrtptransceiver import RTCRtpTransceiver
 from aiortc.stats import RTCRemoteInboundRtpStreamStats
 
 from stream.errors import SignalingError
-from stream.inbound.audio import hear_promptly
 from stream.outbound.tracks import VOICE_AHEAD_S, PictureTrack, VoiceTrack
-from stream.rtc.ice import offer_addresses
+from stream.rtc.ice import IceConfig, offer_addresses
 from stream.rtc.playout_delay import PlayoutDelay, accept_playout_delay
+from stream.rtc.prompt_buffer import hear_promptly
 from stream.rtc.sender_report import report_later
 
 logger = logging.getLogger(__name__)
@@ -42,21 +40,6 @@ CHANNEL_LABEL = "fada"
 ANSWER_WITHIN_S = 5.0
 MIC_PACKET_MS = 10
 FRACTION_UNITS = 256  # RTCP says losses in 1/256 (RFC 3550, 6.4.1)
-
-
-@dataclass(frozen=True, slots=True)
-class IceConfig:
-    """Attributes:
-    addresses: local addresses to offer.
-    servers: STUN and TURN servers, as (url, user name or None, password or None); none by default.
-    """
-
-    addresses: Sequence[str]
-    servers: Sequence[tuple[str, str | None, str | None]] = field(default_factory=tuple)
-
-    def as_aiortc(self) -> RTCConfiguration:
-        servers = [RTCIceServer(urls=url, username=user, credential=word) for url, user, word in self.servers]
-        return RTCConfiguration(iceServers=servers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ import uvicorn
 from models.face import CANVAS_PX, MOUTH_LINE_Y
 from stream.app import ServerConfig, create_app
 from stream.engine.controls import in_force
-from stream.engine.protocol import StepRequest, StepResult, UInt8Array
+from stream.engine.protocol import StepRequest, StepResult
+from stream.media import UInt8Array
 from tests.browser.cast import write_cast
 from tests.fakes import SMALL_SPEC, FakeEngine, FakeState, mouth_brightness
 

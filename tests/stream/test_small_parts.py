@@ -11,7 +11,7 @@ import pytest
 from stream.calls.session_state import IllegalTransition, SessionState, checked_transition
 from stream.clock import MonotonicClock
 from stream.engine.protocol import EngineSpec
-from stream.inbound.audio import EngineResampler
+from stream.inbound.resampler import EngineResampler
 from stream.rtc.channel import Channel
 from stream.rtc.ice import is_loopback, local_addresses
 from tests.fakes import SMALL_SPEC, FakeClock

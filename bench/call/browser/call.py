@@ -6,7 +6,8 @@ is tapped where the browser hands the microphone to WebRTC, after its echo cance
 the returned voice; what is seen at the moment when the browser expects the picture on the screen
 (`page_probe.js`).
 
-Playwright holds this thread; relays, where they are asked for, live in one of their own (`bench.call.relay_thread`).
+Playwright holds this thread; relays, where they are asked for, live in one of their own
+(`bench.call.relay_thread`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The measuring itself: 100 ms put in anywhere between microphone and frame show as 100 ms.
 
-With a real server on an engine without networks, real WebRTC and the measuring client; see `bench.call.method_check`.
+With a real server on an engine without networks, real WebRTC and the measuring client; see
+`bench.call.method_check`.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from bench.parity.networks import Check, Fixtures, exact_convolutions, relative_
 from bench.parity.report import examine_parity
 from bench.parity.rule import case_input, face_mask, fill_network
 
-FIXTURES = Path(__file__).resolve().parents[1] / "data" / "echomimic"
+FIXTURES = Path(__file__).resolve().parents[2] / "data" / "echomimic"
 DIGESTS = json.loads((FIXTURES / "echomimic_parity.json").read_text(encoding="utf-8"))["digests"]
 
 

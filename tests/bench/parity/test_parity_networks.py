@@ -16,7 +16,7 @@ from bench.parity.networks import LIMIT
 from bench.parity.report import examine_parity
 from tests.kernels.interpreter import swap_language_once_a_launch
 
-FIXTURES = Path(__file__).resolve().parents[1] / "data" / "echomimic"
+FIXTURES = Path(__file__).resolve().parents[2] / "data" / "echomimic"
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from distill.corpus.drawn import engines
+from distill.corpus.speech import engines
 from distill.corpus.speech.engines import SpeechEngineError, find_engines, resample
 from distill.corpus.speech.phones import PAUSE, is_known
 from distill.corpus.speech.synthesis import SpeechSpec, draw_spec, draw_voice, synthesise

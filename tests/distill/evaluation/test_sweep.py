@@ -14,7 +14,7 @@ from models.checkpoint import load_model
 from models.networks import TorchNetworks
 from models.streaming import HopControls, Streamer
 
-WEIGHTS = Path(__file__).resolve().parents[2] / "weights" / "small"
+WEIGHTS = Path(__file__).resolve().parents[3] / "weights" / "small"
 
 
 def test_the_shipped_student_obeys_both_scales(tmp_path: Path) -> None:

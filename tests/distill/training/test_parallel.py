@@ -17,7 +17,7 @@ from distill.training.parallel import choose_way, gather_objects, gather_rows, m
 from models.checkpoint import read_tensors
 from tests.distill.training.tiny_run import main, tiny_clips
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 STEPS = 12
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 REL = 1e-5

@@ -21,7 +21,7 @@ from models.checkpoint import read_tensors
 from tests.distill.training.test_loop import Line, loop_config
 from tests.distill.training.tiny_run import tiny_clips
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 STEPS = 12
 PATIENCE_S = 900
 

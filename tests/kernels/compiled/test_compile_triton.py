@@ -17,7 +17,7 @@ import pytest
 
 from tests.kernels.compiled.compile_limits import HOPPER_SHARED
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module", params=["bf16", "fp16", "fp32"])

@@ -24,7 +24,7 @@ from stream.engine.torch_engine import load_engine
 from stream.errors import EngineError
 from tests.stream.rig import Caller, Running, bursts, make_avatars
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.slow

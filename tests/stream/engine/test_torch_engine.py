@@ -15,7 +15,7 @@ from stream.errors import EngineError
 from tests.models.tiny import buzz
 from tests.tolerances import NATIVE_HALF_HOP, NATIVE_HOP, STREAM_EQUALS_OFFLINE
 
-AVATARS = Path(__file__).resolve().parents[2] / "avatars"
+AVATARS = Path(__file__).resolve().parents[3] / "avatars"
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,9 @@ from aiortc import MediaStreamTrack, RTCRtpReceiver
 from aiortc.mediastreams import MediaStreamError
 from aiortc.rtp import RtpPacket
 
-from stream.inbound.audio import EngineResampler, Heard, InboundAudio, PromptBuffer, hear_promptly
+from stream.inbound.audio import Heard, InboundAudio
+from stream.inbound.resampler import EngineResampler
+from stream.rtc.prompt_buffer import PromptBuffer, hear_promptly
 from tests.fakes import FakeClock
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stream.inbound.timeline import RATE_HZ, Timeline, TimelineConfig
+from stream.inbound.timeline import Timeline, TimelineConfig
+from stream.media import RATE_HZ
 
 PACKET = 960
 START_S = 100.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream.inbound.timeline import RATE_HZ
+from stream.media import RATE_HZ
 from stream.outbound.pacer import Pacer, PacerConfig
 from tests.fakes import FakeClock
 
