@@ -18,6 +18,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "distill": {"models", "kernels"},
     "bench": {"kernels", "models", "stream", "distill"},
 }
+FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "stream": (
+        ("media", "clock", "errors"),
+        ("middleware", "avatars", "inbound", "engine"),
+        ("outbound",),
+        ("rtc",),
+        ("calls", "offline"),
+        ("app",),
+        ("serve",),
+    ),
+}
+"""Parts of a room, the lowest floor first: a part imports from lower floors alone, never from beside or above."""
 MEDIA = {"av", "aiortc", "aioice"}
 TORCH = {"torch", "torchaudio"}
 NEVER = {"transformers", "diffusers"}
@@ -93,9 +105,12 @@ def test_every_room_is_a_package(room: str) -> None:
     assert (ROOT / room / "__init__.py").is_file()
 
 
+TORCH_FILE = ROOT / "stream" / "engine" / "torch_engine.py"
+"""The one file of `stream` that may know torch."""
+
+
 def is_engine(path: Path) -> bool:
-    """stream/engine/torch_engine.py and what belongs to it; engine_protocol.py is the seam and knows no torch."""
-    return path.stem.startswith("engine") and path.stem != "engine_protocol"
+    return path == TORCH_FILE
 
 
 def test_only_the_engine_imports_torch_in_stream() -> None:
@@ -110,6 +125,30 @@ def test_stream_is_importable_without_torch() -> None:
         if not is_engine(path):
             torches = TORCH & {top(name) for name in reached(path)}
             assert not torches, f"importing {path.relative_to(ROOT)} would import {sorted(torches)}"
+
+
+def part_of(room: str, name: str) -> str:
+    """The file or folder right below a room that a module of it lies in."""
+    return name.split(".")[1] if top(name) == room and "." in name else ""
+
+
+@pytest.mark.parametrize("room", FLOORS)
+def test_every_part_of_a_room_stands_on_a_floor(room: str) -> None:
+    parts = {path.relative_to(ROOT / room).parts[0].removesuffix(".py") for path in sources(room)}
+    assert parts - {"__init__"} == {part for floor in FLOORS[room] for part in floor}
+
+
+@pytest.mark.parametrize("room", FLOORS)
+def test_arrows_between_the_parts_of_a_room_run_one_way(room: str) -> None:
+    floor_of = {part: floor for floor, parts in enumerate(FLOORS[room]) for part in parts}
+    for path in sources(room):
+        own = path.relative_to(ROOT / room).parts[0].removesuffix(".py")
+        if own == "__init__":
+            continue
+        for name in imported(path):
+            other = part_of(room, name)
+            if other in floor_of and other != own:
+                assert floor_of[other] < floor_of[own], f"{path.relative_to(ROOT)} imports {name}"
 
 
 @pytest.mark.parametrize("room", ["kernels", "models"])
