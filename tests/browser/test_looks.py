@@ -73,8 +73,8 @@ def test_every_sentence_fits_its_place_on_a_phone(fake_server: ServerProcess, op
     call = open_page(fake_server.url, phone=True)
     grown = call.page.evaluate(
         """async () => {
-            const { captionFor, captionForSlow } = await import("/captions.js");
-            const { Problem } = await import("/problems.js");
+            const { captionFor, captionForSlow } = await import("/caller/captions.js");
+            const { Problem } = await import("/rtc/problems.js");
             const codes = ["no_microphone", "permission_refused", "microphone_busy", "microphone_lost",
               "server_full", "not_ready", "unknown_avatar", "unreachable", "lost", "no_video", "blocked_network",
               "gave_up", "autoplay_blocked", "unsupported"];

@@ -11,7 +11,7 @@ from tests.browser.servers import ServerProcess
 def test_waits_grow_and_are_bounded(fake_server: ServerProcess, open_page: OpenPage) -> None:
     waits = open_page(fake_server.url).page.evaluate(
         """async () => {
-            const { waitBefore, MOST_TRIES } = await import("/backoff.js");
+            const { waitBefore, MOST_TRIES } = await import("/rtc/backoff.js");
             const tries = [...Array(MOST_TRIES).keys()].map((k) => k + 1);
             return tries.map((attempt) => [waitBefore(attempt, () => 0), waitBefore(attempt, () => 1)]);
         }"""
@@ -26,7 +26,7 @@ def test_waits_grow_and_are_bounded(fake_server: ServerProcess, open_page: OpenP
 def test_a_call_cannot_jump_between_states(fake_server: ServerProcess, open_page: OpenPage) -> None:
     message = open_page(fake_server.url).page.evaluate(
         """async () => {
-            const { CallMachine } = await import("/state.js");
+            const { CallMachine } = await import("/caller/state.js");
             const machine = new CallMachine();
             try { machine.move("live"); } catch (error) { return error.message; }
         }"""
@@ -40,7 +40,7 @@ def test_level_of_a_tone(
 ) -> None:
     level = open_page(fake_server.url).page.evaluate(
         """async (amplitude) => {
-            const { measureLevel } = await import("/level.js");
+            const { measureLevel } = await import("/ui/level.js");
             const tone = Array.from({ length: 4800 }, (_, n) => amplitude * Math.sin(n * Math.PI / 24));
             return measureLevel(Float32Array.from(tone));
         }""",
@@ -52,8 +52,8 @@ def test_level_of_a_tone(
 def test_every_state_and_problem_has_words(fake_server: ServerProcess, open_page: OpenPage) -> None:
     captions = open_page(fake_server.url).page.evaluate(
         """async () => {
-            const { captionFor } = await import("/captions.js");
-            const { Problem } = await import("/problems.js");
+            const { captionFor } = await import("/caller/captions.js");
+            const { Problem } = await import("/rtc/problems.js");
             const codes = ["insecure_context", "unsupported", "no_microphone", "permission_refused",
               "microphone_busy", "microphone_lost", "server_full", "not_ready", "unknown_avatar",
               "unreachable", "lost", "no_video", "broke_off", "blocked_network", "refused",
@@ -86,7 +86,7 @@ def test_the_arch_of_the_mat(
 ) -> None:
     found = open_page(fake_server.url).page.evaluate(
         """async (arch) => {
-            const { cornersOf } = await import("/mat.js");
+            const { cornersOf } = await import("/ui/mat.js");
             return cornersOf(arch, 200, 100);
         }""",
         arch,
@@ -99,7 +99,7 @@ def test_pictures_wait_for_a_voice_that_the_network_holds_up(
 ) -> None:
     told = open_page(fake_server.url).page.evaluate(
         """async () => {
-            const { Aligner } = await import("/aligner.js");
+            const { Aligner } = await import("/rtc/aligner.js");
             const [voice, picture] = [{ jitterBufferTarget: null }, { jitterBufferTarget: null }];
             const aligner = new Aligner();
             aligner.ahead_ms = 70;
@@ -127,7 +127,7 @@ def test_pictures_wait_for_a_voice_that_the_network_holds_up(
 def test_a_browser_without_targets_plays_as_it_comes(fake_server: ServerProcess, open_page: OpenPage) -> None:
     late = open_page(fake_server.url).page.evaluate(
         """async () => {
-            const { Aligner } = await import("/aligner.js");
+            const { Aligner } = await import("/rtc/aligner.js");
             const aligner = new Aligner();
             aligner.take("audio", {});
             aligner.take("video", {});
@@ -156,6 +156,6 @@ def test_skew_is_what_was_sent_and_what_this_browser_adds(
     skew_ms: float | None,
 ) -> None:
     told = open_page(fake_server.url).page.evaluate(
-        """async ([said, link]) => (await import("/stats.js")).skewOf(link, said)""", [said, link]
+        """async ([said, link]) => (await import("/rtc/stats.js")).skewOf(link, said)""", [said, link]
     )
     assert told == skew_ms

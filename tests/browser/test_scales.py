@@ -89,7 +89,7 @@ def test_what_others_turned_before_the_channel_opened_is_taken_over(
 ) -> None:
     told = open_page(fake_server.url).page.evaluate(
         """async () => {
-            const { ScaleLine } = await import("/scale-line.js");
+            const { ScaleLine } = await import("/rtc/scale-line.js");
             const [sent, settled] = [[], []];
             const opened = () => new ScaleLine((wish) => sent.push(wish), (values) => settled.push(values));
             opened().open({ audio_scale: 2.5, reference_scale: 1 });
@@ -115,7 +115,7 @@ def test_a_remembered_value_that_the_server_does_not_offer_is_left_aside(
 def test_wishes_are_paced_and_the_last_is_never_lost(fake_server: ServerProcess, open_page: OpenPage) -> None:
     sent, settled = open_page(fake_server.url).page.evaluate(
         """async () => {
-            const { ScaleLine } = await import("/scale-line.js");
+            const { ScaleLine } = await import("/rtc/scale-line.js");
             const sent = [], settled = [];
             const line = new ScaleLine((wish) => sent.push(wish.audio_scale), (values) => settled.push(values));
             const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

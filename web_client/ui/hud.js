@@ -77,7 +77,7 @@ export class Hud {
   }
 
   /**
-   * @param {import("./peer.js").Figures} figures
+   * @param {import("../rtc/peer.js").Figures} figures
    * @returns {number | null} pictures per second
    */
   update({ server, link, rtt_ms, pictures }) {

@@ -59,7 +59,7 @@ async function readRefusal(response) {
 /**
  * @param {RTCSessionDescription} offer
  * @param {string | null} avatar id, or null for the server's default
- * @param {import("./scales.js").ScaleWish} scales
+ * @param {import("./scale-line.js").ScaleWish} scales
  * @param {AbortSignal} signal
  * @returns {Promise<RTCSessionDescriptionInit>}
  */
@@ -125,7 +125,7 @@ export async function fetchAvatars() {
   }));
 }
 
-/** @returns {Promise<import("./scales.js").ScaleRanges>} */
+/** @returns {Promise<import("./scale-line.js").ScaleRanges>} */
 export async function fetchScaleRanges() {
   const response = await ask("controls");
   if (!response.ok) throw await readRefusal(response);

@@ -29,7 +29,7 @@ function shown(value, digits = 1) {
 }
 
 export class Diagnostics {
-  /** @type {import("./peer.js").Figures | null} */
+  /** @type {import("../rtc/peer.js").Figures | null} */
   #figures = null;
   #dialog;
   #stages;
@@ -55,7 +55,7 @@ export class Diagnostics {
     this.#copy.addEventListener("click", () => void this.#copyAll());
   }
 
-  /** @param {import("./peer.js").Figures | null} figures null between calls: the last ones stay, to be copied */
+  /** @param {import("../rtc/peer.js").Figures | null} figures null between calls: the last ones stay, to be copied */
   update(figures) {
     if (figures) this.#figures = figures;
     if (this.#dialog.open) this.#draw();

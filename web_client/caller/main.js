@@ -2,22 +2,22 @@
  * The call page: joins the parts to the elements of index.html. All logic lives in the parts.
  */
 
-import { AvatarPicker } from "./avatars.js";
-import { askUntilAnswered } from "./backoff.js";
+import { askUntilAnswered } from "../rtc/backoff.js";
+import { asProblem, Problem } from "../rtc/problems.js";
+import { fetchAvatars, fetchScaleRanges } from "../rtc/signalling.js";
+import { AvatarPicker } from "../ui/avatars.js";
+import { Diagnostics } from "../ui/diagnostics.js";
+import { Hud } from "../ui/hud.js";
+import { LevelMeter } from "../ui/level.js";
+import { Mat } from "../ui/mat.js";
+import { Scales } from "../ui/scales.js";
+import { recall, remember } from "../ui/settings.js";
+import { Stage } from "../ui/stage.js";
+import { setUpTheme } from "../ui/theme.js";
+import { WatchLink } from "../ui/watch-link.js";
 import { Call } from "./call.js";
 import { captionFor, captionForSlow } from "./captions.js";
-import { Diagnostics } from "./diagnostics.js";
-import { Hud } from "./hud.js";
-import { LevelMeter } from "./level.js";
-import { findObstacle, listMicrophones } from "./media.js";
-import { asProblem, Problem } from "./problems.js";
-import { Scales } from "./scales.js";
-import { recall, remember } from "./settings.js";
-import { fetchAvatars, fetchScaleRanges } from "./signalling.js";
-import { Stage } from "./stage.js";
-import { setUpTheme } from "./theme.js";
-import { Mat } from "./mat.js";
-import { WatchLink } from "./watch-link.js";
+import { findObstacle, listMicrophones } from "./microphone.js";
 
 const SLOW_FPS = 12;
 const SLOW_SECONDS = 4; // in a row, before the page speaks of it

@@ -4,7 +4,7 @@
  * In: a `StateChange` and the avatar's name. Out: headline, detail and tone of the status line.
  */
 
-import { MOST_TRIES } from "./backoff.js";
+import { MOST_TRIES } from "../rtc/backoff.js";
 
 /** @typedef {{headline: string, detail: string, tone: "calm" | "busy" | "live" | "warn" | "error"}} Caption */
 

@@ -6,11 +6,11 @@
  * it does not.
  */
 
-import { pause, waitBefore } from "./backoff.js";
-import { Link } from "./link.js";
-import { asProblem, Problem } from "./problems.js";
-import { postViewer } from "./signalling.js";
-import { awaitPicture } from "./stage.js";
+import { pause, waitBefore } from "../rtc/backoff.js";
+import { Link } from "../rtc/link.js";
+import { asProblem, Problem } from "../rtc/problems.js";
+import { postViewer } from "../rtc/signalling.js";
+import { awaitPicture } from "../ui/stage.js";
 
 const FIRST_PICTURE_WITHIN_MS = 10_000;
 

@@ -10,10 +10,10 @@ import { forget, recall, remember } from "./settings.js";
 const STEP = 0.05;
 const DIGITS = 2;
 
-/** @typedef {"audio_scale" | "reference_scale"} ScaleName */
-/** @typedef {{low: number, high: number, default: number}} ScaleRange */
-/** @typedef {Record<ScaleName, ScaleRange>} ScaleRanges */
-/** @typedef {Record<ScaleName, number | null>} ScaleWish */
+/** @typedef {import("../rtc/scale-line.js").ScaleName} ScaleName */
+/** @typedef {import("../rtc/scale-line.js").ScaleRange} ScaleRange */
+/** @typedef {import("../rtc/scale-line.js").ScaleRanges} ScaleRanges */
+/** @typedef {import("../rtc/scale-line.js").ScaleWish} ScaleWish */
 
 const NAMES = /** @type {const} */ (["audio_scale", "reference_scale"]);
 const SETTINGS = /** @type {const} */ ({ audio_scale: "audio-scale", reference_scale: "reference-scale" });

@@ -7,10 +7,10 @@
  * at the end, whatever the end is.
  */
 
-import { MOST_TRIES, pause, waitBefore } from "./backoff.js";
-import { closeMicrophone, openMicrophone } from "./media.js";
-import { Peer } from "./peer.js";
-import { asProblem, Problem } from "./problems.js";
+import { MOST_TRIES, pause, waitBefore } from "../rtc/backoff.js";
+import { Peer } from "../rtc/peer.js";
+import { asProblem, Problem } from "../rtc/problems.js";
+import { closeMicrophone, openMicrophone } from "./microphone.js";
 import { CallMachine } from "./state.js";
 
 /** Marks on the page's timeline from Start to the first picture, for measuring. */
@@ -19,7 +19,7 @@ const FIRST_FRAME_WITHIN_MS = 10_000;
 const SEAT_FREES_WITHIN_TRIES = 6; // after a loss our own old seat may still be counted
 
 /** @typedef {import("./state.js").CallState} CallState */
-/** @typedef {import("./scales.js").ScaleWish} ScaleWish */
+/** @typedef {import("../rtc/scale-line.js").ScaleWish} ScaleWish */
 /**
  * @typedef {object} StateChange
  * @property {CallState} state
@@ -48,7 +48,7 @@ export class Call extends EventTarget {
   /**
    * @param {object} screen what shows the call's media
    * @param {() => Promise<void>} screen.awaitFirstFrame resolves when the next picture is on the screen
-   * @param {() => import("./stats.js").Seen | null} screen.takeSeen what was seen since the last call
+   * @param {() => import("../rtc/stats.js").Seen | null} screen.takeSeen what was seen since the last call
    */
   constructor(screen) {
     super();

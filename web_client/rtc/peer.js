@@ -33,7 +33,7 @@ export class Peer extends Link {
    * Offers, and applies the server's answer. Pictures follow when the network path is up.
    * @param {MediaStreamTrack} track of the microphone
    * @param {string | null} avatar
-   * @param {import("./scales.js").ScaleWish} scales
+   * @param {import("./scale-line.js").ScaleWish} scales
    * @param {AbortSignal} signal
    */
   async open(track, avatar, scales, signal) {
@@ -64,7 +64,7 @@ export class Peer extends Link {
     if (this.#shown !== null && this.#shown !== avatar) this.send("avatar", { id: avatar });
   }
 
-  /** @param {import("./scales.js").ScaleWish} wish for the running call, from the next window on */
+  /** @param {import("./scale-line.js").ScaleWish} wish for the running call, from the next window on */
   changeScales(wish) {
     this.#scales.want(wish);
   }

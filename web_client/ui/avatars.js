@@ -6,7 +6,7 @@
 
 import { recall, remember } from "./settings.js";
 
-/** @typedef {import("./signalling.js").Avatar} Avatar */
+/** @typedef {import("../rtc/signalling.js").Avatar} Avatar */
 
 /**
  * @param {Avatar} avatar

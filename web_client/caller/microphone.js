@@ -4,9 +4,9 @@
  * In: a device id or "". Out: a MediaStream with one mono audio track; failures as `Problem`.
  */
 
-import { Problem } from "./problems.js";
+import { Problem } from "../rtc/problems.js";
 
-/** @type {Readonly<Record<string, import("./problems.js").ProblemCode>>} */
+/** @type {Readonly<Record<string, import("../rtc/problems.js").ProblemCode>>} */
 const CODE_OF = Object.freeze({
   NotFoundError: "no_microphone",
   NotAllowedError: "permission_refused",

@@ -8,7 +8,10 @@
 
 const EVERY_MS = 100;
 
-/** @typedef {import("./scales.js").ScaleWish} ScaleWish */
+/** @typedef {"audio_scale" | "reference_scale"} ScaleName */
+/** @typedef {{low: number, high: number, default: number}} ScaleRange */
+/** @typedef {Record<ScaleName, ScaleRange>} ScaleRanges */
+/** @typedef {Record<ScaleName, number | null>} ScaleWish null where the server's own value is wanted */
 
 export class ScaleLine {
   #open = false;

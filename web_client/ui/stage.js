@@ -73,7 +73,7 @@ export class Stage {
     unblock.addEventListener("click", () => void this.play());
   }
 
-  /** @param {import("./signalling.js").Avatar} avatar */
+  /** @param {import("../rtc/signalling.js").Avatar} avatar */
   showAvatar(avatar) {
     this.poster.src = avatar.image;
     this.poster.alt = `${avatar.name}, the chosen avatar`;
@@ -109,7 +109,7 @@ export class Stage {
     return awaitPicture(this.video);
   }
 
-  /** @returns {import("./stats.js").Seen | null} what was seen since the last call; null where the browser cannot tell */
+  /** @returns {import("../rtc/stats.js").Seen | null} what was seen since the last call; null where the browser cannot tell */
   takeSeen() {
     const [pictures, timed, way_ms] = [this.#shown, this.#timed, this.#way_ms];
     this.#shown = this.#timed = this.#way_ms = 0;
