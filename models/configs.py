@@ -81,6 +81,7 @@ class VAEConfig:
     Attributes:
         reference_skips: the decoder also sees the reference picture ("fada" alone).
         layout: "sd15" is Stable Diffusion's autoencoder.
+        decoder: "paint" draws over the reference picture, "move" moves its pixels ("fada" alone).
         tiny_decoder: "sd15" alone: decode with a small network in TAESD's layout, a seventeenth of the work.
     """
 
@@ -92,6 +93,16 @@ class VAEConfig:
     reference_skips: bool = True
     layout: Layout = "fada"
     tiny_decoder: bool = False
+    decoder: Literal["paint", "move"] = "paint"
+
+    def __post_init__(self) -> None:
+        if self.decoder not in ("paint", "move"):
+            raise ValueError(f"VAEConfig: decoder must be 'paint' or 'move', got '{self.decoder}'")
+        if self.decoder == "move" and not (self.reference_skips and self.stem == 2 and len(self.widths) > 1):
+            raise ValueError(
+                "VAEConfig: the decoder 'move' needs reference_skips, a stem of 2 and two widths or more, got "
+                f"reference_skips={self.reference_skips}, stem={self.stem}, widths={self.widths}"
+            )
 
     @property
     def factor(self) -> int:

@@ -19,8 +19,8 @@ from kernels.native.build import cache_root
 from kernels.native.kernels import Kernels
 from models.avatar_model import AvatarModel, channels_last
 from models.modules.blocks import Bank
+from models.modules.conv import ReferenceFeatures
 from models.modules.unet import Conditions
-from models.modules.vae import ReferenceFeatures
 from models.presets import Preset
 from models.runtimes.native_audio import NativeLogMel
 from models.runtimes.native_modules import make_native

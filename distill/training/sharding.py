@@ -22,7 +22,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils._pytree import tree_map
 
 from models.modules.blocks import ResBlock, TransformerBlock
-from models.modules.vae import ConvBlock
+from models.modules.conv import ConvBlock
 
 BLOCKS = (ResBlock, TransformerBlock, ConvBlock)
 """Modules that are gathered and let go one at a time; what lies between them is gathered with the root."""

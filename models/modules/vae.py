@@ -8,60 +8,15 @@ Runs on whichever thread calls it; holds no state.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.modules.conv import ConvBlock, ReferenceFeatures, wake
+from models.modules.mover import MovingDecoder
 from models.presets import VAEConfig
-
-
-class ConvBlock(nn.Module):
-    """Pre-activation residual block of two 3x3 convolutions, without norms (they are slow on a CPU)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.conv2.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.silu(self.conv1(F.silu(x))))
-
-
-def _wake(module: nn.Module) -> None:
-    """Initialise convolutions so that signals keep their size without norms; residual ends stay at zero.
-
-    Source: He et al. 1502.01852.
-    """
-    for part in module.modules():
-        if isinstance(part, nn.Conv2d) and bool(part.weight.any()):
-            nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceFeatures:
-    """What the decoder keeps of a reference picture: its pixels and its features per decoder level.
-
-    ``mixed``: the decoder's own 1x1 convolutions have been over the features (`Decoder.mix_reference`): once per
-    session, since they depend on nothing else.
-    """
-
-    picture: Tensor  # (B, 3, H, W)
-    levels: tuple[Tensor, ...]  # finest first, (B, width_i, H/(stem 2^i), W/(stem 2^i))
-    mixed: bool = False
-
-    def expand(self, frames: int) -> ReferenceFeatures:
-        """Repeat every row ``frames`` times, for a batch of (b t) frames."""
-        if frames == 1:
-            return self
-        return ReferenceFeatures(
-            self.picture.repeat_interleave(frames, 0),
-            tuple(level.repeat_interleave(frames, 0) for level in self.levels),
-            self.mixed,
-        )
 
 
 class Tower(nn.Module):
@@ -75,7 +30,7 @@ class Tower(nn.Module):
             nn.Sequential(*(ConvBlock(width) for _ in range(blocks))) for width in cfg.widths
         )
         self.downs = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(cfg.widths))
-        _wake(self)
+        wake(self)
 
     def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
         x = self.enter(F.pixel_unshuffle(picture * 2 - 1, self.stem))
@@ -103,7 +58,7 @@ class Decoder(nn.Module):
         )
         self.ups = nn.ModuleList(nn.Conv2d(a, 4 * b, 3, padding=1) for a, b in pairwise(widths))
         self.leave = nn.Conv2d(widths[-1], (4 if self.skips else 3) * cfg.stem**2, 3, padding=1)
-        _wake(self)
+        wake(self)
         if self.mix is not None:  # the decoder learns to read its latents first, the reference after
             for mix in self.mix.children():
                 nn.init.zeros_(mix.get_parameter("weight"))
@@ -148,7 +103,7 @@ class VAE(nn.Module):
         self.to_latent = nn.Conv2d(cfg.widths[-1], 2 * cfg.latent_channels, 3, padding=1)
         with torch.no_grad():  # start almost without noise: the decoder must find the latents worth reading
             self.to_latent.get_parameter("bias")[cfg.latent_channels :] = -5.0
-        self.decoder = Decoder(cfg)
+        self.decoder = MovingDecoder(cfg) if cfg.decoder == "move" else Decoder(cfg)
         self.reference_tower = Tower(cfg, cfg.encoder_blocks) if cfg.reference_skips else None
         self.register_buffer("mean", torch.zeros(cfg.latent_channels))
         self.register_buffer("std", torch.ones(cfg.latent_channels))
@@ -169,7 +124,12 @@ class VAE(nn.Module):
         """What the decoder keeps of a reference picture (B, 3, H, W); None for a plain decoder."""
         if self.reference_tower is None:
             return None
-        return ReferenceFeatures(picture, self.reference_tower(picture))
+        levels = self.reference_tower(picture)
+        if (
+            self.cfg.decoder == "move"
+        ):  # it has to know what the reference itself shows: an open mouth, a smile
+            levels = (*levels[:-1], torch.cat((levels[-1], self.moments(picture)[0]), dim=1))
+        return ReferenceFeatures(picture, levels)
 
     def decode(self, z: Tensor, reference: ReferenceFeatures | None) -> Tensor:
         """Pictures (B, 3, H, W) in [0, 1] of normalised latents (B, C, h, w)."""

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from kernels.native.kernels import COLUMNS, LANES, Kernels
 from models.avatar_model import AvatarModel
 from models.modules.blocks import CrossAttention, ResBlock, TemporalAttention, TransformerBlock
+from models.modules.conv import ConvBlock, ReferenceFeatures
 from models.modules.unet import Denoiser, Trunk
-from models.modules.vae import ConvBlock, Decoder, ReferenceFeatures
+from models.modules.vae import Decoder
 from models.runtimes.native_audio import adopt_audio
 from models.runtimes.native_unet import (
     NativeResBlock,
@@ -160,11 +161,10 @@ class NativeDecoder(nn.Module):
         return box.permute(0, 3, 1, 2)
 
 
-def holds_decoder(decoder: nn.Module) -> bool:
+def holds_decoder(decoder: Decoder) -> bool:
     """Whether `NativeDecoder` can stand in for a decoder."""
     return (
-        isinstance(decoder, Decoder)
-        and decoder.skips
+        decoder.skips
         and decoder.stem in (4, 8)
         and all(map(fits, (decoder.enter, decoder.leave, *decoder.ups)))
         and decoder.enter.out_channels % COLUMNS == 0
@@ -174,8 +174,9 @@ def holds_decoder(decoder: nn.Module) -> bool:
 
 def make_native(model: AvatarModel, kernels: Kernels) -> None:
     """Replace what the kernels can do, in place; the rest of the model stays as it is."""
-    if holds_decoder(model.vae.decoder):
-        model.vae.decoder = NativeDecoder(model.vae.decoder, kernels)  # type: ignore[assignment]
+    decoder = model.vae.decoder
+    if isinstance(decoder, Decoder) and holds_decoder(decoder):
+        model.vae.decoder = NativeDecoder(decoder, kernels)  # type: ignore[assignment]
     adopt_audio(model.audio, kernels)
     for part in list(model.modules()):  # these keep their own children, for what the fused call does not hold
         if isinstance(part, TransformerBlock):

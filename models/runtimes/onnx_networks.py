@@ -20,8 +20,8 @@ from kernels.native.build import cache_root
 from models.avatar_model import AvatarModel, weights_digest
 from models.face import SAMPLES_PER_FRAME
 from models.modules.blocks import TransformerBlock
+from models.modules.conv import ReferenceFeatures
 from models.modules.unet import Conditions
-from models.modules.vae import ReferenceFeatures
 from models.networks import TorchNetworks, WindowConditions, projected_banks
 
 _CPU = torch.device("cpu")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from kernels.attention import attention
 from models.modules.blocks import GroupNorm32, KernelUser
-from models.modules.vae import ReferenceFeatures
+from models.modules.conv import ReferenceFeatures
 from models.presets import VAEConfig
 from models.sd15.blocks import Downsample, ResnetBlock, Upsample
 from models.sd15.tiny_decoder import TinyDecoder
