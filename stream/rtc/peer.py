@@ -1,7 +1,7 @@
 """One WebRTC connection: answering an offer with aiortc, and taking it down again without leaving anything
 behind.
 
-In: a checked offer and the tracks to send. Out: the answer, a caller's microphone track, the peer's data channel.
+In: an offer and the tracks to send. Out: the answer, a caller's microphone track, the peer's data channel.
 Event loop only. What the product needs and aiortc does not offer through its interface (jitter buffer,
 key-frame requests) is reached for here and in `inbound`, nowhere else.
 """
@@ -30,6 +30,8 @@ from aiortc.stats import RTCRemoteInboundRtpStreamStats
 from stream.errors import SignalingError
 from stream.outbound.tracks import VOICE_AHEAD_S, PictureTrack, VoiceTrack
 from stream.rtc.ice import IceConfig, offer_addresses
+from stream.rtc.offer_check import CALLER, VIEWER, check_aside
+from stream.rtc.offer_text import as_offered
 from stream.rtc.playout_delay import PlayoutDelay, accept_playout_delay
 from stream.rtc.prompt_buffer import hear_promptly
 from stream.rtc.sender_report import report_later
@@ -87,17 +89,19 @@ class Peer:
         """Answer an offer.
 
         Args:
-            sdp: the offer.
+            sdp: the offer as it came.
             voice: track to send.
             make_pictures: builds the picture track once the codec is known, given its MIME type.
 
         Raises:
-            SignalingError: the two sides have no codec in common, or the offer does not hold together.
+            SignalingError: see `check_sdp`; the two sides have no codec in common, or the offer does not hold
+                together.
         """
+        offer = await check_aside(sdp, CALLER)
         audio = self._connection.addTransceiver("audio", direction="sendrecv")
         video = self._connection.addTransceiver("video", direction="sendonly")
         video.setCodecPreferences(_vp8_first())
-        await self._apply(sdp, "The offer and this server share no codec; offer Opus audio and VP8 video.")
+        await self._apply(offer, "The offer and this server share no codec; offer Opus audio and VP8 video.")
         self.microphone = audio.receiver.track
         if self.microphone is None:
             raise SignalingError(
@@ -107,8 +111,8 @@ class Peer:
         self.codecs = Codecs(audio=audio._codecs[0].mimeType, video=video._codecs[0].mimeType)
         pictures = make_pictures(self.codecs.video)
         voice.encode_for(self.codecs.audio)
-        answer = await self._send(sdp, audio, voice, video, pictures, pictures.request_keyframe)
-        return RTCSessionDescription(sdp=_wish_short_packets(answer.sdp), type=answer.type)
+        answer = await self._send(offer, audio, voice, video, pictures, pictures.request_keyframe)
+        return _description(as_offered(_wish_short_packets(answer.sdp), sdp))
 
     async def answer_viewer(
         self,
@@ -121,22 +125,24 @@ class Peer:
         """Answer the offer of somebody who only looks and listens.
 
         Args:
-            sdp: the offer.
+            sdp: the offer as it came.
             codecs: the caller's, since a viewer gets the very packets that the caller gets.
             voice, pictures: tracks to send.
             request_keyframe: called when the viewer lost a picture.
 
         Raises:
-            SignalingError: the viewer has not both codecs, or the offer does not hold together.
+            SignalingError: see `check_sdp`; the viewer has not both codecs, or the offer does not hold together.
         """
+        offer = await check_aside(sdp, VIEWER)
         audio = self._connection.addTransceiver("audio", direction="sendonly")
         video = self._connection.addTransceiver("video", direction="sendonly")
         audio.setCodecPreferences(_only("audio", codecs.audio))
         video.setCodecPreferences(_only("video", codecs.video))
         names = f"{codecs.video.partition('/')[2]} video and {codecs.audio.partition('/')[2]} audio"
-        await self._apply(sdp, f"This call is in {names}, and viewers get it as it is; offer both.")
+        await self._apply(offer, f"This call is in {names}, and viewers get it as it is; offer both.")
         self.codecs = codecs
-        return await self._send(sdp, audio, voice, video, pictures, request_keyframe)
+        answer = await self._send(offer, audio, voice, video, pictures, request_keyframe)
+        return _description(as_offered(answer.sdp, sdp))
 
     async def _apply(self, sdp: str, no_common_codec: str) -> None:
         try:
@@ -194,6 +200,10 @@ class Peer:
         else:
             with contextlib.suppress(Exception):
                 channel.close()
+
+
+def _description(sdp: str) -> RTCSessionDescription:
+    return RTCSessionDescription(sdp=sdp, type="answer")
 
 
 def _wish_short_packets(answer_sdp: str) -> str:

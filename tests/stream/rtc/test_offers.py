@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from stream.engine.protocol import Controls
 from stream.errors import SignalingError
-from stream.rtc.offers import MAX_BODY_BYTES, parse_offer, parse_viewer_offer
+from stream.rtc.offer_check import CALLER, VIEWER, check_sdp
+from stream.rtc.offers import MAX_BODY_BYTES, OfferRequest, parse_offer, parse_viewer_offer
 
 ICE = "a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\n"
 DTLS = "a=fingerprint:sha-256 " + ":".join(["AB"] * 32) + "\r\na=setup:actpass\r\n"
@@ -28,9 +30,20 @@ def body(sdp: object = GOOD, **fields: Any) -> bytes:
     return json.dumps({"sdp": sdp, "type": "offer", **fields}).encode()
 
 
+def read_offer(raw: bytes) -> OfferRequest:
+    """A caller's body, its SDP checked."""
+    request = parse_offer(raw)
+    return replace(request, sdp=check_sdp(request.sdp, CALLER))
+
+
+def read_viewer_offer(raw: bytes) -> str:
+    """A viewer's body, its SDP checked."""
+    return check_sdp(parse_viewer_offer(raw), VIEWER)
+
+
 def refused(raw: bytes) -> SignalingError:
     with pytest.raises(SignalingError) as raised:
-        parse_offer(raw)
+        read_offer(raw)
     error = raised.value
     assert error.message.count("\n") == 0
     assert error.message.endswith(".")
@@ -39,9 +52,9 @@ def refused(raw: bytes) -> SignalingError:
 
 
 def test_a_good_offer_passes() -> None:
-    offer = parse_offer(body(avatar="ada", seed=7, audio_scale=1.5, reference_scale=0, unknown=[1]))
+    offer = read_offer(body(avatar="ada", seed=7, audio_scale=1.5, reference_scale=0, unknown=[1]))
     assert (offer.avatar, offer.seed, offer.controls) == ("ada", 7, Controls(1.5, 0.0))
-    bare = parse_offer(body())
+    bare = read_offer(body())
     assert (bare.avatar, bare.seed, bare.controls) == (None, 0, Controls())
 
 
@@ -126,7 +139,7 @@ def test_garbage_is_a_bad_offer(sdp: str) -> None:
 @pytest.mark.parametrize("cut", range(0, len(GOOD), 7))
 def test_a_truncated_offer_never_escapes_the_tree(cut: int) -> None:
     with contextlib.suppress(SignalingError):
-        parse_offer(body(GOOD[:cut] or "x"))
+        read_offer(body(GOOD[:cut] or "x"))
 
 
 @pytest.mark.parametrize(
@@ -149,16 +162,16 @@ WATCHING = GOOD.replace("a=sendrecv", "a=recvonly")
 
 def viewer_refused(raw: bytes) -> SignalingError:
     with pytest.raises(SignalingError) as raised:
-        parse_viewer_offer(raw)
+        read_viewer_offer(raw)
     assert raised.value.message.endswith(".") and "\n" not in raised.value.message
     return raised.value
 
 
 def test_a_viewer_needs_no_microphone() -> None:
-    assert parse_viewer_offer(body(WATCHING)).startswith("v=0")
-    assert parse_viewer_offer(body(GOOD)), "one that would send too is answered with sendonly"
+    assert read_viewer_offer(body(WATCHING)).startswith("v=0")
+    assert read_viewer_offer(body(GOOD)), "one that would send too is answered with sendonly"
     hidden = "a=candidate:1 1 udp 2122 0a1b.local 50000 typ host\r\n"
-    assert ".local" not in parse_viewer_offer(body(WATCHING + hidden))
+    assert ".local" not in read_viewer_offer(body(WATCHING + hidden))
 
 
 @pytest.mark.parametrize(
@@ -198,14 +211,14 @@ def test_a_viewers_body_is_checked_as_an_offers(raw: bytes, code: str, status: i
 @pytest.mark.parametrize("cut", range(0, len(WATCHING), 11))
 def test_a_viewers_truncated_offer_never_escapes_the_tree(cut: int) -> None:
     with contextlib.suppress(SignalingError):
-        parse_viewer_offer(body(WATCHING[:cut] or "x"))
+        read_viewer_offer(body(WATCHING[:cut] or "x"))
 
 
 def test_hidden_candidates_are_left_out_so_that_nothing_waits_for_multicast() -> None:
     hidden = "a=candidate:1 1 udp 2122 0a1b.local 50000 typ host\r\n"
     plain = "a=candidate:2 1 udp 2122 127.0.0.1 50001 typ host\r\n"
-    offer = parse_offer(body(GOOD + hidden + plain + "a=end-of-candidates\r\n"))
+    offer = read_offer(body(GOOD + hidden + plain + "a=end-of-candidates\r\n"))
     assert ".local" not in offer.sdp
     assert "127.0.0.1 50001" in offer.sdp
     assert "end-of-candidates" not in offer.sdp
-    assert "end-of-candidates" in parse_offer(body(GOOD + plain + "a=end-of-candidates\r\n")).sdp
+    assert "end-of-candidates" in read_offer(body(GOOD + plain + "a=end-of-candidates\r\n")).sdp
