@@ -180,9 +180,9 @@ def look_at_engine(preset: str) -> list[Finding]:
     """Which runtime `fada serve` would choose, and whether that was measured."""
     import torch
 
-    from models.checkpoint import load_model
     from models.runtimes.backends import choose_backend, live_threads
     from models.runtimes.calibration import calibration_key, read_calibration
+    from models.weights import load_model
 
     torch.set_num_threads(live_threads())  # as `fada serve` does
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -215,10 +215,10 @@ def calibrate_engine(preset: str) -> None:
     import torch
     from tqdm import tqdm
 
-    from models.checkpoint import load_model
     from models.presets import HopChoice
     from models.runtimes.backends import live_threads
     from models.runtimes.calibration import calibrate, write_calibration
+    from models.weights import load_model
 
     torch.set_num_threads(live_threads())  # as `fada serve` does
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -27,12 +27,14 @@ from bench.report import make_report, summarise
 from kernels.fp8.linear import multiplies_fp8
 from kernels.native.build import NativeError
 from models.build import AnyModel, build_model
-from models.checkpoint import CheckpointError, load_any_model
+from models.checkpoint import CheckpointError
+from models.hop import HopControls, StreamState
 from models.presets import PRESETS, HopChoice, preset
 from models.runtimes.backends import BACKENDS, cpu_has_bf16, load_networks, multiplies_pairs
 from models.runtimes.calibration import resolve_backend, tolerance
 from models.runtimes.static_hop import record_on
-from models.streaming import HopControls, Streamer, StreamState
+from models.streaming import Streamer
+from models.weights import load_any_model
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 BASE = "torch-eager"

@@ -23,11 +23,12 @@ from distill.evaluation.streams import paired_time
 from distill.evaluation.suites import SUITES
 from distill.probe import load_probe
 from kernels.machine import ROOT
-from models.checkpoint import load_model
 from models.face import FPS
+from models.hop import HopControls
 from models.presets import HopChoice
 from models.runtimes.backends import choose_backend, load_networks
-from models.streaming import HopControls, Streamer
+from models.streaming import Streamer
+from models.weights import load_model
 
 USUAL: Final = "4/1/2 4/0/2 3/0/2 2/1/2 2/0/2 1/0/2 4/1/1 2/1/1 2/0/1 1/0/1 2/0/0 4/1/2/2 2/0/2/2"
 KEPT: Final = {

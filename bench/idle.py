@@ -86,11 +86,11 @@ class Face:
         from PIL import Image
 
         from distill.probe import load_probe
-        from models.checkpoint import load_model
         from models.pictures import fit_canvas
         from models.presets import HopChoice
         from models.runtimes.backends import choose_backend, load_networks
         from models.streaming import Streamer
+        from models.weights import load_model
 
         path = ROOT / "avatars" / f"{avatar}.png"
         if not path.is_file():
@@ -112,7 +112,7 @@ class Face:
 
     def draw(self, sound: Float32Array, moving: bool, listening: bool = False) -> UInt8Array:
         """Canvases (T, S, S, 3) of a sound (N,) at 16 kHz."""
-        from models.streaming import HopControls
+        from models.hop import HopControls
 
         streamer = self.moving if moving else self.still
         stream, audio = streamer.preset.stream, streamer.preset.audio

@@ -12,8 +12,9 @@ from torch import Tensor
 from kernels.native.kernels import Kernels
 from models.avatar_model import AvatarModel
 from models.diffusion.guidance import guided_x0
-from models.networks import TorchNetworks, WindowConditions
+from models.networks import WindowConditions
 from models.runtimes.native_modules import make_native
+from models.runtimes.torch_networks import TorchNetworks
 
 
 class BranchNetworks(TorchNetworks):

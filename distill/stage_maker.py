@@ -15,9 +15,10 @@ from distill.data.batches import Clips
 from distill.stages.speech import spoken_count
 from distill.training.loop import Stage
 from models.avatar_model import AvatarModel, channels_last
-from models.checkpoint import load_model, load_strict, read_tensors
+from models.checkpoint import load_strict, read_tensors
 from models.modules.vae import VAE
 from models.presets import Preset
+from models.weights import load_model
 
 FROM_WEIGHTS = ("corpus", "decoder", "teacher")
 FROM_INIT = ("audio", "teacher", "student", "steps")
@@ -124,7 +125,7 @@ def _student_stage(args: argparse.Namespace, chosen: Preset, batch: int) -> Stag
 
 
 def _step_stage(args: argparse.Namespace, chosen: Preset, batch: int) -> Stage:
-    from distill.ladder.training import STEP_STAGES
+    from distill.methods.step_stages import STEP_STAGES
 
     method = args.method or "consistency"
     if method not in STEP_STAGES:

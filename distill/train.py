@@ -22,8 +22,9 @@ from distill.training.loop import Loop, LoopConfig
 from distill.training.parallel import WAYS, join_world, leave_world, own_device, world
 from distill.training.precision import PRECISIONS, trains_in_bf16
 from models.avatar_model import channels_last
-from models.checkpoint import load_model, load_strict, read_tensors, save_model, save_tensors
+from models.checkpoint import load_strict, read_tensors, save_tensors
 from models.presets import Preset, preset
+from models.weights import load_model, save_model
 
 SUMMARY = "train one stage of the model, resumable"
 STAGES = ("speech", "vae", "decoder", "probe", "audio", "corpus", "teacher", "student", "steps", "ship")

@@ -19,8 +19,8 @@ from kernels.dispatch import (
     check_scale,
     choose_kernel,
 )
-from kernels.options import AttentionOptions
 from kernels.reference import attention_sdpa
+from kernels.values import AttentionOptions
 
 MAX_KERNEL_WIDTH = 256
 """Widest head (D) the Triton kernel holds in registers."""

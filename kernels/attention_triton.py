@@ -28,8 +28,8 @@ import triton.language as tl
 from torch import Tensor
 
 from kernels.launch import Launch, Tiling, precision_of, split_width, widens
-from kernels.options import AttentionOptions
 from kernels.tuning import choose_tiling, largest_block, tiles_coarsely
+from kernels.values import AttentionOptions
 
 _SHARED_BYTES = 96 * 1024  # of the 99 KB a block may hold on consumer cards
 

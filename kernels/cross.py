@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -38,23 +37,10 @@ from kernels.dispatch import (
     check_shape,
     choose_kernel,
 )
+from kernels.values import AbsorbedContext
 
 MAX_COLUMNS = 512
 """Most scores of one token (heads times keys, each rounded up) that the kernel holds in registers."""
-
-
-@dataclass(frozen=True, slots=True)
-class AbsorbedContext:
-    """Keys and values of some rows, with the projections of query and output inside them.
-
-    Heads and keys are padded to powers of two, keys to at least 16 columns in all; what was padded or masked has
-    a bias of -inf. Scores come out in powers of two: log2(e)/√D is inside the keys.
-    """
-
-    keys: Tensor  # (R2, columns, C)
-    values: Tensor  # (R2, columns, C)
-    bias: Tensor  # (R2, columns) fp32
-    heads: int  # padded; columns / heads keys belong to each
 
 
 def absorb_context(

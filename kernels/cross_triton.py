@@ -14,7 +14,6 @@ import triton.language as tl
 from torch import Tensor
 
 from kernels.attention_triton import dot
-from kernels.cross import AbsorbedContext
 from kernels.launch import Launch, Tiling, precision_of, widens
 from kernels.tuning import (
     CONSUMER_SHARED_BYTES,
@@ -23,6 +22,7 @@ from kernels.tuning import (
     shared_bytes_of,
     tiles_coarsely,
 )
+from kernels.values import AbsorbedContext
 
 _SCORES = 32768  # most scores a program of 8 warps holds: 128 registers a thread
 

@@ -17,7 +17,6 @@ SD's residual blocks add their embedding before the norm instead: `offset`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Unpack
 
 import torch
@@ -31,19 +30,7 @@ from kernels.dispatch import (
     check_shape,
     choose_kernel,
 )
-from kernels.options import NormOptions
-
-
-@dataclass(frozen=True, slots=True)
-class Control:
-    """A block's CFG control, mixed for each row when it is used.
-
-    Row n of N sees the scales of row n // (N // B): the frames of a session are neighbours in the batch.
-    """
-
-    basis: Tensor  # (3, 2C) fp32: constant, along s_ref, along s_aud; scales first, then shifts
-    s_ref: Tensor  # (B,) fp32
-    s_aud: Tensor  # (B,) fp32
+from kernels.values import Control, NormOptions
 
 
 def absorb_control(weight: Tensor, bias: Tensor, base: Tensor, ref: Tensor, audio: Tensor) -> Tensor:

@@ -23,8 +23,8 @@ import triton.language as tl
 from torch import Tensor
 
 from kernels.launch import Launch, Tiling
-from kernels.options import NormOptions
 from kernels.tuning import choose_tiling, largest_block, tiles_coarsely
+from kernels.values import NormOptions
 
 _WHOLE_GROUP = 8192  # most elements of a group that one program holds: 64 registers a thread of 4 warps
 _STEPS = 4  # blocks of pixels that one program of the first pass merges

@@ -31,8 +31,8 @@ from kernels.dispatch import (
     check_shape,
     choose_kernel,
 )
-from kernels.options import AttentionOptions
 from kernels.reference import attention_sdpa
+from kernels.values import AttentionOptions
 
 
 def temporal_attention(

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from kernels.attention_triton import dot
 from kernels.launch import Launch, Tiling, precision_of, split_width, widens
-from kernels.options import AttentionOptions
 from kernels.tuning import choose_tiling, largest_block, tiles_coarsely
+from kernels.values import AttentionOptions
 
 _BLOCK_T = 16  # frames a program computes: the fewest rows that tensor cores multiply
 

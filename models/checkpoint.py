@@ -1,7 +1,7 @@
 """Checkpoints: safetensors with the configuration inside and strict keys.
 
-In: a path. Out: an `AvatarModel`, or one clear `CheckpointError`. A file is written beside its final name and
-then renamed, so that a killed run never leaves half a checkpoint.
+In: a path. Out: tensors and their configuration, or one clear `CheckpointError`; models: `models.weights`. A file
+is written beside its final name and then renamed, so that a killed run never leaves half a checkpoint.
 
 CheckpointError: the file is missing, cut off, of another kind, or does not fit its own configuration.
 """
@@ -14,14 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-
-from models.avatar_model import AvatarModel, Role
-from models.build import AnyModel, build_model
-from models.presets import Preset
 
 FORMAT = "fada-live/1"
 
@@ -86,75 +81,3 @@ def load_strict(
             f"{len(surplus)} unexpected {surplus[:3]}, {len(wrong)} of another shape {wrong[:3]}."
         )
     module.load_state_dict({k: v.to(wanted[k].dtype) for k, v in tensors.items()}, assign=assign)
-
-
-def save_model(
-    path: Path,
-    model: AnyModel,
-    dtype: torch.dtype = torch.float32,
-    file_bytes: int | None = None,
-    **notes: Any,
-) -> None:
-    """Write a model with its preset, role and notes (how it was made).
-
-    Args:
-        path: of the first file.
-        model: what to write.
-        dtype: of floating-point tensors in the file.
-        file_bytes: start another file (``NAME.2.safetensors``, …) when one would grow past this; None never does.
-        notes: kept in the configuration.
-    """
-    files: list[dict[str, Tensor]] = [{}]
-    size = 0
-    for key, value in model.state_dict().items():
-        tensor = value.to(dtype) if value.is_floating_point() else value
-        if file_bytes is not None and files[-1] and size + tensor.nbytes > file_bytes:
-            files.append({})
-            size = 0
-        files[-1][key] = tensor
-        size += tensor.nbytes
-    config = {"preset": model.preset.to_dict(), "role": model.role, "files": len(files), "notes": notes}
-    for number, tensors in reversed(
-        list(enumerate(files, start=1))
-    ):  # the first file last: it names the others
-        save_tensors(_part(path, number), tensors, config)
-
-
-def _part(path: Path, number: int) -> Path:
-    return path if number == 1 else path.with_suffix(f".{number}{path.suffix}")
-
-
-def load_model(path: Path, device: torch.device | str = "cpu") -> AvatarModel:
-    """Read a model of this project's own layout in fp32, in evaluation mode.
-
-    Raises:
-        CheckpointError: see `load_any_model`; or the model is of another layout.
-    """
-    model = load_any_model(path, device)
-    if not isinstance(model, AvatarModel):
-        raise CheckpointError(
-            f"The checkpoint {path} is of preset '{model.preset.name}'; expected one of the small preset's layout."
-        )
-    return model
-
-
-def load_any_model(path: Path, device: torch.device | str = "cpu") -> AnyModel:
-    """Read a model of any layout in fp32, in evaluation mode.
-
-    Raises:
-        CheckpointError: see `read_tensors` and `load_strict`.
-    """
-    tensors, config = read_tensors(path)
-    for number in range(2, int(config.get("files", 1)) + 1):
-        tensors |= read_tensors(_part(path, number))[0]
-    try:
-        preset, role = Preset.from_dict(config["preset"]), cast(Role, config["role"])
-        large = preset.layout == "sd15"  # gigabytes: built without memory of its own
-        with torch.device("meta" if large else "cpu"):
-            model = build_model(preset, role)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"The checkpoint {path} holds a configuration that does not fit: {error}"
-        ) from error
-    load_strict(model, tensors, path, assign=large)
-    return model.to(device).eval()

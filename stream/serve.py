@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from models.hop_options import add_hop_arguments, read_hop
+from models.runtimes.options import add_hop_arguments, read_hop
 from stream.app import ServerConfig, create_app
 from stream.engine.protocol import Engine, EngineSpec
 from stream.errors import StreamError

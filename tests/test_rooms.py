@@ -19,6 +19,41 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bench": {"kernels", "models", "stream", "distill"},
 }
 FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "kernels": (
+        ("dispatch", "launch", "machine", "native", "values"),
+        ("reference", "tuning"),
+        ("attention_triton", "fp8", "norm_triton"),
+        ("attention", "cross_triton", "norm", "temporal_triton"),
+        ("cross", "temporal"),
+    ),
+    "models": (
+        ("checkpoint", "face", "pictures", "tone"),
+        ("configs", "motion", "voice", "warp"),
+        ("presets",),
+        ("hop", "modules"),
+        ("diffusion", "networks"),
+        ("avatar_model", "streaming"),
+        ("sd15",),
+        ("build",),
+        ("weights",),
+        ("runtimes",),
+    ),
+    "distill": (
+        ("branches", "corpus"),
+        ("avatars", "data"),
+        ("probe", "training"),
+        ("evaluation", "prepare"),
+        ("stages",),
+        ("methods",),
+        ("stage_maker",),
+        ("train",),
+        ("ladder",),
+    ),
+    "bench": (
+        ("engine_plot", "parity", "parts", "report"),
+        ("call", "command", "doctor", "drift", "gpu", "hops", "pairs"),
+        ("engine", "gpu_kernels", "idle"),
+    ),
     "stream": (
         ("media", "clock", "errors"),
         ("middleware", "avatars", "inbound", "engine"),
@@ -30,6 +65,9 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
 }
 """Parts of a room, the lowest floor first: a part imports from lower floors alone, never from beside or above."""
+MOST_FILES = 16
+"""Source files beside each other in one folder: more than that is a corridor, not a room."""
+SOURCE_SUFFIXES = (".py", ".js", ".mjs", ".c", ".h")
 MEDIA = {"av", "aiortc", "aioice"}
 TORCH = {"torch", "torchaudio"}
 NEVER = {"transformers", "diffusers"}
@@ -149,6 +187,54 @@ def test_arrows_between_the_parts_of_a_room_run_one_way(room: str) -> None:
             other = part_of(room, name)
             if other in floor_of and other != own:
                 assert floor_of[other] < floor_of[own], f"{path.relative_to(ROOT)} imports {name}"
+
+
+def own_imports(path: Path) -> set[Path]:
+    """Files of ours that a file names in any import statement: at its top, in a function, or for types alone."""
+    found: set[Path] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), filename=str(path))):
+        if isinstance(node, ast.Import):
+            found |= {file for alias in node.names if (file := module_file(alias.name))}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            # `from models import face` leads to models/face.py, `from models.face import FPS` does so too.
+            for alias in node.names:
+                file = module_file(f"{node.module}.{alias.name}") or module_file(node.module)
+                found |= {file} if file else set()
+    return found - {path}
+
+
+def circle_in(arrows: dict[Path, set[Path]]) -> list[Path]:
+    """What is left once every file without arrows into what is left was taken off: nothing, without a circle."""
+    left = dict(arrows)
+    while done := [file for file, others in left.items() if not others & left.keys()]:
+        for file in done:
+            del left[file]
+    return sorted(left)
+
+
+def test_no_file_imports_one_that_imports_it_again() -> None:
+    arrows = {path: own_imports(path) for room in ROOMS for path in sources(room)}
+    # What is left also holds the files that only lead into a circle; turned round, those fall away too.
+    left = circle_in(arrows)
+    inside = circle_in({file: {other for other in left if file in arrows[other]} for file in left})
+    assert not inside, f"import circle among {[str(path.relative_to(ROOT)) for path in inside]}"
+
+
+@pytest.mark.parametrize(
+    ("arrows", "circle"),
+    [({"a": "b", "b": "c", "c": ""}, ""), ({"a": "b", "b": "c", "c": "b"}, "abc"), ({"a": "a"}, "a")],
+)
+def test_a_circle_is_found_and_a_chain_is_none(arrows: dict[str, str], circle: str) -> None:
+    graph = {Path(file): {Path(other) for other in others} for file, others in arrows.items()}
+    assert circle_in(graph) == [Path(file) for file in circle]
+
+
+def test_no_folder_of_source_is_a_corridor() -> None:
+    for place in (*ROOMS, "web_client"):
+        folders = {file.parent for file in (ROOT / place).rglob("*") if file.suffix in SOURCE_SUFFIXES}
+        for folder in folders:
+            count = sum(file.suffix in SOURCE_SUFFIXES for file in folder.iterdir())
+            assert count <= MOST_FILES, f"{folder.relative_to(ROOT)} has {count} source files"
 
 
 @pytest.mark.parametrize("room", ["kernels", "models"])

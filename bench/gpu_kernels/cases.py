@@ -18,8 +18,9 @@ from torch import Tensor
 from bench.gpu_kernels.library_attention import Attend, library_attentions
 from kernels.attention import attention
 from kernels.cross import absorb_context, cross_attention
-from kernels.norm import Control, absorb_control, group_norm_silu
+from kernels.norm import absorb_control, group_norm_silu
 from kernels.temporal import temporal_attention, temporal_reference
+from kernels.values import Control
 
 Arm = Callable[[], Tensor]
 OWN = "own"

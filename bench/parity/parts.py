@@ -13,11 +13,11 @@ import torch
 
 from bench.parity.networks import PRESET, Check, Fixtures, equal, filled, relative_l2
 from bench.parity.rule import case_input, draw
+from models.diffusion.zero_snr import NOISE_LIMIT, cumulative_alphas, timesteps, v_step
 from models.presets import preset
 from models.sd15.contexts import context_windows
 from models.sd15.vae import SDVAE
 from models.sd15.whisper import WhisperEncoder, WhisperMel, frame_count, frame_positions, frame_tokens
-from models.sd15.zero_snr import NOISE_LIMIT, cumulative_alphas, timesteps, v_step
 
 
 @torch.inference_mode()

@@ -22,11 +22,12 @@ from distill.evaluation.speech import SpokenFile, human_speech
 from distill.evaluation.suites import SUITES, Suite
 from distill.evaluation.sweep import sweep
 from distill.probe import Probe, load_probe
-from models.checkpoint import load_model
-from models.hop_options import add_hop_arguments, read_hop
+from models.hop import HopControls
 from models.presets import StreamConfig
 from models.runtimes.backends import choose_backend, load_networks
-from models.streaming import HopControls, Streamer
+from models.runtimes.options import add_hop_arguments, read_hop
+from models.streaming import Streamer
+from models.weights import load_model
 
 SUMMARY = "measure a student on held-out, open-set and degraded pictures, over minutes, on recorded speech"
 

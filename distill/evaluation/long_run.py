@@ -27,7 +27,8 @@ from distill.evaluation.streams import face_box, neutral_picture, stream_hops
 from distill.evaluation.suites import driven_motion, true_boxes
 from distill.probe import Probe
 from models.face import FPS
-from models.streaming import HopControls, Streamer
+from models.hop import HopControls
+from models.streaming import Streamer
 
 WINDOW_S: Final = 10.0
 LEAST_WINDOWS: Final = 3

@@ -17,7 +17,8 @@ from distill.evaluation.measures import Floats, UInt8
 from distill.evaluation.streams import stream_boxes
 from distill.evaluation.suites import EvalClip, Suite, driven_motion, load_clip
 from distill.probe import Probe
-from models.streaming import HopControls, Streamer
+from models.hop import HopControls
+from models.streaming import Streamer
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from PIL import Image
 from distill.data.speech_set import SpeechItem
 from distill.evaluation.streams import stream_whole
 from distill.training.sheets import save_grid
-from models.streaming import HopControls, Streamer
+from models.hop import HopControls
+from models.streaming import Streamer
 
 
 def avatar_sheet(

@@ -31,7 +31,8 @@ from distill.evaluation.readings import read_openings
 from distill.evaluation.streams import neutral_picture, stream_boxes
 from distill.probe import Probe
 from models.face import FPS, SAMPLE_RATE_HZ
-from models.streaming import HopControls, Streamer
+from models.hop import HopControls
+from models.streaming import Streamer
 
 EDGE_S: Final = 0.5
 REST_SHARE: Final = 0.1

@@ -20,7 +20,8 @@ from distill.data.speech_set import audio_window
 from distill.evaluation.measures import UInt8
 from distill.evaluation.suites import to_bytes
 from models.face import EXPRESSION_DIMS, FACE_BOX, MOUTH_DIMS, SAMPLES_PER_FRAME
-from models.streaming import HopControls, Streamer
+from models.hop import HopControls
+from models.streaming import Streamer
 
 
 def stream_hops(

@@ -31,6 +31,8 @@ from models.motion import advance_motion, init_motion, speech_level
 from models.voice import voice_only
 
 _CHUNK_FRAMES: Final = 25
+EVAL_SECONDS: Final = 4.0
+"""Length of a clip that the ladder's rows are measured on, unless another is asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from typing import Any, Final
 from distill.evaluation.run import evaluate
 from distill.evaluation.suites import Suite
 from distill.probe import Probe
-from models.streaming import HopControls, Streamer
+from models.hop import HopControls
+from models.streaming import Streamer
 
 VALUES: Final = 7
 CLIPS: Final = 4

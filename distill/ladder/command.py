@@ -14,8 +14,9 @@ from typing import Any
 import torch
 
 from distill.evaluation.long_run import LEAST_WINDOWS, WINDOW_S
+from distill.evaluation.suites import EVAL_SECONDS
 from distill.ladder.jobs import Plan, all_jobs, run_jobs, training_jobs, write_json
-from distill.ladder.rows import EVAL_SECONDS, ROWS, STEP_METHODS, TEACHER, Row, chosen_rows
+from distill.ladder.rows import ROWS, STEP_METHODS, TEACHER, Row, chosen_rows
 from distill.ladder.table import collect, into_document, markdown, plot, short_table
 from kernels.machine import describe_commit, describe_machine, describe_versions
 

@@ -19,10 +19,11 @@ from distill.evaluation.suites import SUITES
 from distill.ladder.jobs import Plan, write_json
 from distill.ladder.rows import Row
 from distill.probe import Probe, load_probe
-from models.checkpoint import load_model
+from models.hop import HopControls
 from models.presets import HopChoice
 from models.runtimes.backends import choose_backend, kernels_of, load_networks
-from models.streaming import HopControls, Streamer
+from models.streaming import Streamer
+from models.weights import load_model
 
 ROUNDS = 31
 """Hops of each row that are timed: of 15, on a shared machine, rows of one and the same network differed by 15%."""

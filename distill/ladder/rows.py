@@ -13,8 +13,6 @@ from distill.methods.recipes import RECIPES
 TEACHER: Final = "teacher"
 SHIPPED: Final = "shipped"
 STEP_METHODS: Final = ("consistency", "dmd", "adversarial")
-EVAL_SECONDS: Final = 4.0
-"""Length of a clip that rows are measured on, unless another is asked for."""
 PARENT: Final = "fast"
 """The method whose student the step stages start from."""
 

@@ -13,24 +13,17 @@ from distill.data.clip_set import ClipSet
 from distill.data.speech_set import SpeechSet
 from distill.ladder.jobs import Plan, write_json
 from distill.ladder.rows import PARENT
-from distill.methods.adversarial import AdversarialStage
-from distill.methods.consistency import ConsistencyStage, StepStage
-from distill.methods.dmd import DMDStage
 from distill.methods.recipes import recipe
 from distill.methods.stage import StudentStage, start_student
+from distill.methods.step_stages import STEP_STAGES
 from distill.methods.tokens import RATES
 from distill.stages.speech import spoken_count
 from distill.training.loop import Loop, LoopConfig, Stage
 from distill.training.precision import trains_in_bf16
 from models.avatar_model import AvatarModel, channels_last
-from models.checkpoint import load_model
 from models.modules.vae import VAE
+from models.weights import load_model
 
-STEP_STAGES: dict[str, type[StepStage]] = {
-    "consistency": ConsistencyStage,
-    "dmd": DMDStage,
-    "adversarial": AdversarialStage,
-}
 WARMUP_STEPS = 20
 
 

@@ -26,9 +26,9 @@ from distill.methods.rollout import lead_frames, rolled, rolled_rows
 from distill.methods.sample import Drawing, Sample, draw_sample, tell
 from distill.stages.teacher import DiffusionTrunk, latent_weights, weighted_error
 from models.avatar_model import AvatarModel
-from models.checkpoint import save_model
 from models.diffusion.schedules import ddim_step
 from models.modules.unet import Conditions
+from models.weights import save_model
 
 GRIDS = (1, 2, 4)
 SMALL_STEP = 1 / 6

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from distill.data.batches import ClipBatch
 from distill.methods.sample import Sample
-from distill.stages.teacher import audio_features
+from distill.stages.conditions import audio_features
 from models.avatar_model import AvatarModel
 from models.diffusion.samplers import ddim
 from models.diffusion.schedules import add_noise

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from distill.data.batches import MOTION_DROPOUT, MOTION_NOISE, ClipBatch, Clips, draw_batch, draw_noise
 from distill.data.draws import Generators, StepDraw, rand, randn
-from distill.stages.teacher import audio_features
+from distill.stages.conditions import audio_features
 from models.avatar_model import AvatarModel
 from models.diffusion.schedules import add_noise, time_grid
 from models.face import SAMPLES_PER_FRAME

@@ -23,8 +23,8 @@ from distill.methods.sample import Drawing, Sample, draw_sample
 from distill.methods.tokens import controlled, student_from
 from distill.stages.teacher import DiffusionTrunk, latent_weights, weighted_error
 from models.avatar_model import AvatarModel
-from models.checkpoint import save_model
 from models.diffusion.schedules import loss_weight
+from models.weights import save_model
 
 GRIDS = (6,)
 """Step counts whose times this stage visits; fewer steps are the step stage's."""

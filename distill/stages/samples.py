@@ -22,7 +22,7 @@ def sample_sheet(
     path: Path, model: AvatarModel, data: Clips, steps: int, rows: int = 4, frames: int = 8
 ) -> None:
     """Decode ``rows`` windows: true latents, then the model's own from pure noise."""
-    from distill.stages.teacher import conditions
+    from distill.stages.conditions import conditions
 
     generators = StepDraw(seed=5, step=0, first=0, rows=rows, total=rows).generators()
     device = str(model.vae.mean.device)

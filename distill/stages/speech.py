@@ -15,8 +15,7 @@ from tqdm import tqdm
 
 from distill.data.speech_set import SpeechSet
 from distill.evaluation.long_run import spoken_for
-from distill.evaluation.suites import SUITES
-from distill.ladder.rows import EVAL_SECONDS
+from distill.evaluation.suites import EVAL_SECONDS, SUITES
 
 VALIDATION_CLIPS: Final = 48
 LONG_RUN_S: Final = 60.0

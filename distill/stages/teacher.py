@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distill.data.batches import ClipBatch, Clips, draw_batch, draw_noise
+from distill.data.batches import Clips, draw_batch, draw_noise
 from distill.data.draws import StepDraw, rand
 from distill.data.regions import weight_map
+from distill.stages.conditions import conditions
 from models.avatar_model import AvatarModel
-from models.checkpoint import save_model
 from models.diffusion.schedules import add_noise, loss_weight
-from models.modules.unet import Conditions
+from models.weights import save_model
 
 AUDIO_DROPOUT = 0.12
 REFERENCE_DROPOUT = 0.10
@@ -52,21 +52,6 @@ def latent_weights(preset_rows: int, preset_columns: int, device: str) -> Tensor
 def weighted_error(predicted: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     """Squared error per row (B,): mean over frames, channels and weighted cells."""
     return ((predicted.float() - target).square() * weights).mean(dim=(1, 2, 3, 4))
-
-
-@torch.no_grad()
-def audio_features(model: AvatarModel, audio: Tensor, frames: int) -> Tensor:
-    """Sound (B, N) -> (B, frames, W) by the frozen audio encoder; the spectrum in fp32."""
-    with torch.autocast(audio.device.type, enabled=False):
-        mel = model.audio.logmel(audio)
-    return model.audio.encode_mel(model.audio.slices(mel, frames)).unflatten(0, (-1, frames))
-
-
-def conditions(model: AvatarModel, batch: ClipBatch) -> Conditions:
-    """Run audio encoder and ReferenceNet on a batch: conditions with all branches on."""
-    features = audio_features(model, batch.audio, batch.x_0.shape[1])
-    banks = model.reference_net(batch.reference, batch.motion)
-    return Conditions(features, batch.expression, batch.reference, banks)
 
 
 class TeacherStage:

@@ -17,7 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.fp8.linear import FP8, LARGEST, Fp8Weight, row_scales
+from kernels.fp8.weight import FP8, LARGEST, Fp8Weight, row_scales
 from kernels.launch import Launch, Tiling
 from kernels.tuning import CONSUMER_SHARED_BYTES, choose_tiling, shared_bytes_of
 

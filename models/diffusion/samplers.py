@@ -11,11 +11,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from models.diffusion import zero_snr
 from models.diffusion.guidance import guided_x0
 from models.diffusion.schedules import ddim_step, time_grid
 from models.modules.unet import Conditions, Denoiser
 from models.presets import Preset
-from models.sd15 import zero_snr
 
 Predict = Callable[[Tensor, Tensor], Tensor]
 Sampler = Callable[[Predict, Tensor, int], Tensor]

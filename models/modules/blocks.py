@@ -14,10 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels.attention import attention
-from kernels.cross import AbsorbedContext, absorb_context, cross_attention, is_worth_absorbing
+from kernels.cross import absorb_context, cross_attention, is_worth_absorbing
 from kernels.dispatch import Backend
 from kernels.norm import group_norm_silu
 from kernels.temporal import temporal_attention
+from kernels.values import AbsorbedContext
 from models.presets import UNetConfig
 
 

@@ -19,9 +19,10 @@ from kernels.native.build import NativeError, find_compiler, load_native
 from kernels.native.kernels import Kernels
 from models.avatar_model import AvatarModel
 from models.build import AnyModel
-from models.networks import CompiledNetworks, NativeNetworks, Networks, PlainNetworks, TorchNetworks
+from models.networks import Networks
 from models.presets import Layout
 from models.runtimes.fp8_modules import make_fp8
+from models.runtimes.torch_networks import CompiledNetworks, NativeNetworks, PlainNetworks, TorchNetworks
 from models.sd15.networks import SD15Networks
 
 BACKENDS: Final = (

@@ -25,8 +25,9 @@ from kernels.machine import describe_machine, describe_versions
 from kernels.native.build import SOURCE, NativeError, cache_root, find_compiler, source_digest
 from models.avatar_model import AvatarModel, weights_digest
 from models.build import AnyModel
+from models.hop import HopControls, StreamState
 from models.runtimes.backends import choose_backend, cpu_has_bf16, load_networks, multiplies_pairs
-from models.streaming import HopControls, Streamer, StreamState
+from models.streaming import Streamer
 
 TOLERANCES: Final[Mapping[str, float]] = {
     "torch-eager": 1e-4,

@@ -9,8 +9,8 @@ import argparse
 import json
 from pathlib import Path
 
-from models.checkpoint import load_model
 from models.runtimes.onnx_networks import cache_folder, export_graphs
+from models.weights import load_model
 
 SUMMARY = "write the student's networks as ONNX graphs, checked against PyTorch"
 

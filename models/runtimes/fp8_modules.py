@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from kernels.fp8.linear import CHANNELS, Fp8Weight, fp8_conv2d, fp8_linear, pack_fp8
+from kernels.fp8.linear import fp8_conv2d, fp8_linear
+from kernels.fp8.weight import CHANNELS, Fp8Weight, pack_fp8
 from models.build import AnyModel
 
 LEAST_CHANNELS = 64

@@ -17,9 +17,10 @@ from typing import Final
 import numpy as np
 import torch
 
+from models.hop import HopControls
 from models.networks import Networks
 from models.presets import HopChoice
-from models.streaming import HopControls, Streamer
+from models.streaming import Streamer
 
 LONGER: Final = (3, 4)
 """Frames of the hops that are tried where the preset's own is too short for a machine."""

@@ -23,10 +23,12 @@ from torch import Tensor
 from kernels.machine import ROOT
 from models.avatar_model import AvatarModel
 from models.face import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
-from models.networks import TorchNetworks, WindowConditions
+from models.hop import HopControls
+from models.networks import WindowConditions
 from models.pictures import fit_canvas
 from models.runtimes.onnx_networks import OnnxNetworks, denoise_inputs, open_graph
-from models.streaming import HopControls, Streamer
+from models.runtimes.torch_networks import TorchNetworks
+from models.streaming import Streamer
 
 QUANTIZED: Final = ("motion", "denoise", "decode")
 FACES: Final = 6

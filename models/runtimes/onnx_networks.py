@@ -22,7 +22,8 @@ from models.face import SAMPLES_PER_FRAME
 from models.modules.blocks import TransformerBlock
 from models.modules.conv import ReferenceFeatures
 from models.modules.unet import Conditions
-from models.networks import TorchNetworks, WindowConditions, projected_banks
+from models.networks import WindowConditions, projected_banks
+from models.runtimes.torch_networks import TorchNetworks
 
 _CPU = torch.device("cpu")
 

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.streaming import HopInputs, Streamer
+from models.hop import HopInputs
+from models.streaming import Streamer
 
 Work = Callable[[], None]
 Lane = Literal["main", "pictures"]

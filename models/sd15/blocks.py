@@ -19,8 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kernels.attention import attention
-from kernels.cross import AbsorbedContext, absorb_context, cross_attention
+from kernels.cross import absorb_context, cross_attention
 from kernels.temporal import temporal_attention
+from kernels.values import AbsorbedContext
 from models.modules.blocks import FrameContext, GroupNorm32, KernelUser, join_heads, split_heads
 
 RESNET_EPS: Final = 1e-5

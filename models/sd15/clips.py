@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from models.diffusion.zero_snr import NOISE_LIMIT, timesteps, v_step
 from models.sd15.contexts import context_windows
 from models.sd15.unet import Conditions, Denoiser
-from models.sd15.zero_snr import NOISE_LIMIT, timesteps, v_step
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from kernels.cross import AbsorbedContext
+from kernels.values import AbsorbedContext
 from models.avatar_model import channels_last
 from models.networks import WindowConditions
 from models.sd15.face_locator import region_mask

@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kernels.cross import AbsorbedContext, is_worth_absorbing
+from kernels.cross import is_worth_absorbing
+from kernels.values import AbsorbedContext
 from models.modules.blocks import FrameContext, GroupNorm32
 from models.presets import UNetConfig
 from models.sd15.blocks import (

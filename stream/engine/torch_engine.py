@@ -21,13 +21,14 @@ import torch
 from kernels.native.build import NativeError
 from models.checkpoint import CheckpointError
 from models.face import SAMPLES_PER_FRAME
+from models.hop import HopControls, StreamState
 from models.pictures import fit_canvas
 from models.presets import HopChoice
 from models.runtimes.backends import load_networks
 from models.runtimes.calibration import resolve_backend
 from models.runtimes.hop_fit import HopFit, fit_hop
 from models.runtimes.static_hop import record_on
-from models.streaming import HopControls, Streamer, StreamState
+from models.streaming import Streamer
 from models.weights import WEIGHTS, open_model
 from stream.engine.protocol import Controls, EngineSpec, ScaleRange, StepRequest, StepResult
 from stream.errors import EngineError

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from models.hop_options import add_hop_arguments, read_hop
 from models.presets import StreamConfig
+from models.runtimes.options import add_hop_arguments, read_hop
 from stream.avatars.images import load_face_picture
 from stream.engine.controls import check_scales
 from stream.engine.protocol import Controls, Engine, StepRequest

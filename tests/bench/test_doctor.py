@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from bench import doctor
-from models.checkpoint import load_model
 from models.runtimes.calibration import Calibration, Trial, calibration_key, write_calibration
+from models.weights import load_model
 
 
 def test_a_taken_port_is_a_fault() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench import engine
-from models.networks import TorchNetworks
+from models.runtimes.torch_networks import TorchNetworks
 from models.streaming import Streamer
 from tests.models.tiny import tiny_model
 

@@ -23,11 +23,13 @@ from distill.methods.sample import Drawing, draw_sample, draw_scale, grid_times,
 from distill.methods.stage import StudentStage, start_student
 from distill.methods.tokens import controlled, student_from
 from models.avatar_model import AvatarModel
-from models.checkpoint import load_model, read_tensors
+from models.checkpoint import read_tensors
 from models.diffusion.guidance import guided_x0
 from models.diffusion.samplers import ddim
 from models.modules.unet import Conditions
-from models.networks import TorchNetworks, WindowConditions
+from models.networks import WindowConditions
+from models.runtimes.torch_networks import TorchNetworks
+from models.weights import load_model
 from tests.models.tiny import tiny_model, tiny_preset
 
 CPU = "cpu"

@@ -18,8 +18,9 @@ from distill.stage_maker import check_options, make_stage, start_control, start_
 from distill.stages.audio import AudioStage
 from distill.stages.teacher import TeacherStage
 from distill.train import add_arguments, run
-from models.checkpoint import CheckpointError, load_model, save_model, save_tensors
+from models.checkpoint import CheckpointError, save_tensors
 from models.presets import preset
+from models.weights import load_model, save_model
 from tests.models.tiny import tiny_model
 
 SHIPPED = Path(__file__).resolve().parents[2] / "weights" / "small" / "student.safetensors"

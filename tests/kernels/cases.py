@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels.norm import Control
 from kernels.reference import attention_naive, attention_sdpa
+from kernels.values import Control
 from tests import tolerances
 
 LENGTHS = (1, 16, 17, 63, 111, 128, 256)

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from kernels.cross import AbsorbedContext, absorb_context, cross_attention
+from kernels.cross import absorb_context, cross_attention
 from kernels.cross_triton import candidate_tilings, cross_triton, plan_cross
 from kernels.launch import Tiling
+from kernels.values import AbsorbedContext
 from tests import tolerances
 from tests.kernels.cases import LENGTHS, WIDTHS, CrossCase, make_cross
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kernels.norm import Control, absorb_control, group_norm_silu, mix_control
+from kernels.norm import absorb_control, group_norm_silu, mix_control
+from kernels.values import Control
 from tests.kernels.cases import make_norm
 
 

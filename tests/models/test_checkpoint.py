@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 
 from distill.methods.sample import AUDIO_SCALES, REFERENCE_SCALES
 from models.avatar_model import AvatarModel
-from models.checkpoint import CheckpointError, load_model, load_strict, read_tensors, save_model, save_tensors
+from models.checkpoint import CheckpointError, load_strict, read_tensors, save_tensors
 from models.presets import Preset, StreamConfig, preset
+from models.weights import load_model, save_model
 from tests.models.tiny import tiny_model, tiny_preset
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from models.checkpoint import load_model, save_model
 from models.face import SAMPLES_PER_FRAME
-from models.networks import TorchNetworks
+from models.hop import HopControls
 from models.presets import SERVED, HopChoice, Preset, StreamConfig, preset
-from models.streaming import HopControls, Streamer
+from models.runtimes.torch_networks import TorchNetworks
+from models.streaming import Streamer
+from models.weights import load_model, save_model
 from tests.models.tiny import buzz, tiny_model
 
 CONTROLS = HopControls(audio_scale=1.5, reference_scale=1.0, nfe=1)

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from models.face import SAMPLES_PER_FRAME
-from models.networks import TorchNetworks
-from models.streaming import HopControls, Streamer, StreamState, blend_weights
+from models.hop import HopControls, StreamState
+from models.runtimes.torch_networks import TorchNetworks
+from models.streaming import Streamer, blend_weights
 from tests.models.tiny import buzz, tiny_model
 from tests.tolerances import BLEND_WEIGHTS, STREAM_EQUALS_OFFLINE
 

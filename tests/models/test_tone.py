@@ -10,9 +10,10 @@ from torch import Tensor
 
 from kernels.machine import ROOT
 from models.face import CANVAS_PX, FACE_BOX
-from models.networks import TorchNetworks
+from models.hop import HopControls
 from models.runtimes.static_hop import EagerLanes, StaticRunner
-from models.streaming import HopControls, Streamer
+from models.runtimes.torch_networks import TorchNetworks
+from models.streaming import Streamer
 from models.tone import LUMA, NEAR, fit_tone, keep_tone
 from tests.models.tiny import buzz, tiny_model
 

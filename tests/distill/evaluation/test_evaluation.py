@@ -22,11 +22,14 @@ from distill.evaluation.spoilt import SPOILING, Framing, spoil
 from distill.evaluation.streams import paired_time, stream_hops
 from distill.evaluation.suites import SUITES, Suite, driven_motion, load_clip
 from distill.probe import Probe, load_probe
-from models.checkpoint import save_model, save_tensors
+from models.checkpoint import save_tensors
 from models.face import CANVAS_PX
+from models.hop import HopControls
 from models.motion import advance_motion, init_motion, speech_level
-from models.networks import TorchNetworks, WindowConditions
-from models.streaming import HopControls, Streamer
+from models.networks import WindowConditions
+from models.runtimes.torch_networks import TorchNetworks
+from models.streaming import Streamer
+from models.weights import save_model
 from tests.models.tiny import tiny_model
 
 CPU = torch.device("cpu")

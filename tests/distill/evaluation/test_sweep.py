@@ -10,9 +10,10 @@ import torch
 from distill.evaluation.suites import Suite
 from distill.evaluation.sweep import sweep
 from distill.probe import load_probe
-from models.checkpoint import load_model
-from models.networks import TorchNetworks
-from models.streaming import HopControls, Streamer
+from models.hop import HopControls
+from models.runtimes.torch_networks import TorchNetworks
+from models.streaming import Streamer
+from models.weights import load_model
 
 WEIGHTS = Path(__file__).resolve().parents[3] / "weights" / "small"
 

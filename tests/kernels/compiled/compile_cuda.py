@@ -26,11 +26,10 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from kernels import attention_triton, cross_triton, norm_triton, temporal_triton
-from kernels.cross import AbsorbedContext
 from kernels.fp8 import linear_triton as fp8_triton
-from kernels.fp8.linear import Fp8Weight
+from kernels.fp8.weight import Fp8Weight
 from kernels.launch import Launch, Tiling
-from kernels.norm import Control
+from kernels.values import AbsorbedContext, Control
 from tests.kernels.compiled.compile_limits import HOPPER_SHARED
 
 HOPPER = GPUTarget("cuda", 90, 32)

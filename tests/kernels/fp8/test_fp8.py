@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from kernels.fp8.linear import LARGEST, Fp8Weight, fp8_conv2d, fp8_linear, pack_fp8, round_rows
+from kernels.fp8.linear import fp8_conv2d, fp8_linear
+from kernels.fp8.weight import LARGEST, Fp8Weight, pack_fp8, round_rows
 from models.runtimes.fp8_modules import Fp8Conv2d, Fp8Linear, make_fp8
 from tests.models.tiny import tiny_model
 from tests.tolerances import FP8_LAYER, FP8_VALUE

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kernels.fp8.linear import fp8_conv2d, fp8_linear, multiplies_fp8, pack_fp8
+from kernels.fp8.linear import fp8_conv2d, fp8_linear, multiplies_fp8
+from kernels.fp8.weight import pack_fp8
 from tests.tolerances import FP8_DEVICE
 
 pytestmark = pytest.mark.gpu

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kernels.fp8.linear import FP8, Fp8Weight, fp8_conv2d, fp8_linear, pack_fp8, round_rows
+from kernels.fp8.linear import fp8_conv2d, fp8_linear
 from kernels.fp8.linear_triton import block_of_channels, candidate_tilings, plan_conv, plan_round
+from kernels.fp8.weight import FP8, Fp8Weight, pack_fp8, round_rows
 from kernels.launch import Tiling
 from tests.kernels.cases import LENGTHS, WIDTHS
 from tests.tolerances import FP8_KERNEL

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.networks import CompiledNetworks, TorchNetworks
+from models.hop import HopControls
 from models.runtimes import calibration
 from models.runtimes.backends import BACKENDS, load_networks
 from models.runtimes.calibration import (
@@ -22,7 +22,8 @@ from models.runtimes.calibration import (
     tolerance,
     write_calibration,
 )
-from models.streaming import HopControls, Streamer
+from models.runtimes.torch_networks import CompiledNetworks, TorchNetworks
+from models.streaming import Streamer
 from tests.models.tiny import tiny_model
 from tests.tolerances import NATIVE_HOP
 

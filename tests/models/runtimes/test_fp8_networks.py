@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from models.hop import HopControls
 from models.presets import HopChoice
 from models.runtimes.backends import load_networks
 from models.runtimes.calibration import TOLERANCES
 from models.runtimes.fp8_modules import Fp8Conv2d, Fp8Linear, make_fp8
-from models.streaming import HopControls, Streamer
+from models.streaming import Streamer
 from models.weights import open_model
 from tests.models.sd15.small_base import thin_model
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from models.networks import TorchNetworks
 from models.presets import HopChoice
 from models.runtimes.hop_fit import HopFit, fit_hop
+from models.runtimes.torch_networks import TorchNetworks
 from tests.models.tiny import tiny_model
 
 CPU = torch.device("cpu")

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from models.networks import TorchNetworks
+from models.hop import HopControls
 from models.runtimes.calibration import TOLERANCES
 from models.runtimes.onnx_int8 import Int8Networks, babble
 from models.runtimes.onnx_networks import OnnxNetworks, cache_folder, choose_providers, export_graphs
-from models.streaming import HopControls, Streamer
+from models.runtimes.torch_networks import TorchNetworks
+from models.streaming import Streamer
 from models.voice import voice_only
 from tests.models.tiny import tiny_model
 from tests.tolerances import ONNX_EQUALS_TORCH

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from models.networks import TorchNetworks
+from models.hop import HopControls
 from models.runtimes.static_hop import CudaLanes, EagerLanes, Lane, StaticRunner, Work
-from models.streaming import HopControls, Streamer
+from models.runtimes.torch_networks import TorchNetworks
+from models.streaming import Streamer
 from tests.models.tiny import buzz, tiny_model
 from tests.tolerances import STREAM_EQUALS_OFFLINE
 

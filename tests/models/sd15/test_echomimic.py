@@ -12,11 +12,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from models.checkpoint import CheckpointError, load_any_model, load_model, save_model
+from models.checkpoint import CheckpointError
 from models.presets import preset
 from models.runtimes.backends import load_networks
 from models.sd15.echomimic import load_echomimic, read_public
 from models.sd15.model import SD15Model
+from models.weights import load_any_model, load_model, save_model
 from tests.models.sd15.small_base import thin_base, thin_model
 
 Edit = Callable[[dict[str, Tensor]], None]

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from models.hop import HopControls, StreamState
 from models.sd15.networks import SD15Networks
-from models.streaming import HopControls, Streamer, StreamState
+from models.streaming import Streamer
 from stream.engine.protocol import Controls, StepRequest
 from stream.engine.torch_engine import TorchEngine
 from tests.models.sd15.small_base import thin_model

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.networks import TorchNetworks
+from models.runtimes.torch_networks import TorchNetworks
 from models.streaming import Streamer
 from stream.clock import MonotonicClock
 from stream.engine.controls import check_scales, controls_in_force, in_force, offered_scales, read_controls

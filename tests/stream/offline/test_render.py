@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from models.networks import TorchNetworks
+from models.runtimes.torch_networks import TorchNetworks
 from models.streaming import Streamer
 from stream.engine.protocol import Controls, Engine, StepRequest
 from stream.engine.torch_engine import TorchEngine

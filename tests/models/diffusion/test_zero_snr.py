@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from models.diffusion.samplers import ddim, sampler_of
+from models.diffusion.zero_snr import NOISE_LIMIT, cumulative_alphas, levels, sample, timesteps, v_step
 from models.presets import preset
-from models.sd15.zero_snr import NOISE_LIMIT, cumulative_alphas, levels, sample, timesteps, v_step
 
 
 def test_the_last_timestep_holds_no_signal_and_the_first_is_kept() -> None:
