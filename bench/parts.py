@@ -1,9 +1,9 @@
 """A training state in files of bounded size, so that it travels where large files do not.
 
-In flow a `state.pt` of `distill.training.loop`; out flow `NAME.00`, `NAME.01`, … and back. As much is kept
-as fits, in
-this order of sacrifice: Adam's second moments and the averaged weights go to bf16, and so do its first moments;
-then the first moments go (they are back after ten steps); then the weights themselves go to bf16.
+In flow a `state.pt` of `distill.training.loop`; out flow `NAME.00`, `NAME.01`, … and back. As much is
+kept as fits, in this order of sacrifice: Adam's second moments and the averaged weights go to bf16, and
+so do its first moments; then the first moments go (they are back after ten steps); then the weights
+themselves go to bf16.
 """
 
 from __future__ import annotations

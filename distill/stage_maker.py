@@ -1,9 +1,8 @@
 """From options to a training stage: which networks it starts from and which clips it sees.
 
-In: the options of ``fada train`` and a preset. Out: a `Stage` for `distill.training.loop`. Stages build on
-each other: vae,
-probe and audio stand alone, teacher needs vae and audio (from their runs or out of a model file), student the
-teacher, steps the student.
+In: the options of ``fada train`` and a preset. Out: a `Stage` for `distill.training.loop`. Stages build
+on each other: vae, probe and audio stand alone, teacher needs vae and audio (from their runs or out of a
+model file), student the teacher, steps the student.
 """
 
 from __future__ import annotations

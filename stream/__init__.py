@@ -1,17 +1,17 @@
 """The live server: one caller's voice in, a face that speaks with it out.
 
-Files in the order in which data flows; nothing flows back.
+Folders in the order in which data flows. `tests/test_rooms.py` holds who may know whom.
 
-    signalling  lobby  seats  session  peer  ice  playout_delay  an offer becomes a session
-    inbound  timeline  concealment  windower               microphone -> gapless 16 kHz -> windows
-    engine_stream  scheduler  effort  stepping             whose windows run now, at how many evaluations
-    engine_protocol  engine                                windows -> frames (the only torch in this room)
-    voice_buffer  pacer  reserve                           frames and voice on one clock, no later than needed
-    outbound  encoder  voice_encoder  bit_rate             encoded, and sent when due
-    fan_out  broadcast  audience  viewer                   the same packets to everybody who watches
-    channel  controls                                      what a caller may turn meanwhile
-    telemetry  metrics  pacing_stats                       what is told about it
-    app  serve  limits  avatars_catalogue  images          the HTTP side
-    render  sound_files  movie                             the same engine offline
-    clock  errors  session_state  session_parts            shared by all
+    rtc        an offer becomes a connection; the data channel; all that touches aiortc's private names
+    inbound    microphone -> one gapless timeline -> 16 kHz
+    engine     windows, whose turn it is and at which cost (admission, degradation), frames (the only torch here)
+    outbound   frames and voice on one clock, encoded, and sent when due; the same packets to everybody
+    calls      what a caller owns: session, viewers, figures, the registry of all
+    avatars    the faces on offer
+    offline    the same engine on files
+    app, serve, middleware     the HTTP side
+    media, clock, errors       shared by all
+
+Three things run against the stream, each a plain value: a picture track tells the pacer how long encoding takes,
+a session asks the pacer for its windows' deadlines, and a viewer's wish for a key frame goes back to the encoder.
 """

@@ -1,11 +1,11 @@
 """`fada bench e2e`: from microphone to frame through a real server and a real client, each its own process.
 
-In flow a number of seconds and what the network does; out flow a report per client (`bench/results/e2e.json`,
-`e2e_chromium.json`) with latency, skew, fps, freezes, interruptions and stages, and a plot of the stages. The
-server is started here on a free port (or taken from `--url`); the client is `bench.call.peer` (aiortc) or
-`bench.call.browser.call` (a real Chromium on the real page); the analysis is `bench.call.latency` and
-`bench.call.interruption`,
-whose docstrings state the method; `bench.call.method_check` checks that method itself.
+In flow a number of seconds and what the network does; out flow a report per client
+(`bench/results/e2e.json`, `e2e_chromium.json`) with latency, skew, fps, freezes, interruptions and
+stages, and a plot of the stages. The server is started here on a free port (or taken from `--url`); the
+client is `bench.call.peer` (aiortc) or `bench.call.browser.call` (a real Chromium on the real page); the
+analysis is `bench.call.latency` and `bench.call.interruption`, whose docstrings state the method;
+`bench.call.method_check` checks that method itself.
 """
 
 from __future__ import annotations

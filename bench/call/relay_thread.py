@@ -1,8 +1,8 @@
 """Relays for a caller without an event loop: they live on a loop in a thread of their own.
 
 In flow an answer's description, once per call; out flows the one that leads through a new
-`bench.call.relay.Relay`, and
-what the latest relay saw. For `bench.call.browser.call`, whose thread Playwright holds.
+`bench.call.relay.Relay`, and what the latest relay saw. For `bench.call.browser.call`, whose thread
+Playwright holds.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """FSDP2: weights, gradients and moments in shares, one per process, and whole again on disk.
 
 In: a module that `distill.training.parallel` wraps. Out: the same module with its parameters as shares
-(DTensors), and
-conversions between shares and whole tensors, so that `state.pt` is the same file whichever way made it: a run
-may go on with another number of processes, or another way.
+(DTensors), and conversions between shares and whole tensors, so that `state.pt` is the same file
+whichever way made it: a run may go on with another number of processes, or another way.
 Source: Zhao et al. 2304.11277 (PyTorch FSDP), in its per-parameter form `torch.distributed.fsdp.fully_shard`.
 """
 

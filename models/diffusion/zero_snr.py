@@ -1,10 +1,9 @@
 """The noise schedule of EchoMimic: 1000 timesteps, zero signal at the last, velocities, DDIM.
 
-In: velocities that a network predicts at integer timesteps. Out: less noisy latents. Its twin for the small
-preset is `models.diffusion.schedules`. Two habits are kept, since weights and outputs depend on them: a
-step goes to
-t - 1000 // steps, which is not always the next timestep asked for, and so six steps end with 3 % of noise
-(standard deviation) left; and the starting noise is clipped.
+In: velocities that a network predicts at integer timesteps. Out: less noisy latents. Its twin for the
+small preset is `models.diffusion.schedules`. Two habits are kept, since weights and outputs depend on
+them: a step goes to t - 1000 // steps, which is not always the next timestep asked for, and so six steps
+end with 3 % of noise (standard deviation) left; and the starting noise is clipped.
 
 Source: Lin et al. 2305.08891 (zero terminal SNR, trailing steps); Salimans & Ho 2202.00512 (velocity); Song et al.
 2010.02502, eq. 12 with sigma = 0; the values as in the public EchoMimic configuration.

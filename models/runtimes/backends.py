@@ -1,10 +1,9 @@
 """Which runtime runs the networks, and how to get it.
 
 In: a model and a device. Out: `Networks`. "auto" takes what `models.runtimes.calibration` measured to be
-fastest on this
-very machine; where nothing was measured yet, a rule: torch bf16 on CUDA, this machine's own kernels on CPUs with a
-C compiler, with weights in bf16 where the processor multiplies it, PyTorch in bf16 or fp32 on the rest
-(ARCHITECTURE.md has the figures).
+fastest on this very machine; where nothing was measured yet, a rule: torch bf16 on CUDA, this machine's
+own kernels on CPUs with a C compiler, with weights in bf16 where the processor multiplies it, PyTorch in
+bf16 or fp32 on the rest (docs/decisions/23-runtime-is-measured.md has the figures).
 """
 
 from __future__ import annotations

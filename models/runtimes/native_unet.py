@@ -1,9 +1,9 @@
 """The UNets' blocks as one call each of this machine's own CPU kernels.
 
-In: blocks of `models.modules.blocks` and `models.modules.unet` with their weights. Out: the same blocks, a
-residual or transformer
-block one call, joining and growing read inside the convolution that follows. Calls that the fused form does not
-hold (a bank that is not yet projected, rows without reference) take the block's own PyTorch form.
+In: blocks of `models.modules.blocks` and `models.modules.unet` with their weights. Out: the same blocks,
+a residual or transformer block one call, joining and growing read inside the convolution that follows.
+Calls that the fused form does not hold (a bank that is not yet projected, rows without reference) take
+the block's own PyTorch form.
 """
 
 from __future__ import annotations

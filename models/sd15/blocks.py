@@ -1,9 +1,9 @@
 """The building blocks of both SD1.5-size UNets: residual, spatial transformer, motion module.
 
-In and out: features of (b t) frames, (B*T, C, h, w), channels-last in memory. Attention and norms go through
-`kernels`; the context of a call is `models.modules.blocks.FrameContext`, as in the small preset. Module
-names are those of
-the public weights. Letters: B batch, T frames, M motion frames, L tokens (h*w), C channels, H heads.
+In and out: features of (b t) frames, (B*T, C, h, w), channels-last in memory. Attention and norms go
+through `kernels`; the context of a call is `models.modules.blocks.FrameContext`, as in the small preset.
+Module names are those of the public weights. Letters: B batch, T frames, M motion frames, L tokens (h*w),
+C channels, H heads.
 
 Source: Rombach et al. 2112.10752 (blocks); Guo et al. 2307.04725 (motion modules); Hu et al. 2311.17117 (reference
 attention); numbers that no paper states, as the public EchoMimic code has them.
@@ -89,8 +89,7 @@ class ResnetBlock(nn.Module):
 
     ``embedding`` 0 leaves it out (autoencoder). ``control`` > 0 adds a student's CFG control layer, a
     zero-initialised scale and shift of the second norm by the mixed CFG tokens, as in
-    `models.modules.blocks.ResBlock`;
-    EchoMimic's files have none.
+    `models.modules.blocks.ResBlock`; EchoMimic's files have none.
     """
 
     def __init__(

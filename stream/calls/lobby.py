@@ -1,4 +1,4 @@
-"""Who is here: builds sessions from offers, runs each as one task, and ends them all. Event loop only."""
+"""The session registry (lobby): builds sessions, runs each as one task, and ends them all. Event loop only."""
 
 from __future__ import annotations
 

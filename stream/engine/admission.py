@@ -1,4 +1,4 @@
-"""Admission: how many sessions there may be, those still being built included. Event loop only."""
+"""Admission (seats): how many sessions there may be, those still being built included. Event loop only."""
 
 from __future__ import annotations
 

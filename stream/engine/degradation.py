@@ -1,4 +1,4 @@
-"""How many network evaluations a window may cost just now. Pure; called under the scheduler's lock.
+"""Degradation under load (effort): how many evaluations a window may cost now. Pure; under the scheduler's lock.
 
 When the engine thread is busy nearly all the time, finishes windows late or drops them, the limit goes down
 one rung (half the evaluations); when the work at the rung above would fit with room to spare, it goes up

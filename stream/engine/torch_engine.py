@@ -1,10 +1,10 @@
 """The engine: the student behind the `Engine` protocol. The only file in `stream/` that imports torch.
 
 In: batches of windows with their states, from the scheduler's thread. Out: frames and new states.
-`load_engine` takes the runtime that `fada doctor --calibrate` measured to be fastest here, or, before that, the one
-that `models.runtimes.backends` has a rule for; on CUDA a hop is recorded once and replayed
-(`models.runtimes.static_hop`). Where the
-device's memory runs out, a batch is drawn in smaller parts, and so is every later one.
+`load_engine` takes the runtime that `fada doctor --calibrate` measured to be fastest here, or, before
+that, the one that `models.runtimes.backends` has a rule for; on CUDA a hop is recorded once and replayed
+(`models.runtimes.static_hop`). Where the device's memory runs out, a batch is drawn in smaller parts, and
+so is every later one.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ picture in silence. The first one moves t0 by a part of a slot, to be shown as s
 never waits for the picture: a late frame is skipped and the last one held.
 
 The delay follows what is needed in two ways. t0 moves by fractions of a millisecond a slot
-(`stream.outbound.reserve`),
-unheard; that also absorbs two clocks that drift apart. The offset moves by whole slots, in quiet moments if it can,
-where that would take too long: later when frames keep arriving late, earlier when a slot or more is to spare.
+(`stream.outbound.reserve`), unheard; that also absorbs two clocks that drift apart. The offset moves by
+whole slots, in quiet moments if it can, where that would take too long: later when frames keep arriving
+late, earlier when a slot or more is to spare.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How much time drawn frames have to spare, and what that asks of the output clock. Pure; event loop only.
+"""Playout headroom (reserve): the time drawn frames have to spare, and what it asks of the clock. Pure; event loop.
 
 In: for each window, when its first frame was due to be chosen and when it came. Out: seconds by which the clock
 should go later (more delay) or earlier, a little at every slot, so that all but the rarest windows come `guard_s`

@@ -1,8 +1,8 @@
 """A training run of a tiny model as a process of its own, for tests that kill it or share it among several.
 
 In: arguments (see `main`); clips that a test has made ahead. Out: the run folder of
-`distill.training.loop`, and in it
-``raw.json`` with the figures of every step that this process saw, averaged over processes.
+`distill.training.loop`, and in it ``raw.json`` with the figures of every step that this process saw,
+averaged over processes.
 """
 
 from __future__ import annotations
