@@ -8,17 +8,33 @@ lines of code happen to raise on a broken offer, and looks through what it has r
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from stream.errors import SignalingError
-from stream.rtc.offer_text import OfferText, Section
+from stream.rtc.offer_text import Lines, OfferText, Section
 
+MAX_LINES: Final = 1500
+MAX_LINE_CHARS: Final = 2048
 MAX_SECTIONS: Final = 6
-MAX_CANDIDATES: Final = 64
+MAX_ATTRIBUTES: Final = {
+    "candidate": 64,
+    "extmap": 64,
+    "fingerprint": 8,
+    "fmtp": 128,
+    "group": 8,
+    "rtcp-fb": 512,
+    "rtpmap": 128,
+    "sctpmap": 8,
+    "ssrc": 128,
+    "ssrc-group": 32,
+}
+"""Lines of a section that aiortc looks through again at others, or builds something for; browsers send half at most."""
+MAX_FEEDBACK: Final = 1024  # of all codecs of a section, each counted with what is asked of all ("*")
 CHECK_WITHIN_S: Final = 2.0
 KINDS: Final = ("audio", "video", "application")
 
@@ -76,16 +92,17 @@ def check_sdp(sdp: str, wanted: Mapping[str, Wanted]) -> str:
         wanted: `CALLER` or `VIEWER`.
 
     Returns:
-        The offer for aiortc: see `OfferText.complete` and `OfferText.drop_hidden_candidates`.
+        The offer for aiortc: see `OfferText.complete` and `OfferText.thin_candidates`.
 
     Raises:
         SignalingError: `bad_offer`, `no_audio` or `no_video`.
     """
+    _check_length(sdp.splitlines())
     offer = OfferText.read(sdp)
     _check_bounds(offer)
     _check_names(offer)
     offer.complete()
-    offer.drop_hidden_candidates()
+    offer.thin_candidates()
     completed = str(offer)
     try:
         description = SessionDescription.parse(completed)
@@ -97,14 +114,44 @@ def check_sdp(sdp: str, wanted: Mapping[str, Wanted]) -> str:
     return completed
 
 
+def _check_length(lines: Sequence[str]) -> None:
+    if len(lines) > MAX_LINES:
+        raise _bad(f"Expected at most {MAX_LINES} lines in the SDP, got {len(lines)}.")
+    longest = max(map(len, lines), default=0)
+    if longest > MAX_LINE_CHARS:
+        raise _bad(f"Expected lines of at most {MAX_LINE_CHARS} characters in the SDP, got one of {longest}.")
+
+
 def _check_bounds(offer: OfferText) -> None:
     if not offer.sections:
         raise _bad("The SDP has no media sections; send a WebRTC offer with audio and video.")
     if len(offer.sections) > MAX_SECTIONS:
         raise _bad(f"Expected at most {MAX_SECTIONS} media sections in the SDP, got {len(offer.sections)}.")
-    candidates = sum(len(section.values("candidate")) for section in offer.sections)
-    if candidates > MAX_CANDIDATES:
-        raise _bad(f"Expected at most {MAX_CANDIDATES} ICE candidates in the SDP, got {candidates}.")
+    for part in offer.parts():
+        _check_counts(part)
+
+
+def _check_counts(part: Lines) -> None:
+    names = Counter(line[2:].partition(":")[0] for line in part.lines if line.startswith("a="))
+    for name, most in MAX_ATTRIBUTES.items():
+        if names[name] > most:
+            raise _bad(f"Expected at most {most} lines a={name} in a section of the SDP, got {names[name]}.")
+    codecs = Counter(_payload_type(value) for value in part.values("rtpmap"))
+    if any(count > 1 for count in codecs.values()):
+        raise _bad("Expected one a=rtpmap line for each payload type in the SDP, got two for one.")
+    feedback = Counter(value.partition(" ")[0] for value in part.values("rtcp-fb"))
+    asked = feedback["*"] * len(codecs) + sum(feedback.values())
+    if asked > MAX_FEEDBACK:
+        raise _bad(f"Expected at most {MAX_FEEDBACK} kinds of feedback for a section's codecs, got {asked}.")
+
+
+def _payload_type(value: str) -> int | str:
+    """The number before the first space, as aiortc reads it; the text where that is none."""
+    text = value.partition(" ")[0]
+    try:
+        return int(text)
+    except ValueError:
+        return text
 
 
 def _check_names(offer: OfferText) -> None:

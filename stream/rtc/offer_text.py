@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from stream.rtc.candidates import is_candidate, kept
+
 DIRECTIONS: Final = ("sendrecv", "sendonly", "recvonly", "inactive")
 TRANSPORT: Final = ("ice-ufrag", "ice-pwd", "ice-options", "fingerprint", "setup", "rtcp-mux")
 """Attributes that a bundle-only section may leave to the section whose transport it shares (RFC 8829, 5.2.1)."""
@@ -83,9 +85,9 @@ class OfferText:
         return offer
 
     def __str__(self) -> str:
-        return "".join(f"{line}\r\n" for part in self._parts() for line in part.lines)
+        return "".join(f"{line}\r\n" for part in self.parts() for line in part.lines)
 
-    def _parts(self) -> Iterator[Lines]:
+    def parts(self) -> Iterator[Lines]:
         yield self.session
         yield from self.sections
 
@@ -126,21 +128,20 @@ class OfferText:
             if member.has("bundle-only") and not member.has(name) and not self.session.has(name):
                 member.lines.extend(line for line in first.lines if line.partition(":")[0] == f"a={name}")
 
-    def drop_hidden_candidates(self) -> None:
-        """Leave out candidates hidden behind mDNS names.
+    def thin_candidates(self) -> None:
+        """Keep the candidates worth checking, see `candidates.kept`.
 
-        Resolving them costs seconds where multicast does not work and leaves a socket open; the peer's own checks
-        tell us its address anyway, as a peer-reflexive candidate (RFC 8445, 7.3.1.3). The end-of-candidates mark
-        goes too: more will be learnt.
+        The end-of-candidates mark goes where some were left out: more will be learnt from the peer's own checks.
         """
-        hidden = False
-        for part in self._parts():
-            kept = [line for line in part.lines if not (line.startswith("a=candidate:") and ".local" in line)]
-            hidden = hidden or len(kept) != len(part.lines)
-            part.lines = kept
-        if hidden:
-            for part in self._parts():
-                part.lines = [line for line in part.lines if not line.startswith("a=end-of-candidates")]
+        lines = [line for part in self.parts() for line in part.lines if is_candidate(line)]
+        usable = kept(lines)
+        if usable != set(lines):
+            for part in self.parts():
+                part.lines = [
+                    line
+                    for line in part.lines
+                    if line in usable or not line.startswith(("a=candidate:", "a=end-of-candidates"))
+                ]
 
 
 def as_offered(answer_sdp: str, offer_sdp: str) -> str:

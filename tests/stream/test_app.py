@@ -14,7 +14,7 @@ import pytest
 from stream.engine.protocol import Engine
 from stream.errors import EngineError
 from tests.fakes import FakeEngine
-from tests.stream.rig import Running, running_server
+from tests.stream.rig import Caller, Running, running_server
 from tests.stream.rtc.test_offers import GOOD, HEAD, VIDEO
 
 
@@ -77,6 +77,19 @@ async def test_strangers_offers_get_a_sentence_and_a_code(tmp_path: Path) -> Non
         assert 'fada_offers_total{outcome="bad_offer"} 2.0' in text
 
 
+async def test_an_offer_is_read_only_where_there_is_a_place(tmp_path: Path) -> None:
+    async with running_server(tmp_path, max_sessions=1, max_viewers=0) as running:
+        caller = Caller()
+        watch_id = (await caller.call(running))["watch_id"]
+        status, answer = await post(running, {"sdp": "not even read", "type": "offer"})
+        assert (status, answer["error"]) == (503, "server_full")
+        response = await running.http.post(
+            f"/sessions/{watch_id}/viewers", json={"sdp": "not even read", "type": "offer"}
+        )
+        assert (response.status_code, response.json()["error"]) == (503, "viewers_full")
+        await caller.hang_up()
+
+
 async def test_huge_bodies_are_cut_off_declared_or_not(tmp_path: Path) -> None:
     async def flood(blocks: int) -> AsyncIterator[bytes]:
         for _ in range(blocks):
@@ -131,6 +144,8 @@ async def test_while_loading_the_process_is_up_and_not_ready(tmp_path: Path) -> 
         assert response.headers["retry-after"] == "2"
         assert (await running.http.get("/controls")).json()["error"] == "not_ready"
         status, answer = await post(running, {"sdp": GOOD, "type": "offer"})
+        assert (status, answer["error"]) == (503, "not_ready")
+        status, answer = await post(running, {"sdp": "not even read", "type": "offer"})
         assert (status, answer["error"]) == (503, "not_ready")
         gate.set()
         await asyncio.wait_for(running.server.loaded.wait(), 5)
