@@ -24,10 +24,10 @@ def is_candidate(line: str) -> bool:
 def kept(lines: Iterable[str]) -> set[str]:
     """The candidate lines worth checking.
 
-    Left out are: names hidden behind mDNS, since resolving them costs seconds where multicast does not work, and the
-    peer's own checks tell its address anyway (peer-reflexive, RFC 8445, 7.3.1.3); transports other than UDP;
-    the second component, as RTCP is muxed; ports and addresses that nobody can have. A line that is no candidate at
-    all is kept, for aiortc's parser to refuse.
+    Left out are: names hidden behind mDNS, since resolving them costs seconds where multicast does not work, and
+    the peer's own checks tell its address anyway (peer-reflexive, RFC 8445, 7.3.1.3); transports other than UDP;
+    the second component, as RTCP is muxed; ports and addresses that nobody can have. A line that is no candidate
+    at all is kept, for aiortc's parser to refuse.
     """
     usable = [line for line in lines if _is_usable(line)]
     return set(sorted(usable, key=_priority, reverse=True)[:MAX_KEPT])
@@ -56,6 +56,8 @@ def _is_somebodys(host: str) -> bool:
         address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    if address.is_loopback:  # ::1 counts as reserved
+        return True
     return not (
         address.is_multicast or address.is_unspecified or address.is_reserved or address.is_link_local
     )

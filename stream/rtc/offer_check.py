@@ -33,7 +33,7 @@ MAX_ATTRIBUTES: Final = {
     "ssrc": 128,
     "ssrc-group": 32,
 }
-"""Lines of a section that aiortc looks through again at others, or builds something for; browsers send half at most."""
+"""Lines of a section that aiortc looks through again at others, or builds something for; browsers send half."""
 MAX_FEEDBACK: Final = 1024  # of all codecs of a section, each counted with what is asked of all ("*")
 CHECK_WITHIN_S: Final = 2.0
 KINDS: Final = ("audio", "video", "application")
