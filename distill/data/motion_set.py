@@ -1,0 +1,170 @@
+"""Pairs of a reference and frames of one face with what truly moved between them, and how a batch is drawn of them.
+
+In: sets of `MotionItem` (rendered heads with a true flow, drawn characters without one) and a step's generators.
+Out: a `MotionBatch` at the size of the networks' face box, jittered, mirrored and lit alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from distill.data.draws import Generators, rand, randint, randn
+from distill.data.photometric import draw_light, draw_softness, draw_texture, softened
+from models.modules.mover import warp
+
+
+@dataclass(frozen=True, slots=True)
+class MotionItem:
+    """One identity on its canvas: a reference and T frames.
+
+    Attributes:
+        reference: (3, S, S) uint8.
+        frames: (T, 3, S, S) uint8.
+        flow: (T, 2, S/2, S/2) float16, where each of the frame's pixels lies in the reference, (x, y) in canvas
+            pixels relative to itself; None where nobody knows.
+        hole: (T, S/2, S/2) uint8, 255 where the reference does not show what the frame does; None with the flow.
+    """
+
+    reference: Tensor
+    frames: Tensor
+    flow: Tensor | None = None
+    hole: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if (self.flow is None) != (self.hole is None):
+            raise ValueError("MotionItem: a flow comes with its hole, or neither is given.")
+
+
+class MotionData(Protocol):
+    """A set of items; item i is the same whenever it is asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> MotionItem: ...
+
+
+@dataclass(frozen=True, slots=True)
+class MotionBatch:
+    """B rows at the face box's size.
+
+    Attributes:
+        reference, target: (B, 3, H, W) in [0, 1].
+        seen: (B, 3, H, W), the target in another light: what the encoder looks at, so that latents say what
+            moved and not which colour it has.
+        flow: (B, 2, H/2, W/2) in pixels of the box.
+        hole: (B, 1, H, W) in [0, 1].
+        known: (B, 1, 1, 1), 1 where flow and hole are true, 0 where nobody knows.
+    """
+
+    reference: Tensor
+    target: Tensor
+    seen: Tensor
+    flow: Tensor
+    hole: Tensor
+    known: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Jitter:
+    """How far a framing may be off.
+
+    Attributes:
+        turn, scale, stretch: standard deviations, radians and shares.
+        shift_px: standard deviation of the shift, at most 2.5 of it.
+        still: share of rows whose target is the reference itself.
+    """
+
+    turn: float = 0.05
+    scale: float = 0.05
+    stretch: float = 0.03
+    shift_px: float = 4.0
+    still: float = 0.04
+
+
+def draw_pairs(
+    sets: Sequence[MotionData],
+    generators: Generators,
+    box: tuple[int, int, int, int],
+    jitter: Jitter | None = None,
+) -> MotionBatch:
+    """Draw a row for each generator, from a set at random and an item at random.
+
+    Args:
+        sets: each is drawn from equally often, however large.
+        generators: one a row.
+        box: (left, top, width, height) of the face box on the canvas.
+        jitter: see `Jitter`.
+    """
+    jitter = jitter or Jitter()
+    rows = [_row(sets, generator, jitter.still) for generator in generators]
+    canvases = torch.stack([torch.stack(pair[:2]) for pair in rows]).float() / 255  # (B, 2, 3, S, S)
+    places, linear = _places(generators, box, canvases.shape[-1], jitter)
+    flow = torch.stack([row[2] for row in rows])
+    hole = torch.stack([row[3] for row in rows])[:, None]
+    known = torch.tensor([row[4] for row in rows]).view(-1, 1, 1, 1)
+    both = _sampled(canvases.flatten(1, 2), places).unflatten(1, (2, 3))
+    moved = _sampled(flow, places)
+    moved = torch.einsum("bij,bjhw->bihw", torch.linalg.inv(linear), moved)  # as the box sees it
+    return _lit(both, moved, _sampled(hole, places), known, generators)
+
+
+def _row(
+    sets: Sequence[MotionData], generator: torch.Generator, still: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
+    """(reference, frame, flow, hole, known) of one row, flow and hole at half the canvas' size."""
+    data = sets[randint([generator], len(sets))[0]]
+    item = data[randint([generator], len(data))[0]]
+    side = item.reference.shape[-1] // 2
+    frame = randint([generator], len(item.frames))[0]
+    nothing = torch.zeros(2, side, side), torch.zeros(side, side)
+    if float(rand([generator])) < still:
+        return item.reference, item.reference, *nothing, 1.0
+    if item.flow is None or item.hole is None:
+        return item.reference, item.frames[frame], *nothing, 0.0
+    return item.reference, item.frames[frame], item.flow[frame].float(), item.hole[frame].float() / 255, 1.0
+
+
+def _places(
+    generators: Generators, box: tuple[int, int, int, int], side: int, jitter: Jitter
+) -> tuple[Tensor, Tensor]:
+    """Where the box's pixels lie on the canvas, (B, H, W, 2) in -1..1, and the linear part (B, 2, 2) from box
+    to canvas."""
+    left, top, width, height = box
+    normal = randn(generators, 5)
+    turn, scale, stretch = (
+        amount * normal[:, index] for index, amount in enumerate((jitter.turn, jitter.scale, jitter.stretch))
+    )
+    shift = (jitter.shift_px * normal[:, 3:]).clamp(-2.5 * jitter.shift_px, 2.5 * jitter.shift_px)
+    cos, sin = turn.cos() * (1 + scale), turn.sin() * (1 + scale)
+    mirrored = torch.where(rand(generators) < 0.5, -1.0, 1.0)
+    columns = (cos * (1 + stretch) * mirrored, -sin, sin * mirrored, cos * (1 - stretch))
+    linear = torch.stack(columns, dim=-1).view(-1, 2, 2)
+    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    own = torch.stack((x - width / 2, y - height / 2), dim=-1).view(1, -1, 2)
+    centre = torch.tensor([left + width / 2, top + height / 2])
+    on_canvas = own @ linear.transpose(1, 2) + shift.unsqueeze(1) + centre
+    return (on_canvas * (2 / side) - 1).view(-1, height, width, 2), linear
+
+
+def _sampled(maps: Tensor, places: Tensor) -> Tensor:
+    return F.grid_sample(maps, places, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _lit(both: Tensor, flow: Tensor, hole: Tensor, known: Tensor, generators: Generators) -> MotionBatch:
+    """Light, texture, softness and grain over reference and target alike, and another light for the encoder."""
+    height, width = both.shape[-2:]
+    lit = draw_light(generators).over(both)
+    texture = torch.exp(draw_texture(generators, height, width) * known.unsqueeze(-1))
+    moved = torch.lerp(warp(texture[:, 0], flow), torch.ones(()), hole)  # new surface brings none along
+    lit = (lit * torch.stack((texture[:, 0], moved), dim=1)).clamp(0, 1)
+    lit = softened(lit, draw_softness(generators))
+    other = draw_light(generators, 0.7).over(lit[:, 1:])[:, 0]
+    grain = 0.03 * rand(generators, 1, 1, 1) * (rand(generators, 1, 1, 1) < 0.5)
+    reference = (lit[:, 0] + grain * randn(generators, 3, height, width)).clamp(0, 1)
+    return MotionBatch(reference, lit[:, 1], other, F.avg_pool2d(flow, 2), hole, known)

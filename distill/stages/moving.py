@@ -1,0 +1,159 @@
+"""Stage "vae" of a preset whose decoder moves pixels: the autoencoder on pairs of reference and frame.
+
+In: `MotionData` sets. Out: a VAE whose latents say what has moved, in whatever light, and whose decoder moves the
+reference's pixels accordingly and paints what they do not hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from distill.data.draws import Generators, StepDraw, rand, randn
+from distill.data.motion_set import Jitter, MotionBatch, MotionData, draw_pairs
+from distill.training.sheets import save_grid
+from models.avatar_model import channels_last
+from models.checkpoint import save_tensors
+from models.face import CANVAS_PX, EYE_LINE_Y, EYE_SPREAD_X
+from models.modules.mover import Moves, MovingDecoder, compose
+from models.modules.vae import VAE
+from models.presets import Preset
+
+MOUTH_Y = 186
+"""Canvas row about which a face's mouth opens: lips, teeth and tongue lie around it."""
+SETTLED_STEPS = 1500
+"""Steps in which the KL term and the noise on the latents come in."""
+
+
+def motion_weights(box: tuple[int, int, int, int]) -> Tensor:
+    """(H, W) weights over a face box: 1, and four more at the mouth and each eye."""
+    left, top, width, height = box
+    y = torch.arange(height)[:, None] + top + 0.5
+    x = torch.arange(width)[None] + left + 0.5 - CANVAS_PX / 2
+
+    def bump(centre_x: float, centre_y: float, radius_x: float, radius_y: float) -> Tensor:
+        return torch.exp(-0.5 * (((x - centre_x) / radius_x) ** 2 + ((y - centre_y) / radius_y) ** 2))
+
+    eyes = bump(-EYE_SPREAD_X, EYE_LINE_Y, 17, 14) + bump(EYE_SPREAD_X, EYE_LINE_Y, 17, 14)
+    return 1 + 4 * (bump(0, MOUTH_Y, 26, 20) + eyes)
+
+
+class MovingStage:
+    """Weighted L1, edges and means of the frame; the true flow, hole and paint where they are known.
+
+    Args:
+        preset: its autoencoder must have the decoder "move".
+        data: what is learnt from; each set equally often.
+        validation: what sheets show.
+        batch: rows a step, over all processes.
+        device: where.
+    """
+
+    name = "vae"
+
+    def __init__(
+        self,
+        preset: Preset,
+        data: Sequence[MotionData],
+        validation: Sequence[MotionData],
+        batch: int,
+        device: str,
+    ) -> None:
+        self.preset, self.data, self.validation = preset, data, validation
+        self.batch, self.device = batch, device
+        self.vae = channels_last(VAE(preset.vae)).to(device)
+        self.weights = motion_weights(preset.face_box).to(device)[None, None]
+
+    def trainable(self) -> nn.Module:
+        return self.vae
+
+    def loss(self, draw: StepDraw) -> tuple[Tensor, dict[str, float]]:
+        generators = draw.generators()
+        batch = draw_pairs(self.data, generators, self.preset.face_box)
+        moved = MotionBatch(*(getattr(batch, name).to(self.device) for name in MotionBatch.__slots__))
+        return self._objective(moved, generators, min(1.0, draw.step / SETTLED_STEPS))
+
+    def _objective(
+        self, batch: MotionBatch, generators: Generators, settled: float
+    ) -> tuple[Tensor, dict[str, float]]:
+        last = {"memory_format": torch.channels_last}
+        mean, logvar = (part.float() for part in self.vae.moments(batch.seen.contiguous(**last)))
+        noise = randn(generators, *mean.shape[1:]).to(mean.device)
+        extra = 0.15 * settled * rand(generators, 1, 1, 1).to(mean.device)
+        z = mean + noise * ((0.5 * logvar).exp() + extra)
+        reference = self.vae.reference(batch.reference.contiguous(**last))
+        decoder = self.vae.decoder
+        assert reference is not None and isinstance(decoder, MovingDecoder)
+        moves = decoder.moves(z, reference)
+        frame = compose(batch.reference, moves)
+        terms = {**self._picture_terms(frame - batch.target), **self._truth_terms(moves, batch)}
+        terms["kl"] = 2e-5 * settled * 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+        loss = torch.stack(list(terms.values())).sum()
+        figures = {name: float(term.detach()) for name, term in terms.items()}
+        mse = (frame.detach() - batch.target).square().mean()
+        return loss, {**figures, "psnr": float(-10 * mse.log10()), "z_std": float(mean.detach().std())}
+
+    def _picture_terms(self, error: Tensor) -> dict[str, Tensor]:
+        weights = self.weights
+        edges = [
+            (torch.diff(error, dim=d).abs() * weights.narrow(d, 1, weights.shape[d] - 1)).mean()
+            for d in (2, 3)
+        ]
+        return {
+            "pixel": (error.abs() * weights).mean(),
+            "edges": edges[0] + edges[1],
+            "coarse": F.avg_pool2d(error * weights, 4).abs().mean(),
+        }
+
+    def _truth_terms(self, moves: Moves, batch: MotionBatch) -> dict[str, Tensor]:
+        """What the renderer knows; where it knows nothing the matte is paid for, so that pixels move first."""
+        known, hole = batch.known, batch.hole
+        visible = (1 - F.max_pool2d(hole, 3, 1, 1)) * known
+        seen = F.avg_pool2d(visible, 2)
+        flow = (moves.flow - batch.flow).abs() * seen * F.avg_pool2d(self.weights, 2)
+        spread = torch.stack([torch.diff(moves.flow, dim=d).abs().mean() for d in (2, 3)]).sum()
+        matte = F.binary_cross_entropy_with_logits(moves.matte, hole, reduction="none") * (1 + 3 * hole)
+        open_matte = torch.sigmoid(moves.matte)
+        painted = (moves.paint - batch.target).abs() * hole * known
+        return {
+            "flow": 0.03 * flow.mean(),
+            "spread": 0.002 * spread,
+            "matte": 0.15 * (matte * known).mean() + 0.05 * (open_matte * (1 - known)).mean(),
+            "paint": 0.1 * painted.sum() / (3 * (hole * known).sum() + 100),
+        }
+
+    @torch.no_grad()
+    def calibrate(self, rows: int = 256) -> None:
+        """Measure the latents' mean and deviation, so that they enter the denoiser normalised."""
+        generators = [torch.Generator().manual_seed(row) for row in range(rows)]
+        moments = []
+        for first in range(0, rows, 16):
+            batch = draw_pairs(self.data, generators[first : first + 16], self.preset.face_box)
+            moments.append(self.vae.moments(batch.target.to(self.device))[0].float())
+        stacked = torch.cat(moments)
+        self.vae.mean.copy_(stacked.mean(dim=(0, 2, 3)))
+        self.vae.std.copy_(stacked.std(dim=(0, 2, 3)).clamp_min(1e-3))
+
+    def save(self, path: Path, notes: dict[str, Any]) -> None:
+        self.calibrate()
+        save_tensors(path, self.vae.state_dict(), {"preset": self.preset.to_dict(), "notes": notes})
+
+    @torch.no_grad()
+    def sheet(self, path: Path) -> None:
+        """Rows of reference, truth, frame and matte."""
+        generators = [torch.Generator().manual_seed(row) for row in range(8)]
+        batch = draw_pairs(self.validation, generators, self.preset.face_box, Jitter(0.0, 0.0, 0.0, 0.0, 0.0))
+        decoder = self.vae.decoder
+        assert isinstance(decoder, MovingDecoder)
+        picture = batch.reference.to(self.device)
+        reference = self.vae.reference(picture)
+        assert reference is not None
+        moves = decoder.moves(self.vae.moments(batch.seen.to(self.device))[0], reference)
+        frame = compose(picture, moves, "bicubic").clamp(0, 1)
+        matte = torch.sigmoid(moves.matte).expand(-1, 3, -1, -1)
+        save_grid(path, [part.cpu().float() for part in (batch.reference, batch.target, frame, matte)])

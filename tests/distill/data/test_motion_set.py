@@ -1,0 +1,72 @@
+"""Pairs of reference and frame: the flow stays true through jitter and mirror, rows depend on their seed alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from distill.data.motion_set import Jitter, MotionItem, draw_pairs
+from models.modules.mover import doubled, warp
+
+BOX = (16, 20, 64, 64)
+SIDE = 96
+
+
+class Slides:
+    """Soft pictures; frames are the reference moved by a flow that is known, with no hole."""
+
+    def __init__(self, known: bool = True) -> None:
+        self.known = known
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> MotionItem:
+        generator = torch.Generator().manual_seed(index)
+        coarse = torch.rand(1, 3, 12, 12, generator=generator)
+        reference = F.interpolate(coarse, (SIDE, SIDE), mode="bicubic").clamp(0, 1)
+        half = SIDE // 2
+        bend = F.interpolate(4 * torch.randn(2, 2, 3, 3, generator=generator), (half, half), mode="bicubic")
+        frames = warp(reference.expand(2, -1, -1, -1), doubled(bend))
+        made = (reference[0] * 255).byte(), (frames * 255).byte()
+        if not self.known:
+            return MotionItem(*made)
+        return MotionItem(*made, bend.half(), torch.zeros(2, half, half, dtype=torch.uint8))
+
+
+def rows(count: int, seed: int = 0) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed + row) for row in range(count)]
+
+
+@pytest.mark.parametrize(
+    "jitter",
+    [Jitter(0, 0, 0, 0, 0), Jitter(0.2, 0, 0, 0, 0), Jitter(0, 0.1, 0.1, 0, 0), Jitter(0.1, 0.1, 0.05, 3, 0)],
+)
+def test_the_flow_stays_true_through_the_jitter(jitter: Jitter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reference moved by the batch's flow is the batch's target, before light is laid over both."""
+    monkeypatch.setattr("distill.data.motion_set._lit", lambda both, flow, *_: (both, flow))
+    both, flow = draw_pairs([Slides()], rows(12), BOX, jitter)  # type: ignore[misc]
+    moved = warp(both[:, 0], flow)
+    inner = (..., slice(8, -8), slice(8, -8))
+    assert (both[:, 0] - both[:, 1])[inner].abs().mean() > 0.02
+    assert (moved - both[:, 1])[inner].abs().mean() < 0.006
+
+
+def test_a_row_is_its_seed_alone() -> None:
+    many, one = draw_pairs([Slides()], rows(5), BOX), draw_pairs([Slides()], rows(5)[3:4], BOX)
+    for name in ("reference", "target", "seen", "flow", "hole", "known"):
+        torch.testing.assert_close(getattr(many, name)[3], getattr(one, name)[0], atol=1e-5, rtol=0)
+
+
+def test_shapes_ranges_and_what_nobody_knows() -> None:
+    batch = draw_pairs([Slides(known=False)], rows(6), BOX, Jitter(still=0.0))
+    assert batch.reference.shape == batch.target.shape == batch.seen.shape == (6, 3, 64, 64)
+    assert batch.flow.shape == (6, 2, 32, 32) and batch.hole.shape == (6, 1, 64, 64)
+    assert not batch.known.any()
+    assert float(batch.reference.min()) >= 0 and float(batch.reference.max()) <= 1
+
+
+def test_a_flow_without_its_hole_is_refused() -> None:
+    with pytest.raises(ValueError, match="hole"):
+        MotionItem(torch.zeros(3, 4, 4), torch.zeros(1, 3, 4, 4), flow=torch.zeros(1, 2, 2, 2))
