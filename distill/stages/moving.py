@@ -74,7 +74,8 @@ class MovingStage:
 
     def loss(self, draw: StepDraw) -> tuple[Tensor, dict[str, float]]:
         generators = draw.generators()
-        batch = draw_pairs(self.data, generators, self.preset.face_box)
+        with torch.autocast("cpu", enabled=False):  # places and light need their precision
+            batch = draw_pairs(self.data, generators, self.preset.face_box)
         moved = MotionBatch(*(getattr(batch, name).to(self.device) for name in MotionBatch.__slots__))
         return self._objective(moved, generators, min(1.0, draw.step / SETTLED_STEPS))
 

@@ -51,6 +51,13 @@ def test_a_saved_autoencoder_loads_and_a_sheet_is_drawn(
     assert (tmp_path / "sheet.png").stat().st_size > 1000
 
 
+def test_it_runs_in_bf16_too() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, _ = made().loss(StepDraw(0, 0, 0, 6, 6))
+    loss.backward()
+    assert loss.isfinite()
+
+
 def test_weights_lie_on_mouth_and_eyes() -> None:
     weights = motion_weights((48, 88, 160, 160))
     assert weights.shape == (160, 160)
