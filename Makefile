@@ -1,7 +1,7 @@
 # Every target sets up what it needs first and skips that when nothing changed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check bench
+.PHONY: help setup serve test test-all check bench
 
 HOST ?= 127.0.0.1
 PORT ?= 8080
@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 export HOST PORT
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /make \1 - /p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /make \1 - /p' Makefile
 
 setup: ## make .venv with what the server needs
 	@scripts/setup
@@ -17,9 +17,13 @@ setup: ## make .venv with what the server needs
 serve: setup ## start the server; HOST and PORT choose where (http://127.0.0.1:8080)
 	@exec .venv/bin/python fada.py serve --host "$(HOST)" --port "$(PORT)"
 
-test: ## run the tests (installs their dependencies, system packages included)
+test: ## does it work here? (installs what the tests need, system packages included)
 	@scripts/setup dev train
-	@.venv/bin/python -m pytest -m "not gpu" $(PYTEST_ARGS)
+	@scripts/test $(PYTEST_ARGS)
+
+test-all: ## every test but those for a GPU: long calls, full grids, parity, several processes
+	@scripts/setup dev train
+	@scripts/test --all $(PYTEST_ARGS)
 
 check: ## ruff format, ruff, mypy
 	@scripts/setup dev train

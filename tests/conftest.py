@@ -1,14 +1,23 @@
-"""What all tests share: where GPU tests run, and how Triton runs where there is no GPU.
+"""What all tests share: their lanes, where GPU tests run, and how Triton runs where there is no GPU.
 
-`-m gpu` alone selects the tests that need a CUDA device; any other run leaves them out and lets Triton
-interpret its kernels on CPU tensors. The switch must be set before Triton is first imported, hence here.
+`--lane NAME` selects the tests of one lane (`tests/lanes.py`). `-m gpu` alone selects the tests that need a CUDA
+device; any other run leaves them out and lets Triton interpret its kernels on CPU tensors. The switch must be
+set before Triton is first imported, hence here.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+
+from tests.lanes import LANES, lane_of, may_hold, waits_for_clocks
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--lane", choices=LANES, help="only the tests of this lane; see tests/lanes.py")
 
 
 def _wants_gpu(config: pytest.Config) -> bool:
@@ -20,10 +29,33 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["TRITON_INTERPRET"] = "1"
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the other lanes' files alone: importing them takes seconds."""
+    lane = config.getoption("lane")
+    if lane and collection_path.name.startswith("test_") and not may_hold(lane, collection_path):
+        return True
+    return None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if _wants_gpu(config):
-        return
-    needs_gpu = [item for item in items if item.get_closest_marker("gpu") is not None]
-    if needs_gpu:
-        items[:] = [item for item in items if item.get_closest_marker("gpu") is None]
-        config.hook.pytest_deselected(items=needs_gpu)
+    for item in items:
+        if _is_timed(item) and not waits_for_clocks(item.path):
+            raise pytest.UsageError(
+                f"expected timed tests in folders that wait for clocks (tests/lanes.py), got {item.nodeid}."
+            )
+    if not _wants_gpu(config):
+        _keep(config, items, lambda item: item.get_closest_marker("gpu") is None)
+    lane = config.getoption("lane")
+    if lane:
+        _keep(config, items, lambda item: lane_of(item.path, _is_timed(item)) == lane)
+
+
+def _is_timed(item: pytest.Item) -> bool:
+    return item.get_closest_marker("timed") is not None
+
+
+def _keep(config: pytest.Config, items: list[pytest.Item], wanted: Callable[[pytest.Item], bool]) -> None:
+    left_out = [item for item in items if not wanted(item)]
+    if left_out:
+        items[:] = [item for item in items if wanted(item)]
+        config.hook.pytest_deselected(items=left_out)
