@@ -8,9 +8,8 @@ touched.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from aioice import Candidate, Connection
 from aioice.ice import get_host_addresses
@@ -63,22 +62,36 @@ def offer_addresses(peer: RTCPeerConnection, addresses: Sequence[str]) -> None:
 
     Call it when its transceivers and data channel exist, before `setLocalDescription`.
     """
-    for connection in _connections(peer):
-        gather = connection.get_component_candidates
-        connection.get_component_candidates = _gather_on(gather, list(addresses))  # type: ignore[method-assign]
+    for connection in connections(peer):
+        wrap_gathering(connection, addresses=addresses)
 
 
-Gather = Callable[..., Coroutine[Any, Any, list[Candidate]]]
+def wrap_gathering(
+    connection: Connection,
+    *,
+    addresses: Sequence[str] | None = None,
+    after: Callable[[], None] = lambda: None,
+) -> None:
+    """Change how a connection gathers its candidates, once more at each call.
+
+    Args:
+        connection: one that has not gathered yet.
+        addresses: local addresses instead of all.
+        after: called when the sockets are there.
+    """
+    gather = connection.get_component_candidates
+
+    async def gather_so(component: int, addresses: list[str], timeout: int = 5) -> list[Candidate]:
+        found = await gather(component=component, addresses=own or addresses, timeout=timeout)
+        after()
+        return found
+
+    own = None if addresses is None else list(addresses)
+    connection.get_component_candidates = gather_so  # type: ignore[method-assign]
 
 
-def _gather_on(gather: Gather, own: list[str]) -> Gather:
-    async def gather_on_own(component: int, addresses: list[str], timeout: int = 5) -> list[Candidate]:
-        return await gather(component=component, addresses=own, timeout=timeout)
-
-    return gather_on_own
-
-
-def _connections(peer: RTCPeerConnection) -> Iterable[Connection]:
+def connections(peer: RTCPeerConnection) -> Iterable[Connection]:
+    """The ICE connections of a peer connection; one where all is bundled."""
     transports = [transceiver.receiver.transport for transceiver in peer.getTransceivers()]
     if peer.sctp is not None:
         transports.append(peer.sctp.transport)

@@ -29,7 +29,8 @@ from aiortc.stats import RTCRemoteInboundRtpStreamStats
 
 from stream.errors import SignalingError
 from stream.outbound.tracks import VOICE_AHEAD_S, PictureTrack, VoiceTrack
-from stream.rtc.ice import IceConfig, offer_addresses
+from stream.rtc.datagrams import admit_the_peer_alone
+from stream.rtc.ice import IceConfig, connections, offer_addresses
 from stream.rtc.offer_check import CALLER, VIEWER, check_aside
 from stream.rtc.offer_text import as_offered
 from stream.rtc.playout_delay import PlayoutDelay, accept_playout_delay
@@ -176,6 +177,8 @@ class Peer:
         video.sender.replaceTrack(pictures)
         _hand_on_keyframe_requests(video.sender, request_keyframe)
         offer_addresses(self._connection, self._ice.addresses)
+        for connection in connections(self._connection):
+            admit_the_peer_alone(connection)
         await self._connection.setLocalDescription(await self._connection.createAnswer())
         return self._connection.localDescription
 
