@@ -30,6 +30,7 @@ _BODY_SHARE: Final = 0.3  # how much of the head's shift the shoulders follow
 _BREATH_BODY_PX: Final = 2.4
 _BREATH_HEAD_PX: Final = 1.2
 _COEFFICIENTS: Final = 9
+_COARSE_CELLS: Final = 128  # a side, of the fields that are spread over pictures of any size
 
 
 class HeadWarp:
@@ -58,13 +59,9 @@ class HeadWarp:
             )
         self.height, self.width, self.kernels = height, width, kernels
         device = torch.device(device)
-        rows = (torch.arange(height, device=device) + 0.5) * (CANVAS_PX / height)
-        columns = (torch.arange(width, device=device) + 0.5) * (CANVAS_PX / width)
-        y, x = torch.meshgrid(rows.float(), columns.float(), indexing="ij")
-        fields = _displacement_fields(x, y)  # (K, 2, H, W) canvas pixels per unit
-        scale = torch.tensor([2.0 / CANVAS_PX, 2.0 / CANVAS_PX], device=device).view(1, 2, 1, 1)
-        # sampling looks backwards: a pixel that moved right is read from its left
-        self._fields = (-fields * scale).permute(0, 2, 3, 1).reshape(_COEFFICIENTS, -1).contiguous()
+        self._coarse = _reading_fields(_COARSE_CELLS, _COARSE_CELLS, device)
+        self._fields = _reading_fields(height, width, device)
+        x, y = _canvas_places(height, width, device)
         unit = torch.stack((x, y), -1) * (2.0 / CANVAS_PX) - 1.0
         self._rest = unit.reshape(1, -1).contiguous()
         if kernels is not None:
@@ -119,6 +116,40 @@ class HeadWarp:
         moved = frames if pose is None else self(frames, pose)
         return (moved * 255).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
+    def moved_to_bytes(
+        self, pictures: Tensor, pose: Tensor | None, moves: Tensor, box: tuple[int, int, int, int]
+    ) -> Tensor:
+        """Move what moves within each face, move the heads and round to pixels: one sampling of the picture.
+
+        Args:
+            pictures: (B, 3, H, W) in [0, 1], each for N / B frames that follow each other.
+            pose: (N, 6), or None to leave the heads still.
+            moves: (N, h, w, 8) of `models.modules.mover.packed`.
+            box: (left, top, width, height) that the moves lie over, on a canvas of `CANVAS_PX`.
+
+        Returns:
+            (N, H, W, 3) uint8.
+        """
+        count = len(moves)
+        turns = torch.zeros(count, _COEFFICIENTS) if pose is None else _coefficients(pose.float())
+        offsets = (turns.to(self._coarse) @ self._coarse).view(count, _COARSE_CELLS, _COARSE_CELLS, 2)
+        left, top, width, height = (2.0 * edge / CANVAS_PX for edge in box)
+        place = (left - 1.0, top - 1.0, width, height)
+        if self.kernels is not None:
+            rows = pictures.permute(0, 2, 3, 1).contiguous()
+            return self.kernels.move(rows, offsets, moves.contiguous(), place)
+        spread = F.interpolate(
+            offsets.permute(0, 3, 1, 2), (self.height, self.width), mode="bilinear", align_corners=False
+        )
+        grid = self._rest.view(1, self.height, self.width, 2) + spread.permute(0, 2, 3, 1)
+        told = look_up(moves, grid, place)
+        grid = grid + told[..., :2]
+        grid = 2.0 * grid.clamp(-1.0, 1.0) - grid
+        each = pictures.float().repeat_interleave(count // len(pictures), 0)
+        moved = F.grid_sample(each, grid, mode="bicubic", padding_mode="border", align_corners=False)
+        frames = torch.lerp(moved.permute(0, 2, 3, 1), told[..., 3:6], told[..., 2:3])
+        return (frames * 255).round_().clamp_(0, 255).to(torch.uint8).contiguous()
+
     def sampling_grid(self, pose: Tensor) -> Tensor:
         """Where each pixel is read from, (B, H, W, 2) in [-1, 1] as `grid_sample` takes it."""
         grid = torch.addmm(self._rest, _coefficients(pose), self._fields)
@@ -138,6 +169,27 @@ class HeadWarp:
             )
 
 
+def look_up(moves: Tensor, grid: Tensor, box: tuple[float, float, float, float]) -> Tensor:
+    """What moves say at places of the picture, zero outside their box.
+
+    Args:
+        moves: (N, h, w, 8).
+        grid: (N, H, W, 2) places in [-1, 1] of the picture.
+        box: (left, top, width, height) that the moves lie over, in the same unit.
+
+    Returns:
+        (N, H, W, 8), between the cells bilinearly, held at the box's own border cells.
+    """
+    corner = torch.tensor(box[:2], device=grid.device, dtype=grid.dtype)
+    size = torch.tensor(box[2:], device=grid.device, dtype=grid.dtype)
+    inner = (grid - corner) * (2.0 / size) - 1.0
+    inside = (inner.abs() < 1.0).all(-1, keepdim=True)
+    told = F.grid_sample(
+        moves.permute(0, 3, 1, 2), inner, mode="bilinear", padding_mode="border", align_corners=False
+    )
+    return told.permute(0, 2, 3, 1) * inside
+
+
 def _coefficients(pose: Tensor) -> Tensor:
     """Weights of the fields, (B, K), all zero for a zero pose."""
     yaw, pitch, roll, shift_x, shift_y, breath = pose.unbind(1)
@@ -155,6 +207,26 @@ def _coefficients(pose: Tensor) -> Tensor:
         ),
         1,
     )
+
+
+def _canvas_places(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Canvas columns and rows of the pixels of a picture, (H, W) each."""
+    rows = (torch.arange(height, device=device) + 0.5) * (CANVAS_PX / height)
+    columns = (torch.arange(width, device=device) + 0.5) * (CANVAS_PX / width)
+    y, x = torch.meshgrid(rows.float(), columns.float(), indexing="ij")
+    return x, y
+
+
+def _reading_fields(height: int, width: int, device: torch.device) -> Tensor:
+    """How far from its pixel each coefficient reads, (K, H W 2) in [-1, 1] of the picture.
+
+    Sampling looks backwards: a pixel that moved right is read from its left.
+    """
+    fields = _displacement_fields(
+        *_canvas_places(height, width, device)
+    )  # (K, 2, H, W) canvas pixels per unit
+    scale = torch.tensor([2.0 / CANVAS_PX, 2.0 / CANVAS_PX], device=device).view(1, 2, 1, 1)
+    return (-fields * scale).permute(0, 2, 3, 1).reshape(_COEFFICIENTS, -1).contiguous()
 
 
 def _ramp(start: float, end: float, value: Tensor) -> Tensor:

@@ -43,6 +43,7 @@ _CALLS: Final[dict[str, tuple[Any, ...]]] = {
     "transformer_scratch": (_P, _P, _I),
     "paint": (_P, *[_I] * 4, _P, *[_I] * 5),
     "warp": (_P, *[_I] * 3, _P, _P, _I, _P, _P, _I),
+    "move": (_P, *[_I] * 4, _P, *[_I] * 2, _P, *[_I] * 2, _P, _P, _I),
 }
 """Argument types of the library's functions, whose names begin with ``fada_``."""
 
@@ -300,6 +301,29 @@ class Kernels:
         self.library.fada_warp(
             canvas.data_ptr(), n, height, width, rest.data_ptr(), fields.data_ptr(), fields.shape[2],
             coefficients.data_ptr(), out.data_ptr(), threads_for(64 * out.numel()),
+        )  # fmt: skip
+        return out
+
+    def move(
+        self, pictures: Tensor, offsets: Tensor, moves: Tensor, box: tuple[float, float, float, float]
+    ) -> Tensor:
+        """Pictures (B, H, W, 3) in [0, 1], moved by the head's pose and within the face, to bytes (N, H, W, 3).
+
+        Args:
+            pictures: contiguous; each serves N / B frames that follow each other.
+            offsets: (N, h, w <= 256, 2) how far from its pixel the pose reads, in [-1, 1] of the picture.
+            moves: (N, h, w, 8) of `models.modules.mover.packed`.
+            box: (left, top, width, height) that the moves lie over, in [-1, 1] of the picture.
+        """
+        n, (rows, height, width, _) = len(moves), pictures.shape
+        down, across = offsets.shape[1:3]
+        assert pictures.is_contiguous() and offsets.is_contiguous() and moves.is_contiguous()
+        assert n % rows == 0 and len(offsets) == n and across <= 256 and moves.shape[3] == 8
+        out = torch.empty((n, height, width, 3), dtype=torch.uint8)
+        own = (ctypes.c_float * 4)(box[0], box[1], 1 / box[2], 1 / box[3])
+        self.library.fada_move(
+            pictures.data_ptr(), n, n // rows, height, width, offsets.data_ptr(), down, across,
+            moves.data_ptr(), *moves.shape[1:3], own, out.data_ptr(), threads_for(64 * out.numel()),
         )  # fmt: skip
         return out
 

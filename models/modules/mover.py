@@ -28,6 +28,8 @@ FLOW_SCALE_PX: Final = 10.0
 """What the flow's layers give, times this, is in pixels of the networks' picture: so that both are of one size."""
 MATTE_BIAS: Final = -2.0
 """The matte starts nearly shut: a decoder that paints before it moves never learns to move."""
+EDGE_SHARE: Final = 0.06
+"""Share of the box, at each side, over which flow and matte fade out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,36 @@ def warp(picture: Tensor, flow: Tensor, mode: Literal["bilinear", "bicubic"] = "
     return F.grid_sample(picture, places.to(picture.dtype), mode, padding_mode="border", align_corners=False)
 
 
+@lru_cache(maxsize=16)
+def edge_window(height: int, width: int, device: torch.device) -> Tensor:
+    """(H, W) from 0 at the border to 1 inside: nothing moves or is painted at the box's edge, so it has no seam."""
+    centres = _centres(height, width, device)
+    sides = [
+        (torch.minimum(place, size - place) / (EDGE_SHARE * size)).clamp(0, 1)
+        for place, size in ((centres[..., 0], width), (centres[..., 1], height))
+    ]
+    near = torch.minimum(sides[0], sides[1])
+    return near * near * (3 - 2 * near)
+
+
+def packed(moves: Moves, canvas_px: int) -> Tensor:
+    """Moves as `models.warp.HeadWarp.moved_to_bytes` takes them, on a canvas of that side.
+
+    Returns:
+        (N, H, W, 8) float32: flow x and y in [-1, 1] of the canvas, matte, paint, two that say nothing.
+    """
+    flow = doubled(moves.flow).permute(0, 2, 3, 1) * (2.0 / canvas_px)
+    height, width = flow.shape[1:3]
+    window = edge_window(height, width, flow.device)
+    out = torch.zeros(*flow.shape[:3], 8, device=flow.device)
+    out[..., :2] = flow * window.unsqueeze(-1)
+    out[..., 2] = torch.sigmoid(moves.matte[:, 0]) * window
+    out[..., 3:6] = moves.paint.permute(0, 2, 3, 1)
+    return out
+
+
 def compose(picture: Tensor, moves: Moves, mode: Literal["bilinear", "bicubic"] = "bilinear") -> Tensor:
     """The frames (N, 3, H, W) that moves make of reference pictures (N, 3, H, W) of the networks' size."""
-    moved = warp(picture.float(), doubled(moves.flow), mode)
-    return torch.lerp(moved, moves.paint, torch.sigmoid(moves.matte))
+    window = edge_window(*picture.shape[2:], picture.device)
+    moved = warp(picture.float(), doubled(moves.flow) * window, mode)
+    return torch.lerp(moved, moves.paint, torch.sigmoid(moves.matte) * window)

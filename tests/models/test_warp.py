@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from models.face import POSE_DIMS
+from models.modules.mover import Moves, compose, packed
 from models.warp import HeadWarp
 
 SIDE = 256
@@ -133,3 +134,33 @@ def test_wrong_shapes_are_named() -> None:
         warp(torch.rand(2, 3, SIDE, SIDE), pose())
     with pytest.raises(ValueError, match="at least 16x16"):
         HeadWarp(8, 8)
+
+
+def test_moves_at_the_networks_own_size_are_what_the_decoder_composes() -> None:
+    """A picture of twice the networks' size: the same moves, at the picture's own sharpness."""
+    generator = torch.Generator().manual_seed(2)
+    coarse = torch.rand(1, 3, 20, 20, generator=generator)
+    picture = torch.nn.functional.interpolate(coarse, (SIDE, SIDE), mode="bicubic").clamp(0, 1)
+    box = (48, 88, 160, 160)
+    inner = picture[:, :, 88:248, 48:208]
+    bend = torch.nn.functional.interpolate(
+        3 * torch.randn(2, 2, 4, 4, generator=generator), (80, 80), mode="bicubic"
+    )
+    matte = torch.nn.functional.interpolate(
+        torch.randn(2, 1, 5, 5, generator=generator), (160, 160), mode="bilinear"
+    )
+    moves = Moves(bend, 4 * matte - 2, torch.rand(2, 3, 160, 160, generator=generator))
+    composed = compose(inner.expand(2, -1, -1, -1), moves, "bicubic").clamp(0, 1)
+    frames = HeadWarp(SIDE, SIDE).moved_to_bytes(picture, None, packed(moves, SIDE), box)
+    seen = frames[:, 88:248, 48:208].permute(0, 3, 1, 2).float() / 255
+    assert (seen - composed).abs().max() < 0.02
+    outside = frames.clone()
+    outside[:, 88:248, 48:208] = 0
+    still = (picture[0].permute(1, 2, 0) * 255).round().byte()
+    still[88:248, 48:208] = 0
+    assert torch.equal(outside[0], still)
+
+    double = torch.nn.functional.interpolate(picture, scale_factor=2, mode="bicubic").clamp(0, 1)
+    large = HeadWarp(2 * SIDE, 2 * SIDE).moved_to_bytes(double, None, packed(moves, SIDE), box)
+    small = torch.nn.functional.avg_pool2d(large.permute(0, 3, 1, 2).float() / 255, 2)
+    assert (small - frames.permute(0, 3, 1, 2).float() / 255).abs().mean() < 0.01

@@ -227,6 +227,22 @@ def test_painting_and_warping_are_the_torch_steps(kernels: Kernels) -> None:
     assert difference.max() <= 1 and (difference > 0).float().mean() < 0.01  # the last bit before rounding
 
 
+@pytest.mark.parametrize("side", [64, 100])
+def test_moving_a_picture_is_the_torch_steps(kernels: Kernels, side: int) -> None:
+    """Two pictures, two frames each; the box's edge lies inside a chunk, moves reach beyond the picture too."""
+    pictures = torch.rand(2, 3, side, side)
+    poses = torch.cat((torch.zeros(2, 6), torch.randn(2, 6) * 0.1))
+    moves = torch.rand(4, 20, 24, 8)
+    moves[..., :2] = 0.3 * torch.randn(4, 20, 24, 2)
+    moves[:2, :, :, 2] = 0
+    for pose in (poses, None):
+        ours = HeadWarp(side, side, kernels=kernels).moved_to_bytes(pictures, pose, moves, (48, 88, 160, 130))
+        theirs = HeadWarp(side, side).moved_to_bytes(pictures, pose, moves, (48, 88, 160, 130))
+        difference = (ours.int() - theirs.int()).abs()
+        # places differ in their last bits, and where random moves jump by whole pictures that is seen
+        assert difference.float().mean() < 0.05 and (difference > 2).float().mean() < 0.002
+
+
 @pytest.mark.parametrize("without", [["-U__AMX_BF16__"], ["-U__AMX_BF16__", "-U__AVX512BF16__"]])
 def test_processors_without_bf16_units_do_as_those_with(tmp_path: Path, without: list[str]) -> None:
     """Vectors multiply what matrix units do, and the portable form takes it apart; the sums' order differs."""
