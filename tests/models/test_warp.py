@@ -149,7 +149,9 @@ def test_moves_at_the_networks_own_size_are_what_the_decoder_composes() -> None:
     matte = torch.nn.functional.interpolate(
         torch.randn(2, 1, 5, 5, generator=generator), (160, 160), mode="bilinear"
     )
-    moves = Moves(bend, 4 * matte - 2, torch.rand(2, 3, 160, 160, generator=generator))
+    paint = torch.rand(2, 3, 9, 9, generator=generator)
+    paint = torch.nn.functional.interpolate(paint, (160, 160), mode="bilinear")
+    moves = Moves(bend, 4 * matte - 2, paint)
     composed = compose(inner.expand(2, -1, -1, -1), moves, "bicubic").clamp(0, 1)
     frames = HeadWarp(SIDE, SIDE).moved_to_bytes(picture, None, packed(moves, SIDE), box)
     seen = frames[:, 88:248, 48:208].permute(0, 3, 1, 2).float() / 255
