@@ -15,6 +15,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, ViewportSize, sync_playwright
 
 from bench.call.browser.chromium import find_chromium, launch
+from tests.browser.drivers.firefox import Firefox, running_firefox
+from tests.browser.drivers.sound_card import SoundCard, running_sound_card
 from tests.browser.servers import ROOT, ServerProcess
 from tests.browser.voice import write_voice
 
@@ -118,6 +120,19 @@ def chromium() -> Iterator[BrowserType]:
 @pytest.fixture(scope="module")
 def browser(chromium: BrowserType, voice: Path) -> Iterator[Browser]:
     with launch(chromium, voice) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def sound_card(voice: Path) -> Iterator[SoundCard]:
+    with running_sound_card(voice) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def firefox(sound_card: SoundCard) -> Iterator[Firefox]:
+    """One for all tests: it holds no thread as Playwright does."""
+    with running_firefox(sound_card.environment) as started:
         yield started
 
 

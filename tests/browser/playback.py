@@ -1,21 +1,23 @@
 """What a viewer gets: pictures per second, freezes, and whether the mouth moves with the voice.
 
-In: a Playwright page with a call that is live. Out: frozen dataclasses. The measuring itself runs in the page
-(`probe.js`), once per presented picture; here its rows become figures. Also used by hand and by benchmarks.
+In: a page with a call that is live, in whichever browser. Out: frozen dataclasses. The measuring itself runs in
+the page (`probe.js`), once per presented picture; here its rows become
+figures. Also used by hand and by benchmarks.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from playwright.sync_api import Page
 
 from models.face import CANVAS_PX, FPS, MOUTH_LINE_Y
 
+CALLER: Final = "[data-testid=avatar-video]"
+VIEWER: Final = "[data-testid=watch-video]"
 PROBE: Final = Path(__file__).with_name("probe.js")
 FREEZE_S: Final = max(3 / FPS, 1 / FPS + 0.150)
 """A longer time without a new picture is a freeze. The rule is freezeCount's in W3C "Identifiers for WebRTC's
@@ -38,6 +40,12 @@ _MOUTH_BOX: Final = (
 _HAIR_BOX: Final = (CANVAS_PX / 2 - 44, 32, 88, 24)  # above the face box: only head motion changes it
 
 Float64Array = npt.NDArray[np.float64]
+
+
+class Page(Protocol):
+    """What can be asked a JavaScript function: a page of Playwright, a `Visit`."""
+
+    def evaluate(self, function: str, argument: object = None, /) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +98,10 @@ def _relative(box: tuple[float, float, float, float]) -> list[float]:
     return [edge / CANVAS_PX for edge in box]
 
 
-def _probe(page: Page, seconds: float) -> tuple[Float64Array, float]:
+def _probe(page: Page, seconds: float, video: str) -> tuple[Float64Array, float]:
     """Rows of `probe.js` (see there) and the length measured in seconds."""
     wanted = {
-        "selector": "[data-testid=avatar-video]",
+        "selector": video,
         "seconds": seconds,
         "regions": {"mouth": _relative(_MOUTH_BOX), "hair": _relative(_HAIR_BOX)},
     }
@@ -185,29 +193,15 @@ def _inside(
     return chosen
 
 
-def measure_playback(page: Page, seconds: float) -> Playback:
-    """Watches the avatar for some seconds and tells how smoothly its pictures came.
+def measure(page: Page, seconds: float, video: str = CALLER) -> tuple[Playback, MouthMotion]:
+    """Watches the avatar for some seconds and tells how smoothly its pictures came and how its mouth moved.
 
     Args:
-        page: with a live call.
+        page: with a live call, whose microphone both speaks and rests within `seconds`.
         seconds: how long to watch.
+        video: selector of the video to watch.
     """
-    return playback_from_rows(*_probe(page, seconds))
-
-
-def measure_mouth_motion(page: Page, seconds: float) -> MouthMotion:
-    """Watches the avatar for some seconds and tells how much its mouth moved in speech and in silence.
-
-    Args:
-        page: with a live call whose microphone both speaks and rests within `seconds`.
-        seconds: how long to watch.
-    """
-    return mouth_motion_from_rows(_probe(page, seconds)[0])
-
-
-def measure(page: Page, seconds: float) -> tuple[Playback, MouthMotion]:
-    """Both figures from the same pictures."""
-    rows, measured_s = _probe(page, seconds)
+    rows, measured_s = _probe(page, seconds, video)
     return playback_from_rows(rows, measured_s), mouth_motion_from_rows(rows)
 
 

@@ -1,0 +1,125 @@
+"""The same call in Chromium and in Firefox: pictures that flow, another face, sliders, somebody who watches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.browser.drivers.chromium import Chromium
+from tests.browser.drivers.firefox import Firefox
+from tests.browser.drivers.visit import Visit, VisitedBrowser, wait_for, wait_for_state, wait_for_words
+from tests.browser.playback import CALLER, VIEWER, measure
+from tests.browser.servers import ServerProcess
+from tests.machine_time import measured_undisturbed
+
+FPS_AT_LEAST = 24
+MEASURED_S = 8
+LOADING_FAILED = "Failed to load resource"  # Chromium's own line for every answer of 400 and above
+HAS_FACES = "() => document.querySelector('[data-testid=avatar-option] input') !== null"
+FIGURE = "name => document.querySelector(`[data-figure=${name}]`).textContent"
+TURN = """
+([id, value]) => {
+  const slider = document.getElementById(id);
+  slider.value = value;
+  slider.dispatchEvent(new Event("input", { bubbles: true }));
+}
+"""
+
+OpenVisit = Callable[..., Visit]
+"""`open_visit(url, before="JavaScript that runs ahead of the page's own")`"""
+
+
+@pytest.fixture(params=["chromium", "firefox"])
+def visited(request: pytest.FixtureRequest) -> VisitedBrowser:
+    """Each browser in turn."""
+    if request.param == "firefox":
+        found: Firefox = request.getfixturevalue("firefox")
+        return found
+    browser: Browser = request.getfixturevalue("browser")
+    return Chromium(browser)
+
+
+@pytest.fixture
+def open_visit(visited: VisitedBrowser) -> Iterator[OpenVisit]:
+    """Opens a page in a window of its own, as often as a test likes."""
+    with ExitStack() as visits:
+
+        def open_one(url: str, **more: str) -> Visit:
+            visit = visits.enter_context(visited.open(**more))
+            visit.go_to(url)
+            return visit
+
+        yield open_one
+
+
+def go_live(call: Visit) -> None:
+    """Press Start and wait for the first picture."""
+    wait_for(call, HAS_FACES)
+    call.press("#start")
+    state = wait_for_state(call, "live", "stopped")
+    assert state == "live", call.evaluate("() => document.getElementById('status').innerText")
+
+
+def copy_watch_link(call: Visit) -> str:
+    """What the clipboard holds after the button was pressed."""
+    wait_for(call, "() => !document.getElementById('watch-link').disabled")
+    call.press("#watch-link")
+    wait_for(call, "() => document.getElementById('watch-link').innerText.includes('Link copied')")
+    return str(call.evaluate("() => navigator.clipboard.readText()"))
+
+
+def flows(visit: Visit, video: str) -> None:
+    """Pictures come at 25 a second, and the mouth moves in speech alone."""
+    playback, mouth = measured_undisturbed(
+        lambda: measure(visit, MEASURED_S, video), lambda found: found[0].fps >= FPS_AT_LEAST
+    )
+    assert playback.fps >= FPS_AT_LEAST, playback
+    assert mouth.speech_frames > 25 and mouth.silence_frames > 12 and mouth.ratio > 2, mouth
+
+
+def test_pictures_flow_and_the_mouth_moves_with_the_voice(
+    server: ServerProcess, open_visit: OpenVisit
+) -> None:
+    call = open_visit(server.url)
+    go_live(call)
+    flows(call, CALLER)
+    for figure in ("fps", "latency", "skew", "dropped", "size"):
+        assert call.evaluate(FIGURE, figure) != "–", figure
+    assert call.evaluate(FIGURE, "link") == "good"
+    assert call.complaints == []
+
+
+def test_another_face_and_other_scales_in_the_call(fake_server: ServerProcess, open_visit: OpenVisit) -> None:
+    call = open_visit(fake_server.url)
+    go_live(call)
+    wait_for_words(call, "Speak, and Ada speaks with you.")
+    call.press("[data-avatar=bruno]")
+    wait_for_words(call, "Speak, and Bruno speaks with you.")
+    for scale, figure, value in (
+        ("audio-scale", "expression", "0.55"),
+        ("reference-scale", "likeness", "1.20"),
+    ):
+        call.evaluate(TURN, [scale, value])
+        wait_for(
+            call,
+            "([name, text]) => document.querySelector(`[data-figure=${name}]`).textContent === text",
+            [figure, value],
+        )
+    call.press("#stop")
+    assert wait_for_state(call, "stopped") == "stopped"
+    assert call.complaints == []
+
+
+def test_a_viewer_sees_and_hears_the_same_call(fake_server: ServerProcess, open_visit: OpenVisit) -> None:
+    call = open_visit(fake_server.url)
+    go_live(call)
+    watch = open_visit(copy_watch_link(call))
+    wait_for_state(watch, "live")
+    flows(watch, VIEWER)
+    call.press("#stop")
+    wait_for_state(watch, "ended")
+    assert call.complaints == []
+    assert [words for words in watch.complaints if LOADING_FAILED not in words] == []
