@@ -80,6 +80,7 @@ def flows(visit: Visit, video: str) -> None:
     assert mouth.speech_frames > 25 and mouth.silence_frames > 12 and mouth.ratio > 2, mouth
 
 
+@pytest.mark.timed
 def test_pictures_flow_and_the_mouth_moves_with_the_voice(
     server: ServerProcess, open_visit: OpenVisit
 ) -> None:
@@ -113,6 +114,7 @@ def test_another_face_and_other_scales_in_the_call(fake_server: ServerProcess, o
     assert call.complaints == []
 
 
+@pytest.mark.timed
 def test_a_viewer_sees_and_hears_the_same_call(fake_server: ServerProcess, open_visit: OpenVisit) -> None:
     call = open_visit(fake_server.url)
     go_live(call)
