@@ -12,6 +12,7 @@ import ipaddress
 from collections.abc import Iterable
 from typing import Final
 
+KINDS: Final = ("host", "srflx", "relay")
 MAX_KEPT: Final = 16
 """Candidates that are checked, those of the highest priority; each costs checks from each of our addresses."""
 
@@ -26,8 +27,8 @@ def kept(lines: Iterable[str]) -> set[str]:
 
     Left out are: names hidden behind mDNS, since resolving them costs seconds where multicast does not work, and
     the peer's own checks tell its address anyway (peer-reflexive, RFC 8445, 7.3.1.3); transports other than UDP;
-    the second component, as RTCP is muxed; ports and addresses that nobody can have. A line that is no candidate
-    at all is kept, for aiortc's parser to refuse.
+    the second component, as RTCP is muxed; kinds, ports and addresses that nobody can have. A line that is no
+    candidate at all is kept, for aiortc's parser to refuse.
     """
     usable = [line for line in lines if _is_usable(line)]
     return set(sorted(usable, key=_priority, reverse=True)[:MAX_KEPT])
@@ -37,10 +38,11 @@ def _is_usable(line: str) -> bool:
     words = line.split()
     if not _is_whole(words):
         return True
-    _, component, transport, _, host, port = words[:6]
+    _, component, transport, _, host, port, _, kind = words[:8]
     return (
         int(component) == 1
         and transport.lower() == "udp"
+        and kind in KINDS
         and 0 < int(port) < 65536
         and _is_somebodys(host.partition("%")[0])
     )

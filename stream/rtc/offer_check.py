@@ -107,10 +107,12 @@ def check_sdp(sdp: str, wanted: Mapping[str, Wanted]) -> str:
     try:
         description = SessionDescription.parse(completed)
     except Exception as error:  # the parser asserts, indexes and splits its way through a stranger's text
-        raise _bad(f"The SDP cannot be read ({_oneline(error)}); send a WebRTC offer.") from error
+        raise _bad(f"The SDP cannot be read ({oneline(error)}); send a WebRTC offer.") from error
     _check_sections(offer, wanted)
     for media in description.media:
         _check_transport(media)
+        if media.kind == "application" and "DTLS/SCTP" in media.profile and media.sctp_port is None:
+            _check_legacy_channel(media)
     return completed
 
 
@@ -200,10 +202,17 @@ def _check_transport(media: MediaDescription) -> None:
         raise _bad("The offer has no ICE user name and password; WebRTC needs them.")
 
 
+def _check_legacy_channel(media: MediaDescription) -> None:
+    """A data channel without a=sctp-port names its port in the m= line, as browsers once did."""
+    if media.profile != "DTLS/SCTP" or not str(media.fmt[0]).isdigit():
+        raise _bad("The data channel's section has no a=sctp-port; add the port.")
+
+
 def _bad(sentence: str) -> SignalingError:
     return SignalingError("bad_offer", sentence)
 
 
-def _oneline(error: BaseException) -> str:
+def oneline(error: BaseException) -> str:
+    """An exception's text for the middle of a sentence."""
     text = " ".join(str(error).split())
     return text[:120] or type(error).__name__

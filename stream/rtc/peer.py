@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from aiortc import (
@@ -29,9 +29,10 @@ from aiortc.stats import RTCRemoteInboundRtpStreamStats
 
 from stream.errors import SignalingError
 from stream.outbound.tracks import VOICE_AHEAD_S, PictureTrack, VoiceTrack
+from stream.rtc.certificate import welcome_rsa
 from stream.rtc.datagrams import admit_the_peer_alone
 from stream.rtc.ice import IceConfig, connections, offer_addresses
-from stream.rtc.offer_check import CALLER, VIEWER, check_aside
+from stream.rtc.offer_check import CALLER, VIEWER, check_aside, oneline
 from stream.rtc.offer_text import as_offered
 from stream.rtc.playout_delay import PlayoutDelay, accept_playout_delay
 from stream.rtc.prompt_buffer import hear_promptly
@@ -67,6 +68,7 @@ class Peer:
     ) -> None:
         self._ice = ice
         self._connection = RTCPeerConnection(ice.as_aiortc())
+        welcome_rsa(self._connection)
         self._connection.on("connectionstatechange", lambda: on_state(self._connection.connectionState))
         self._connection.on("datachannel", lambda channel: self._take_channel(channel, on_channel))
         self.microphone: MediaStreamTrack | None = None
@@ -148,14 +150,14 @@ class Peer:
     async def _apply(self, sdp: str, no_common_codec: str) -> None:
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
-                await self._connection.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="offer"))
+                with _blaming_the_offer():
+                    await self._connection.setRemoteDescription(RTCSessionDescription(sdp=sdp, type="offer"))
         except OperationError as error:
             raise SignalingError("no_common_codec", no_common_codec) from error
-        except InvalidStateError:
-            raise
-        except Exception as error:
+        except TimeoutError as error:
             raise SignalingError(
-                "bad_offer", f"The offer cannot be answered: {error or type(error).__name__}."
+                "bad_offer",
+                f"The offer could not be answered within {ANSWER_WITHIN_S:g} s; send a shorter one.",
             ) from error
 
     async def _send(
@@ -179,7 +181,9 @@ class Peer:
         offer_addresses(self._connection, self._ice.addresses)
         for connection in connections(self._connection):
             admit_the_peer_alone(connection)
-        await self._connection.setLocalDescription(await self._connection.createAnswer())
+        with _blaming_the_offer():
+            answer = await self._connection.createAnswer()
+        await self._connection.setLocalDescription(answer)
         return self._connection.localDescription
 
     async def picture_report(self) -> tuple[float, float | None] | None:
@@ -203,6 +207,19 @@ class Peer:
         else:
             with contextlib.suppress(Exception):
                 channel.close()
+
+
+@contextlib.contextmanager
+def _blaming_the_offer() -> Iterator[None]:
+    """Whatever aiortc raises on a stranger's text is `bad_offer`, but for its own two words for it."""
+    try:
+        yield
+    except (OperationError, InvalidStateError):
+        raise
+    except Exception as error:
+        raise SignalingError(
+            "bad_offer", f"The offer cannot be answered ({oneline(error)}); send a WebRTC offer."
+        ) from error
 
 
 def _description(sdp: str) -> RTCSessionDescription:

@@ -35,6 +35,7 @@ def test_addresses_that_a_peer_can_have_are_kept(host: str) -> None:
         line(port=70_000),
         line(component=2),
         line(via="tcp"),
+        line().replace("typ host", "typ prflx"),
     ],
 )
 def test_what_no_check_can_reach_is_left_out(useless: str) -> None:
