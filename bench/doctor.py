@@ -1,8 +1,9 @@
 """`fada doctor`: what this machine has, what would run on it, and what is missing.
 
-In flow nothing; out flow findings, each good, a remark or a fault with what to do about it. Looks, changes
-nothing, needs no network, and works with half of the packages missing. With ``--calibrate`` it first measures which
-runtime is fastest here and keeps the answer in the cache folder, where `fada serve` and `fada render` find it.
+In flow nothing; out flow findings, each good, a remark or a fault with what to do about it. Looks, draws for some
+seconds, changes nothing, needs no network, and works with half of the packages missing. With ``--calibrate`` it
+first measures which runtime is fastest here and keeps the answer in the cache folder, where `fada serve` and
+`fada render` find it.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
+from bench.engine_looks import calibrate_engine, look_at_engine, look_at_kernels, look_at_speed
+from bench.finding import Finding, Verdict, verdict_of
 from kernels.machine import ROOT, describe_commit, describe_machine, describe_versions, load_average
 
 SUMMARY = "Say what this machine has, which engine would run on it, and what is missing."
 
-Verdict = Literal["good", "remark", "fault"]
 _SIGNS: dict[Verdict, str] = {"good": "ok", "remark": "--", "fault": "!!"}
 _RUN_TIME = (
     "torch",
@@ -37,15 +38,6 @@ _RUN_TIME = (
     "safetensors",
 )
 _SPEECH = ("espeak-ng", "flite", "festival")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at: what, how it is, and in words."""
-
-    topic: str
-    verdict: Verdict
-    text: str
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,9 +72,7 @@ def run(args: argparse.Namespace) -> int:
     for finding in findings:
         print(f"{_SIGNS[finding.verdict]}  {finding.topic:<12} {finding.text}")
     faults = sum(finding.verdict == "fault" for finding in findings)
-    print(
-        "\nEverything the server needs is here." if not faults else f"\n{faults} thing(s) to mend, marked !!."
-    )
+    print(f"\n{verdict_of(findings)}")
     if args.json is not None:
         content = {
             "findings": [asdict(finding) for finding in findings],
@@ -102,7 +92,9 @@ def examine(host: str, port: int, preset: str) -> list[Finding]:
         ("machine", look_at_machine),
         ("packages", look_at_packages),
         ("cuda", look_at_cuda),
+        ("kernels", look_at_kernels),
         ("engine", lambda: look_at_engine(preset)),
+        ("speed", lambda: look_at_speed(preset)),
         ("codecs", look_at_codecs),
         ("weights", lambda: look_at_weights(preset)),
         ("port", lambda: look_at_port(host, port)),
@@ -176,64 +168,6 @@ def look_at_cuda() -> list[Finding]:
     return [Finding("cuda", "good", text)]
 
 
-def look_at_engine(preset: str) -> list[Finding]:
-    """Which runtime `fada serve` would choose, and whether that was measured."""
-    import torch
-
-    from models.runtimes.backends import choose_backend, live_threads
-    from models.runtimes.calibration import calibration_key, read_calibration
-    from models.weights import load_model
-
-    torch.set_num_threads(live_threads())  # as `fada serve` does
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    where = f"on {device}, {torch.get_num_threads()} threads"
-    weights = ROOT / "weights" / preset / "student.safetensors"
-    if not weights.is_file():
-        return [Finding("engine", "good", f"would choose {choose_backend(device)} {where}, by rule")]
-    found = read_calibration(calibration_key(load_model(weights), device))
-    if found is None:
-        text = f"would choose {choose_backend(device)} {where}, by rule; `fada doctor --calibrate` measures instead"
-        return [Finding("engine", "remark", text)]
-    findings = [Finding("engine", "good", f"would choose {found.chosen} {where}, as measured here")]
-    for trial in found.trials:
-        told = f"{trial.backend}: {trial.problem}"
-        if trial.hop_ms is not None:
-            told = (
-                f"{trial.backend}: {trial.hop_ms:.0f} ms a hop, {trial.speedup:.2f} x PyTorch's default, "
-                f"difference {trial.difference:.1e}"
-            )
-        findings.append(Finding("engine", "good", told))
-    return findings
-
-
-def calibrate_engine(preset: str) -> None:
-    """Measure the runtimes on the shipped weights and keep the answer.
-
-    Raises:
-        CheckpointError: the weights are missing or broken.
-    """
-    import torch
-    from tqdm import tqdm
-
-    from models.presets import HopChoice
-    from models.runtimes.backends import live_threads
-    from models.runtimes.calibration import calibrate, write_calibration
-    from models.weights import load_model
-
-    torch.set_num_threads(live_threads())  # as `fada serve` does
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = load_model(ROOT / "weights" / preset / "student.safetensors")
-    model.preset = HopChoice().applied(model.preset)
-    with tqdm(desc="calibrating", unit="step", disable=None) as bar:
-
-        def on_step(text: str) -> None:
-            bar.set_postfix_str(text)
-            bar.update()
-
-        found = calibrate(model, device, on_step=on_step)
-    write_calibration(found)
-
-
 def look_at_codecs() -> list[Finding]:
     """Video and audio coders inside PyAV."""
     import av
@@ -271,6 +205,9 @@ def look_at_weights(preset: str) -> list[Finding]:
 
 def look_at_port(host: str, port: int) -> list[Finding]:
     """Whether the server could listen there."""
+    from stream.listening import read_host
+
+    host = read_host(host)
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

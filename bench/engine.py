@@ -30,8 +30,9 @@ from models.build import AnyModel, build_model
 from models.checkpoint import CheckpointError
 from models.hop import HopControls, StreamState
 from models.presets import PRESETS, HopChoice, preset
-from models.runtimes.backends import BACKENDS, cpu_has_bf16, load_networks, multiplies_pairs
+from models.runtimes.backends import cpu_has_bf16, load_networks, multiplies_pairs
 from models.runtimes.calibration import resolve_backend, tolerance
+from models.runtimes.options import BACKENDS
 from models.runtimes.static_hop import record_on
 from models.streaming import Streamer
 from models.weights import load_any_model

@@ -1,6 +1,6 @@
-"""What a figure was measured on: machine, versions, commit, load. Imports nothing heavy.
+"""This machine: what a figure was measured on, where this checkout lies, where things made here are kept.
 
-In: nothing but this machine. Out: plain values for JSON; no host name.
+In: nothing but this machine. Out: plain values for JSON (no host name) and two folders. Imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -8,14 +8,39 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import tempfile
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT: Final = Path(__file__).resolve().parent.parent
+"""This checkout. What is shipped (weights, faces, pages) lies under it, whatever the working folder."""
 
 _VERSIONS_OF = ("torch", "torchaudio", "triton", "onnxruntime", "numpy", "av", "aiortc")
 _CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
+
+
+def cache_root() -> Path:
+    """Where things made here are kept: $FADA_CACHE, else ~/.cache/fada-live, else, without a home, below /tmp."""
+    if named := os.environ.get("FADA_CACHE"):
+        return Path(named)
+    try:
+        return Path.home() / ".cache" / "fada-live"
+    except RuntimeError:  # neither $HOME nor an account for this user's number, as in many containers
+        return _homeless_cache()
+
+
+@lru_cache(maxsize=1)
+def _homeless_cache() -> Path:
+    """A folder of this user's alone below the temporary one; a new one where somebody else owns that name."""
+    folder = Path(tempfile.gettempdir()) / f"fada-live-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    # libraries are loaded from here, so nobody else may have put anything in
+    if folder.is_symlink() or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        return Path(tempfile.mkdtemp(prefix="fada-live-"))
+    return folder
 
 
 def describe_machine() -> dict[str, Any]:

@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 
 from kernels.launch import Launch, Tiling
+from kernels.machine import cache_root
 
 _SEARCHING: ContextVar[int] = ContextVar("tilings to time", default=0)
 _MOST_ELEMENTS = 1 << 20  # of a block; Triton refuses more
@@ -176,7 +177,7 @@ def open_table(device: str, path: Path) -> TilingTable:
 
 
 def _table_path() -> Path:
-    return Path(os.environ.get("FADA_CACHE", Path.home() / ".cache" / "fada-live")) / "kernels.json"
+    return cache_root() / "kernels.json"
 
 
 @lru_cache(maxsize=16)

@@ -12,13 +12,14 @@ from typing import Any, Final, cast
 import torch
 from torch import Tensor
 
+from kernels.machine import ROOT
 from models.avatar_model import AvatarModel, Role
 from models.build import AnyModel, build_model
 from models.checkpoint import CheckpointError, load_strict, read_tensors, save_tensors
 from models.presets import Preset, preset
 from models.sd15.echomimic import load_echomimic
 
-WEIGHTS: Final = Path(__file__).resolve().parent.parent / "weights"
+WEIGHTS: Final = ROOT / "weights"
 """Shipped weights: ``weights/PRESET/student.safetensors``."""
 
 RANDOM: Final = "random"

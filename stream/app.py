@@ -21,6 +21,7 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
+from kernels.machine import ROOT
 from stream.avatars.catalogue import AvatarCatalogue
 from stream.calls.lobby import Lobby
 from stream.calls.metrics import Metrics
@@ -36,7 +37,7 @@ from stream.rtc.offers import MAX_BODY_BYTES, parse_offer, parse_viewer_offer, r
 
 logger = logging.getLogger(__name__)
 
-WEB_CLIENT = Path(__file__).resolve().parent.parent / "web_client"
+WEB_CLIENT = ROOT / "web_client"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +61,8 @@ class ServerConfig:
     web_client: Path = WEB_CLIENT
 
     def __post_init__(self) -> None:
-        if self.max_sessions < 1:
-            raise ValueError(f"max_sessions must be at least 1, got {self.max_sessions}")
         if self.max_viewers < 0:
-            raise ValueError(f"max_viewers must be at least 0, got {self.max_viewers}")
+            raise ValueError(f"Expected --max-viewers of at least 0, got {self.max_viewers}.")
 
 
 class Server:
@@ -151,6 +150,7 @@ def _add_routes(app: FastAPI, server: Server) -> None:
             answer = await server.lobby.admit(checked)
         except StreamError as error:
             server.metrics.offers.labels(error.code).inc()
+            logger.info("a call was refused: %s", error.message)
             raise
         server.metrics.offers.labels("answered").inc()
         return JSONResponse(answer)

@@ -132,6 +132,27 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
     assert f"usage: fada {name}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("absolute", [True, False])
+def test_the_launcher_works_through_links(tmp_path: Path, absolute: bool) -> None:
+    setup = (ROOT / "scripts" / "setup").read_text(encoding="utf-8")
+    venv = tmp_path / "check out" / ".venv"
+    (venv / "bin").mkdir(parents=True)
+    launcher, python = venv / "bin" / "fada", venv / "bin" / "python"
+    launcher.write_text(setup.split("<<'SH'\n", 1)[1].split("\nSH\n", 1)[0])
+    python.write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
+    launcher.chmod(0o755)
+    python.chmod(0o755)
+    first, second = tmp_path / "bin" / "fada", tmp_path / "fada"
+    first.parent.mkdir()
+    first.symlink_to(launcher if absolute else Path("../check out/.venv/bin/fada"))
+    second.symlink_to(first if absolute else Path("bin/fada"))
+    for called in (launcher, first, second):
+        run = subprocess.run(
+            [called, "render", "a b"], capture_output=True, text=True, timeout=20, check=True
+        )
+        assert run.stdout == f"{venv.parent}/fada.py|render|a b|"
+
+
 @pytest.mark.slow
 def test_it_runs_from_any_folder(tmp_path: Path) -> None:
     run = subprocess.run(

@@ -20,8 +20,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     "kernels": (
-        ("dispatch", "launch", "machine", "native", "values"),
-        ("reference", "tuning"),
+        ("dispatch", "launch", "machine", "values"),
+        ("native", "reference", "tuning"),
         ("attention_triton", "fp8", "norm_triton"),
         ("attention", "cross_triton", "norm", "temporal_triton"),
         ("cross", "temporal"),
@@ -50,12 +50,12 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("ladder",),
     ),
     "bench": (
-        ("engine_plot", "parity", "parts", "report"),
-        ("call", "command", "doctor", "drift", "gpu", "hops", "pairs"),
-        ("engine", "gpu_kernels", "idle"),
+        ("engine_plot", "finding", "live_speed", "parity", "parts", "report"),
+        ("call", "command", "drift", "engine_looks", "gpu", "hops", "pairs"),
+        ("doctor", "engine", "gpu_kernels", "idle"),
     ),
     "stream": (
-        ("media", "clock", "errors"),
+        ("media", "clock", "errors", "listening", "logs", "running"),
         ("middleware", "avatars", "inbound", "engine"),
         ("outbound",),
         ("rtc",),

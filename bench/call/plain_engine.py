@@ -16,11 +16,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from models.face import CANVAS_PX, MOUTH_LINE_Y, SAMPLES_PER_FRAME
+from models.face import CANVAS_PX, MOUTH_LINE_Y
 from models.presets import HopChoice, preset
 from stream import serve
 from stream.avatars.images import fit
-from stream.engine.protocol import EngineSpec, ScaleRange, StepRequest, StepResult
+from stream.engine.protocol import StepRequest, StepResult
+from stream.engine.spec import spec_of
 from stream.media import UInt8Array
 
 OPENEST_PX: Final = 18.0
@@ -46,21 +47,7 @@ class PlainEngine:
 
     def __init__(self, name: str = "small", lag_s: float = 0.0) -> None:
         chosen = HopChoice().applied(preset(name))
-        stream, audio = chosen.stream, chosen.audio
-        self.spec = EngineSpec(
-            fps=chosen.fps,
-            sample_rate_hz=chosen.sample_rate_hz,
-            width=chosen.canvas_px,
-            height=chosen.canvas_px,
-            hop_frames=stream.hop_frames,
-            overlap_frames=stream.overlap_frames,
-            context_samples=audio.context_samples,
-            lookahead_samples=chosen.lookahead_frames * SAMPLES_PER_FRAME,
-            max_batch=stream.max_batch,
-            audio_scale=ScaleRange(*stream.audio_scale_range, stream.audio_scale),
-            reference_scale=ScaleRange(*stream.reference_scale_range, stream.reference_scale),
-            nfe=stream.nfe,
-        )
+        self.spec = spec_of(chosen)
         self._lag_samples = round(lag_s * self.spec.sample_rate_hz)
         if not 0 <= self._lag_samples <= self.spec.context_samples:
             raise ValueError(

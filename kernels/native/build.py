@@ -20,6 +20,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+from kernels.machine import cache_root
+
 SOURCE: Final = Path(__file__).with_name("native.c")
 FLAGS: Final = (
     "-std=gnu11", "-O3", "-march=native", "-fPIC", "-shared",
@@ -33,11 +35,6 @@ COMPILE_LIMIT_S: Final = 60.0
 
 class NativeError(RuntimeError):
     """The kernels cannot be had on this machine; the message says why."""
-
-
-def cache_root() -> Path:
-    """Where things made for this machine are kept: $FADA_CACHE or ~/.cache/fada-live."""
-    return Path(os.environ.get("FADA_CACHE", Path.home() / ".cache" / "fada-live"))
 
 
 def find_compiler() -> str | None:
@@ -80,12 +77,16 @@ def compile_native(compiler: str, library: Path, more: Sequence[str] = ()) -> No
             try:
                 run = subprocess.run(command, capture_output=True, text=True, timeout=COMPILE_LIMIT_S)
             except (OSError, subprocess.TimeoutExpired) as error:
-                raise NativeError(f"The C compiler {compiler} could not be run: {error}") from error
+                raise NativeError(
+                    f"The C compiler {compiler} could not be run ({error}); name another with CC=/path/to/cc."
+                ) from error
             if run.returncode == 0:
                 made.replace(library)
                 return
             problem = (run.stderr.strip().splitlines() or ["no message"])[0]
-    raise NativeError(f"The C compiler {compiler} could not compile the CPU kernels: {problem}")
+    raise NativeError(
+        f"The C compiler {compiler} could not compile the CPU kernels: {problem}; name another with CC=/path/to/cc."
+    )
 
 
 @lru_cache(maxsize=2)
@@ -97,7 +98,10 @@ def load_native(half: bool = False) -> ctypes.CDLL:
     """
     compiler = find_compiler()
     if compiler is None:
-        raise NativeError("Expected a C compiler (cc, gcc or clang) for the CPU kernels, found none.")
+        raise NativeError(
+            "Expected a C compiler (cc, gcc or clang) for the CPU kernels, found none; install one "
+            "(Debian: sudo apt-get install gcc)."
+        )
     more = HALF_FLAGS if half else ()
     library = library_path(compiler, more)
     try:
@@ -105,7 +109,10 @@ def load_native(half: bool = False) -> ctypes.CDLL:
             compile_native(compiler, library, more)
         return ctypes.CDLL(str(library))
     except OSError as error:
-        raise NativeError(f"The CPU kernels in {library} cannot be used: {error}") from error
+        raise NativeError(
+            f"The CPU kernels cannot be kept in {library.parent} ({error.strerror or error}); name a folder "
+            "that can be written with FADA_CACHE=/path."
+        ) from error
 
 
 def _processor() -> str:

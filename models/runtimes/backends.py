@@ -14,29 +14,16 @@ from typing import Final
 import torch
 
 from kernels.fp8.linear import multiplies_fp8
-from kernels.native.build import NativeError, find_compiler, load_native
+from kernels.native.build import NativeError, load_native
 from kernels.native.kernels import Kernels
 from models.avatar_model import AvatarModel
 from models.build import AnyModel
 from models.networks import Networks
 from models.presets import Layout
 from models.runtimes.fp8_modules import make_fp8
+from models.runtimes.options import BACKENDS
 from models.runtimes.torch_networks import CompiledNetworks, NativeNetworks, PlainNetworks, TorchNetworks
 from models.sd15.networks import SD15Networks
-
-BACKENDS: Final = (
-    "torch-eager",
-    "torch-fp32",
-    "torch-bf16",
-    "torch-compile",
-    "torch-fp8",
-    "native",
-    "native-bf16",
-    "onnx",
-    "onnx-int8",
-)
-"""torch-eager is fp32 in PyTorch's default layout: the measure of the others, never chosen. torch-fp8 is bf16 with
-the UNets' wide layers in 8-bit floats: only if asked for, since it draws a little differently."""
 
 
 def cpu_has_bf16() -> bool:
@@ -82,22 +69,41 @@ def live_threads() -> int:
     return max(1, min(torch.get_num_threads(), cores - 1))
 
 
-def has_native() -> bool:
-    """Whether this machine's own kernels can be had; compiles them where that was not done yet (seconds)."""
-    if find_compiler() is None:
-        return False
+def why_not_native() -> str:
+    """Why this machine's own kernels cannot be had, and what helps; "" where they can.
+
+    Compiles them where that was not done yet (seconds).
+    """
     try:
         load_native()
-    except NativeError:
-        return False
-    return True
+    except NativeError as error:
+        return str(error)
+    return ""
+
+
+def find_device(name: str | None = None) -> torch.device:
+    """The device of a name; None takes CUDA where there is one.
+
+    Raises:
+        ValueError: this machine has no such device.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name is None:
+        return torch.device("cuda" if count else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= count:
+        found = f"{count} of them" if count else "no CUDA device that PyTorch can use"
+        raise ValueError(
+            f"Expected --device {name}, found {found} here; choose --device cpu or leave it out."
+        )
+    return device
 
 
 def choose_backend(device: torch.device, layout: Layout = "fada") -> str:
     """The backend of a device by rule, where nothing was measured, for networks of a layout."""
     if device.type == "cuda":
         return "torch-bf16"
-    if layout == "fada" and has_native():
+    if layout == "fada" and not why_not_native():
         return "native-bf16" if multiplies_pairs() else "native"
     return "torch-bf16" if cpu_has_bf16() else "torch-fp32"
 

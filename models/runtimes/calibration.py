@@ -21,8 +21,8 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from kernels.machine import describe_machine, describe_versions
-from kernels.native.build import SOURCE, NativeError, cache_root, find_compiler, source_digest
+from kernels.machine import cache_root, describe_machine, describe_versions
+from kernels.native.build import SOURCE, NativeError, find_compiler, source_digest
 from models.avatar_model import AvatarModel, weights_digest
 from models.build import AnyModel
 from models.hop import HopControls, StreamState

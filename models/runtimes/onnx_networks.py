@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kernels.native.build import cache_root
+from kernels.machine import cache_root
 from models.avatar_model import AvatarModel, weights_digest
 from models.face import SAMPLES_PER_FRAME
 from models.modules.blocks import TransformerBlock

@@ -12,7 +12,7 @@ import os
 import torch
 from torch import Tensor, nn
 
-from kernels.native.build import cache_root
+from kernels.machine import cache_root
 from kernels.native.kernels import Kernels
 from kernels.values import AbsorbedContext
 from models.avatar_model import AvatarModel, channels_last

@@ -25,7 +25,7 @@ class Seats:
 
     def __init__(self, limit: int) -> None:
         if limit < 1:
-            raise ValueError(f"a server needs at least 1 seat, got {limit}")
+            raise ValueError(f"Expected --max-sessions of at least 1, got {limit}.")
         self.limit = limit
         self.taken = 0
 

@@ -51,8 +51,6 @@ class SchedulerConfig:
     queue_s: float = 0.32
 
     def __post_init__(self) -> None:
-        if self.max_sessions < 1:
-            raise ValueError(f"SchedulerConfig.max_sessions must be at least 1, got {self.max_sessions}")
         if self.queue_s <= 0:
             raise ValueError(f"SchedulerConfig.queue_s must be positive, got {self.queue_s}")
 

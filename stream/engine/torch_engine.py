@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Final, cast
 
 import numpy as np
@@ -20,17 +19,18 @@ import torch
 
 from kernels.native.build import NativeError
 from models.checkpoint import CheckpointError
-from models.face import SAMPLES_PER_FRAME
 from models.hop import HopControls, StreamState
 from models.pictures import fit_canvas
-from models.presets import HopChoice
-from models.runtimes.backends import load_networks
+from models.presets import Preset
+from models.runtimes.backends import find_device, load_networks, why_not_native
 from models.runtimes.calibration import resolve_backend
 from models.runtimes.hop_fit import HopFit, fit_hop
+from models.runtimes.options import AUTO, EngineOptions
 from models.runtimes.static_hop import record_on
 from models.streaming import Streamer
 from models.weights import WEIGHTS, open_model
-from stream.engine.protocol import Controls, EngineSpec, ScaleRange, StepRequest, StepResult
+from stream.engine.protocol import Controls, StepRequest, StepResult
+from stream.engine.spec import spec_of
 from stream.errors import EngineError
 from stream.media import UInt8Array
 
@@ -54,28 +54,20 @@ class TorchEngine:
         backend: str = "",
         why: str = "",
         fitted: HopFit | None = None,
+        slower: str = "",
     ) -> None:
-        """``backend`` runs the networks, ``why`` it was taken: "measured", "rule" or "asked"."""
+        """``backend`` runs the networks, ``why`` it was taken: "measured", "rule" or "asked".
+
+        ``slower``: why it is not this machine's own kernels, and what helps; "" where nothing is amiss.
+        """
         preset = streamer.preset
+        self.slower = slower
         self._streamer, self.backend, self.why, self.fitted = streamer, backend, why, fitted
         self._most_rows = preset.stream.max_batch
         self._defaults = HopControls(
             preset.stream.audio_scale, preset.stream.reference_scale, nfe or preset.stream.nfe
         )
-        self.spec = EngineSpec(
-            fps=preset.fps,
-            sample_rate_hz=preset.sample_rate_hz,
-            width=preset.canvas_px,
-            height=preset.canvas_px,
-            hop_frames=preset.stream.hop_frames,
-            overlap_frames=preset.stream.overlap_frames,
-            context_samples=preset.audio.context_samples,
-            lookahead_samples=preset.lookahead_frames * SAMPLES_PER_FRAME,
-            max_batch=preset.stream.max_batch,
-            audio_scale=ScaleRange(*preset.stream.audio_scale_range, preset.stream.audio_scale),
-            reference_scale=ScaleRange(*preset.stream.reference_scale_range, preset.stream.reference_scale),
-            nfe=self._defaults.nfe,
-        )
+        self.spec = spec_of(preset, self._defaults.nfe)
 
     def warm_up(self) -> None:
         """Run every batch size once, so that the first session does not pay for it."""
@@ -166,53 +158,39 @@ class TorchEngine:
         )
 
 
-def load_engine(
-    preset: str = "small",
-    nfe: int | None = None,
-    device: str | None = None,
-    backend: str = "auto",
-    weights: Path | str | None = None,
-    threads: int | None = None,
-    hop: HopChoice | None = None,
-    size: int | None = None,
-    max_batch: int | None = None,
-    fit: bool = False,
-) -> TorchEngine:
+def load_engine(options: EngineOptions) -> TorchEngine:
     """Load a preset's student on the fastest backend of this machine.
 
-    Args:
-        preset: name of the preset.
-        nfe: evaluations per window; None takes the preset's.
-        device: "cpu", "cuda", …; None takes CUDA where there is one.
-        backend: "auto" or one of `models.runtimes.backends.BACKENDS`.
-        weights: a student checkpoint, a folder of EchoMimic's files or "random"; None takes the shipped one.
-        threads: CPU threads for the networks; None leaves torch's default.
-        hop: how windows follow each other; None is the preset's own choice.
-        size: side of the canvas in pixels, for presets that take another than their own.
-        max_batch: sessions that there can be; the batch is never larger, nor warmed up for more.
-        fit: on a CPU, lengthen the hop where this machine does not draw the chosen one in time
-        (`models.runtimes.hop_fit`).
-
     Raises:
-        EngineError: no such preset or backend, or its weights are missing or broken.
+        EngineError: no such device, or the weights are missing, broken or not for the backend.
     """
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if threads is not None:
-        torch.set_num_threads(threads)
     try:
-        model = open_model(preset, weights, size)
-        if max_batch is not None and max_batch < model.preset.stream.max_batch:
-            model.preset = replace(model.preset, stream=replace(model.preset.stream, max_batch=max_batch))
-        model.preset = (hop or HopChoice()).applied(model.preset)
-        chosen, why = resolve_backend(model, where) if backend == "auto" else (backend, "asked")
-        networks = load_networks(model, where, chosen)
+        device = find_device(options.device)
+        if options.threads is not None:
+            torch.set_num_threads(options.threads)
+        model = open_model(options.preset, options.weights, options.size)
+        model.preset = _as_served(model.preset, options)
+        chosen, why = options.backend, "asked"
+        if chosen == AUTO:
+            chosen, why = resolve_backend(model, device)
+        networks = load_networks(model, device, chosen)
         fitted = None
-        if fit and where.type == "cpu" and chosen in FITTED:
-            fitted = fit_hop(networks, where, nfe or model.preset.stream.nfe)
-        streamer = Streamer(networks, where)
-        if where.type == "cuda" and chosen.startswith("torch"):
+        if options.fit and device.type == "cpu" and chosen in FITTED:
+            fitted = fit_hop(networks, device, options.nfe or model.preset.stream.nfe)
+        streamer = Streamer(networks, device)
+        if device.type == "cuda" and chosen.startswith("torch"):
             record_on(streamer)
-        logger.info("the networks run as %s on %s (%s)", chosen, where, why)
-        return TorchEngine(streamer, nfe, chosen, why, fitted)
+        logger.info("the networks run as %s on %s (%s)", chosen, device, why)
+        by_rule = why == "rule" and device.type == "cpu" and model.preset.layout == "fada"
+        slower = why_not_native() if by_rule else ""
+        return TorchEngine(streamer, options.nfe, chosen, why, fitted, slower)
     except (CheckpointError, NativeError, ValueError) as error:
         raise EngineError("engine_not_loaded", str(error)) from error
+
+
+def _as_served(preset: Preset, options: EngineOptions) -> Preset:
+    """The preset with the windows and the largest batch that were asked for."""
+    chosen = options.hop.applied(preset)
+    if options.max_batch is None or options.max_batch >= chosen.stream.max_batch:
+        return chosen
+    return replace(chosen, stream=replace(chosen.stream, max_batch=options.max_batch))

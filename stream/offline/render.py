@@ -21,7 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from models.presets import StreamConfig
-from models.runtimes.options import add_hop_arguments, read_hop
+from models.runtimes.options import add_engine_arguments, read_engine_options
 from stream.avatars.images import load_face_picture
 from stream.engine.controls import check_scales
 from stream.engine.protocol import Controls, Engine, StepRequest
@@ -56,20 +56,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image", type=Path, required=True, help="picture of a face: PNG, JPEG or WebP")
     parser.add_argument("--audio", type=Path, required=True, help="recording: WAV, FLAC, MP3 …")
     parser.add_argument("--out", type=Path, required=True, help="the video to write, .mp4")
-    parser.add_argument("--preset", default="small", help="networks to load (default: %(default)s)")
-    parser.add_argument(
-        "--weights",
-        default=None,
-        metavar="PATH",
-        help="checkpoint, folder of EchoMimic's files, or 'random' to try a preset (default: the shipped weights)",
-    )
-    parser.add_argument(
-        "--size", type=int, default=None, metavar="PX", help="side of the picture; base presets alone take it"
-    )
-    parser.add_argument(
-        "--nfe", type=int, default=None, help="evaluations per window (default: the preset's)"
-    )
-    add_hop_arguments(parser)
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
     usual = StreamConfig()
     _add_scale(
@@ -82,11 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         usual.reference_scale_range,
         usual.reference_scale,
     )
-    parser.add_argument("--device", default=None, help="cpu or cuda (default: cuda where there is one)")
-    parser.add_argument(
-        "--backend", default="auto", help="auto, native, torch-fp32, torch-bf16, torch-compile or onnx"
-    )
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write figures there")
+    add_engine_arguments(parser)
 
 
 def _add_scale(
@@ -103,21 +86,13 @@ def _add_scale(
 
 def run(args: argparse.Namespace) -> int:
     """Render with the project's own engine."""
+    options = read_engine_options(args)
 
     def load() -> Engine:
-        from stream.engine.torch_engine import (
-            load_engine,  # torch is imported only when the files are fit to be used
-        )
+        # torch is imported only when the files are fit to be used
+        from stream.engine.torch_engine import load_engine
 
-        return load_engine(
-            args.preset,
-            args.nfe,
-            args.device,
-            args.backend,
-            weights=args.weights,
-            hop=read_hop(args),
-            size=args.size,
-        )
+        return load_engine(options)
 
     return render(args, load)
 

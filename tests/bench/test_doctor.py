@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import doctor
+from bench import doctor, engine_looks
+from bench.finding import Finding, verdict_of
+from kernels.native.build import load_native
 from models.runtimes.calibration import Calibration, Trial, calibration_key, write_calibration
 from models.weights import load_model
 
@@ -72,12 +74,12 @@ def test_the_engine_is_chosen_by_rule_until_it_was_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FADA_CACHE", str(tmp_path))
-    (finding,) = doctor.look_at_engine("small")
+    (finding,) = engine_looks.look_at_engine("small")
     assert finding.verdict == "remark" and "by rule" in finding.text and "--calibrate" in finding.text
     model = load_model(doctor.ROOT / "weights" / "small" / "student.safetensors")
     trials = (Trial("native", 50.0, 2.5, 2e-6), Trial("onnx", problem="no graphs today"))
     write_calibration(Calibration("native", trials, calibration_key(model, torch.device("cpu"))))
-    texts = [finding.text for finding in doctor.look_at_engine("small")]
+    texts = [finding.text for finding in engine_looks.look_at_engine("small")]
     assert "native" in texts[0] and "as measured here" in texts[0]
     assert "50 ms a hop, 2.50 x" in texts[1] and texts[2] == "onnx: no graphs today"
 
@@ -90,7 +92,7 @@ def test_the_code_tells_whether_something_is_to_mend(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    finding = doctor.Finding("trial", verdict, "as it is")
+    finding = Finding("trial", verdict, "as it is")
     monkeypatch.setattr(doctor, "examine", lambda host, port, preset: [finding])
     out = tmp_path / "doctor.json"
     parser = argparse.ArgumentParser()
@@ -100,3 +102,29 @@ def test_the_code_tells_whether_something_is_to_mend(
         {"topic": "trial", "verdict": verdict, "text": "as it is"}
     ]
     assert "as it is" in capsys.readouterr().out
+
+
+def test_kernels_that_cannot_be_had_are_told_with_the_remedy_and_in_the_last_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    load_native.cache_clear()
+    monkeypatch.setenv("FADA_CACHE", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (finding,) = engine_looks.look_at_kernels()
+    assert finding.verdict == "remark"
+    assert "found none; install one" in finding.text
+    assert verdict_of([finding]) == (
+        "Everything the server needs is here; 1 thing(s) could be better, marked --."
+    )
+    good = Finding("port", "good", "free")
+    assert verdict_of([good]) == "Everything the server needs is here."
+    assert verdict_of([good, finding, Finding("port", "fault", "")]).startswith("1 thing(s) to mend")
+
+
+def test_it_says_whether_this_machine_is_fast_enough() -> None:
+    (finding,) = engine_looks.look_at_speed("small")
+    assert finding.topic == "speed"
+    assert " ms there are" in finding.text
+    assert engine_looks.look_at_speed("no-such-preset") == []

@@ -30,8 +30,8 @@ from PIL import Image
 from stream.app import Server, ServerConfig, create_app
 from stream.clock import MonotonicClock
 from stream.engine.protocol import Engine
+from stream.listening import open_port
 from stream.rtc.ice import offer_addresses
-from stream.serve import open_port
 from tests.fakes import FakeEngine
 
 Sound = Callable[[int, int], np.ndarray]

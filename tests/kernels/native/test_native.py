@@ -296,3 +296,13 @@ def test_without_a_compiler_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path
     with pytest.raises(NativeError, match="no such luck"):
         native_build.load_native()
     assert not list((tmp_path / "native").glob("*.so"))
+
+
+def test_a_cache_that_cannot_be_written_is_a_sentence_with_its_remedy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    native_build.load_native.cache_clear()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FADA_CACHE", str(tmp_path / "file"))
+    with pytest.raises(NativeError, match=r"cannot be kept in .*FADA_CACHE=/path"):
+        native_build.load_native()

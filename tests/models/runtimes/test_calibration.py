@@ -10,7 +10,7 @@ import torch
 
 from models.hop import HopControls
 from models.runtimes import calibration
-from models.runtimes.backends import BACKENDS, load_networks
+from models.runtimes.backends import load_networks
 from models.runtimes.calibration import (
     TOLERANCES,
     Calibration,
@@ -22,6 +22,7 @@ from models.runtimes.calibration import (
     tolerance,
     write_calibration,
 )
+from models.runtimes.options import BACKENDS
 from models.runtimes.torch_networks import CompiledNetworks, TorchNetworks
 from models.streaming import Streamer
 from tests.models.tiny import tiny_model

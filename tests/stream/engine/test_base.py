@@ -19,6 +19,7 @@ import httpx
 import pytest
 
 import fada
+from models.runtimes.options import EngineOptions
 from models.weights import open_model
 from stream.engine.torch_engine import load_engine
 from stream.errors import EngineError
@@ -73,17 +74,17 @@ def _engine_ms(stats: dict[str, Any]) -> float:
 
 def test_without_weights_the_error_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="--weights random to try the path with noise"):
-        load_engine("base")
+        load_engine(EngineOptions("base"))
     with pytest.raises(EngineError, match=r"Expected reference_unet .* found none; docs/base.md"):
-        load_engine("base", weights=tmp_path)
+        load_engine(EngineOptions("base", weights=tmp_path))
     with pytest.raises(EngineError, match="tied to 256 px"):
-        load_engine("small", size=128)
+        load_engine(EngineOptions("small", size=128))
     with pytest.raises(EngineError, match="multiple of 64 px, got 100"):
-        load_engine("base", weights="random", size=100)
+        load_engine(EngineOptions("base", weights="random", size=100))
 
 
 def test_random_weights_are_asked_for_by_name() -> None:
-    engine = load_engine("small", nfe=1, device="cpu", weights="random")
+    engine = load_engine(EngineOptions("small", nfe=1, device="cpu", weights="random"))
     assert engine.spec.width == 256
     one, other = (open_model("small", "random").state_dict() for _ in range(2))
     assert all(bool((one[key] == other[key]).all()) for key in one)

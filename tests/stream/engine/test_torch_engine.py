@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from models.runtimes.options import EngineOptions
 from stream.engine.protocol import Controls, StepRequest
 from stream.engine.torch_engine import WEIGHTS, TorchEngine, load_engine
 from stream.errors import EngineError
@@ -20,7 +21,7 @@ AVATARS = Path(__file__).resolve().parents[3] / "avatars"
 
 @pytest.fixture(scope="module")
 def engine() -> TorchEngine:
-    return load_engine("small", nfe=2, device="cpu", backend="torch-fp32")
+    return load_engine(EngineOptions("small", nfe=2, device="cpu", backend="torch-fp32"))
 
 
 def _avatar() -> np.ndarray:
@@ -91,11 +92,11 @@ def test_broken_weights_are_one_sentence(tmp_path: Path) -> None:
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(whole[: len(whole) // 3])
     with pytest.raises(EngineError, match="cut off"):
-        load_engine("small", weights=cut)
+        load_engine(EngineOptions("small", weights=cut))
     with pytest.raises(EngineError, match="no checkpoint"):
-        load_engine("small", weights=tmp_path / "none.safetensors")
-    with pytest.raises(EngineError, match="no backend"):
-        load_engine("small", backend="abacus")
+        load_engine(EngineOptions("small", weights=tmp_path / "none.safetensors"))
+    with pytest.raises(EngineError, match="Expected --device cuda:63"):
+        load_engine(EngineOptions("small", device="cuda:63"))
 
 
 def test_too_little_memory_means_smaller_batches_and_no_crash(
@@ -135,7 +136,7 @@ def test_not_even_one_session_fits(engine: TorchEngine, monkeypatch: pytest.Monk
 def test_the_native_path_draws_what_torch_draws(
     engine: TorchEngine, backend: str, latents: float, worst: int, mean: float
 ) -> None:
-    native = load_engine("small", nfe=2, device="cpu", backend=backend)
+    native = load_engine(EngineOptions("small", nfe=2, device="cpu", backend=backend))
     requests = [_request(engine, seed) for seed in range(2)]
     for ours, theirs in zip(native.step(requests), engine.step(requests), strict=True):
         difference = (ours.state.motion - theirs.state.motion).norm() / theirs.state.motion.norm()
