@@ -83,10 +83,9 @@ class Face:
             ValueError: no such avatar.
         """
         import torch
-        from PIL import Image
 
         from distill.probe import load_probe
-        from models.pictures import fit_canvas
+        from models.framing.similarity import read_laid_out
         from models.presets import HopChoice
         from models.runtimes.backends import choose_backend, load_networks
         from models.streaming import Streamer
@@ -102,7 +101,7 @@ class Face:
         model = load_model(weights or folder / "student.safetensors")
         model.preset = HopChoice().applied(model.preset)
         networks = load_networks(model, device, choose_backend(device))
-        picture = fit_canvas(np.asarray(Image.open(path).convert("RGB")), model.preset.canvas_px)
+        picture = read_laid_out(path, model.preset.canvas_px)
         return cls(
             Streamer(networks, device, move_head=False),
             Streamer(networks, device),

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stream.avatars.images import fit
-from stream.engine.protocol import EngineSpec, ScaleRange, StepRequest, StepResult
+from stream.engine.protocol import EngineSpec, ScaleRange, StepRequest, StepResult, check_canvas
 from stream.media import Float32Array, UInt8Array
 
 
@@ -130,8 +129,9 @@ class FakeEngine:
         self.thread = threading.current_thread()
 
     def open(self, image: UInt8Array, seed: int) -> FakeState:
+        check_canvas(image, self.spec)
         self.opened += 1
-        return FakeState(fit(image, self.spec.width, self.spec.height), seed, 0)
+        return FakeState(image, seed, 0)
 
     def step(self, requests: Sequence[StepRequest]) -> list[StepResult]:
         self.steps.append(len(requests))

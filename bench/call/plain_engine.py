@@ -19,8 +19,7 @@ import numpy.typing as npt
 from models.face import CANVAS_PX, MOUTH_LINE_Y
 from models.presets import HopChoice, preset
 from stream import serve
-from stream.avatars.images import fit
-from stream.engine.protocol import StepRequest, StepResult
+from stream.engine.protocol import StepRequest, StepResult, check_canvas
 from stream.engine.spec import spec_of
 from stream.media import UInt8Array
 
@@ -59,8 +58,9 @@ class PlainEngine:
         """Nothing to warm."""
 
     def open(self, image: UInt8Array, seed: int) -> PlainState:
-        """Start a stream on a picture."""
-        return PlainState(fit(image, self.spec.width, self.spec.height))
+        """Start a stream on a framed canvas."""
+        check_canvas(image, self.spec)
+        return PlainState(image)
 
     def step(self, requests: Sequence[StepRequest]) -> list[StepResult]:
         """Draw one window for each request."""

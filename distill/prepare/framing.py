@@ -4,7 +4,7 @@ In: landmarks (T, 5, 2) and pictures in source pixels. Out: canvases (T, 256, 25
 complex numbers: canvas = turn * source + shift, with points as x + iy. Landmarks place the face; what jitter they
 leave is taken out by registering the upper face of every picture to the clip's mean (Gauss-Newton).
 
-Source: Umeyama 1991 for the similarity; Baker and Matthews 2004, inverse compositional alignment.
+Source: Baker and Matthews 2004, inverse compositional alignment.
 """
 
 from __future__ import annotations
@@ -19,22 +19,11 @@ from PIL import Image
 from torch import Tensor
 
 from distill.prepare.media import UInt8
-from models.face import CANVAS_PX, EYE_LINE_Y, EYE_SPREAD_X, FACE_BOX, MOUTH_LINE_Y
+from models.face import CANVAS_PX, EYE_LINE_Y, FACE_BOX
+from models.framing.similarity import MIDDLE, TARGET, WEIGHTS, Similarity, cut_placed, turns_of
 
 Floats = npt.NDArray[np.float64]
 Complexes = npt.NDArray[np.complex128]
-
-MIDDLE = CANVAS_PX / 2
-TARGET: Complexes = np.array(
-    [
-        MIDDLE - EYE_SPREAD_X + 1j * EYE_LINE_Y,
-        MIDDLE + EYE_SPREAD_X + 1j * EYE_LINE_Y,
-        MIDDLE + 1j * MOUTH_LINE_Y,
-    ]
-)
-"""Where the two eyes and the middle of the mouth belong, canvas px."""
-WEIGHTS: Floats = np.array([0.4, 0.4, 0.2])
-"""How much each of them counts: the eyes stay where they are while mouth and chin move with speech."""
 
 WORK_SCALE = 1.5
 WORK_MARGIN = 12
@@ -66,8 +55,7 @@ def frame_landmarks(landmarks: Floats) -> Framing:
     z = marks[..., 0] + 1j * marks[..., 1]
     points = np.stack((z[:, 0], z[:, 1], (z[:, 3] + z[:, 4]) / 2), 1)
     middle, goal = points @ WEIGHTS, TARGET @ WEIGHTS
-    spread = points - middle[:, None]
-    turn = (spread.conj() * (TARGET - goal)) @ WEIGHTS / (np.abs(spread) ** 2 @ WEIGHTS)
+    turn = turns_of(points)
     log_turn = np.log(np.abs(turn)) + 1j * np.unwrap(np.angle(turn))
     turn = np.exp(smooth(log_turn.real, 8.0) + 1j * smooth(log_turn.imag, 3.0))
     middle = smooth(middle.real, 1.2) + 1j * smooth(middle.imag, 1.2)
@@ -109,30 +97,8 @@ def smooth(track: Floats, sigma: float) -> Floats:
 
 def cut_work(image: UInt8, turn: complex, shift: complex) -> UInt8:
     """One picture on the enlarged canvas (WORK_PX, WORK_PX, 3), edge pixels repeated beyond the picture."""
-    scale = abs(turn) * WORK_SCALE
-    corners = (
-        np.array([0, WORK_PX, WORK_PX * 1j, WORK_PX * (1 + 1j)]) / WORK_SCALE - WORK_MARGIN * (1 + 1j)
-    ) - shift
-    corners = corners / turn
-    left, top = int(np.floor(corners.real.min())) - 2, int(np.floor(corners.imag.min())) - 2
-    width = int(np.ceil(corners.real.max())) + 2 - left
-    height = int(np.ceil(corners.imag.max())) + 2 - top
-    rows = np.clip(np.arange(top, top + height), 0, image.shape[0] - 1)
-    columns = np.clip(np.arange(left, left + width), 0, image.shape[1] - 1)
-    part = Image.fromarray(image[rows][:, columns])
-    shrink = min(1.0, scale)  # an antialiased reduction first; the transform then only turns and enlarges
-    small = part.resize(
-        (max(1, round(width * shrink)), max(1, round(height * shrink))), Image.Resampling.LANCZOS
-    )
-    back = 1 / (turn * WORK_SCALE)
-    origin = corners[0] - (left + 1j * top)
-    per_x, per_y = small.width / width, small.height / height
-    matrix = (
-        back.real * per_x, -back.imag * per_x, origin.real * per_x,
-        back.imag * per_y, back.real * per_y, origin.imag * per_y,
-    )  # fmt: skip
-    size = (WORK_PX, WORK_PX)
-    return np.asarray(small.transform(size, Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC))
+    placed = Similarity(turn, shift + WORK_MARGIN * (1 + 1j)).scaled(WORK_SCALE)
+    return cut_placed(image, placed, WORK_PX)
 
 
 def outside_share(turn: complex, shift: complex, width: int, height: int) -> float:

@@ -17,15 +17,14 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from kernels.machine import ROOT
 from models.avatar_model import AvatarModel
 from models.face import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
+from models.framing.similarity import read_laid_out
 from models.hop import HopControls
 from models.networks import WindowConditions
-from models.pictures import fit_canvas
 from models.runtimes.onnx_networks import OnnxNetworks, denoise_inputs, open_graph
 from models.runtimes.torch_networks import TorchNetworks
 from models.streaming import Streamer
@@ -88,9 +87,7 @@ def typical_calls(model: AvatarModel, faces: int, hops: int) -> Calls:
     step = preset.stream.hop_frames * SAMPLES_PER_FRAME
     for index, path in enumerate(pictures[:faces]):
         sound = babble(preset.window_samples + hops * step, seed=index)
-        states = [
-            streamer.open(fit_canvas(np.asarray(Image.open(path).convert("RGB")), preset.canvas_px), index)
-        ]
+        states = [streamer.open(read_laid_out(path, preset.canvas_px), index)]
         controls = HopControls((0.7, 1.4, 2.0)[index % 3], 1.0, 1 + index % 2)
         for hop in range(hops):
             window = sound[hop * step : hop * step + preset.window_samples]

@@ -1,19 +1,26 @@
-"""The bundled faces: `avatars/index.json` and the pictures beside it. Read once, at the start.
+"""The faces on offer: `index.json` and the pictures beside it. The list is read once, at the start.
 
-In: a folder. Out: a checked list for GET /avatars and one picture per session. An id from a client is looked
-up in the list, never joined to a path.
+In: a folder. Out: a checked list for GET /avatars and a framed canvas per session. An id from a client is looked
+up in the list, never joined to a path. Portraits that were used last are kept, so that a change of face reads no
+file twice. Any thread.
 """
 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from stream.avatars.images import load_face_picture
+from stream.avatars.picture_files import read_picture
+from stream.avatars.portrait import Portrait
 from stream.errors import MediaError, SignalingError
 from stream.media import UInt8Array
+
+KEPT_BYTES: Final = 192 * 1024 * 1024
+"""Memory for portraits that may be asked for again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,8 @@ class AvatarCatalogue:
         self._avatars = {avatar.id: avatar for avatar in avatars}
         if len(self._avatars) != len(avatars):
             raise ValueError("two avatars have the same id")
+        self._lock = threading.Lock()
+        self._kept: dict[str, Portrait] = {}  # the one used last stands last
 
     @classmethod
     def read(cls, folder: Path) -> AvatarCatalogue:
@@ -93,9 +102,27 @@ class AvatarCatalogue:
                 "unknown_avatar", f"There is no avatar {avatar_id[:64]!r}; this server has: {known}.", 404
             ) from None
 
-    def load(self, avatar: Avatar) -> UInt8Array:
-        """The avatar's picture, (S, S, 3) uint8 RGB."""
-        return load_face_picture(self.folder / avatar.image)
+    def portrait(self, avatar: Avatar) -> Portrait:
+        """The avatar's framed picture.
+
+        Raises:
+            MediaError: its file cannot be read any more.
+        """
+        with self._lock:
+            kept = self._kept.pop(avatar.id, None)
+            if kept is not None:
+                self._kept[avatar.id] = kept
+                return kept
+        portrait = _laid_out(self.folder / avatar.image)
+        with self._lock:
+            self._kept[avatar.id] = portrait
+            while len(self._kept) > 1 and sum(map(_bytes_of, self._kept.values())) > KEPT_BYTES:
+                del self._kept[next(iter(self._kept))]
+        return portrait
+
+    def canvas(self, avatar: Avatar, side: int) -> UInt8Array:
+        """The avatar as engines take it, (side, side, 3) uint8 RGB; read-only."""
+        return self.portrait(avatar).canvas(side)
 
     def as_json(self) -> list[dict[str, str]]:
         """The body of GET /avatars; picture addresses are relative to the page."""
@@ -120,3 +147,15 @@ def _avatar(row: Mapping[str, object]) -> Avatar:
         thumbnail=str(row.get("thumbnail") or image),
         about=str(row.get("about") or ""),
     )
+
+
+def _laid_out(path: Path) -> Portrait:
+    try:
+        return Portrait.laid_out(read_picture(path))
+    except ValueError as error:
+        raise MediaError("bad_image", f"The picture {path} is no face: {error}.") from error
+
+
+def _bytes_of(portrait: Portrait) -> int:
+    alpha = portrait.pixels.alpha
+    return portrait.pixels.rgb.nbytes + (0 if alpha is None else alpha.nbytes)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from stream.avatars.catalogue import Avatar
 from stream.calls.session import Session
 from stream.calls.session_parts import SessionParts
 from stream.engine.controls import check_scales
 from stream.errors import SignalingError, StreamError, unknown_session
-from stream.media import UInt8Array
 from stream.rtc.offers import OfferRequest
 
 logger = logging.getLogger(__name__)
@@ -22,7 +20,6 @@ class Lobby:
     def __init__(self, parts: SessionParts) -> None:
         self._parts = parts
         self._sessions: dict[Session, asyncio.Task[None]] = {}
-        self._pictures: dict[str, UInt8Array] = {}
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -45,8 +42,9 @@ class Lobby:
         seat = parts.scheduler.take_seat()
         parts.metrics.seats.set(parts.scheduler.seats.taken)
         try:
-            picture = await self._picture(avatar)
-            session = Session(parts, seat, request, avatar, picture)
+            side = parts.scheduler.spec.width
+            canvas = await asyncio.to_thread(parts.catalogue.canvas, avatar, side)
+            session = Session(parts, seat, request, avatar, canvas)
         except BaseException:
             seat.release()
             parts.metrics.seats.set(parts.scheduler.seats.taken)
@@ -90,14 +88,6 @@ class Lobby:
         for session in list(self._sessions):
             session.end("shutdown")
         await asyncio.gather(*list(self._sessions.values()), return_exceptions=True)
-
-    async def _picture(self, avatar: Avatar) -> UInt8Array:
-        """The avatar's picture; kept, since there are few and all sessions share them unchanged."""
-        if avatar.id not in self._pictures:
-            picture = await asyncio.to_thread(self._parts.catalogue.load, avatar)
-            picture.flags.writeable = False
-            self._pictures[avatar.id] = picture
-        return self._pictures[avatar.id]
 
     def _forget(self, session: Session, task: asyncio.Task[None]) -> None:
         self._sessions.pop(session, None)

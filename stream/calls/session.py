@@ -19,7 +19,6 @@ from typing import Any
 from aiortc import RTCDataChannel
 
 from stream.avatars.catalogue import Avatar
-from stream.avatars.images import fit
 from stream.calls.broadcast import Broadcast
 from stream.calls.session_parts import SessionParts
 from stream.calls.session_state import SessionState, checked_transition
@@ -61,11 +60,11 @@ class Session:
         seat: this session's place; released when it closes.
         request: the checked offer.
         avatar: the face asked for.
-        picture: its picture, (S, S, 3) uint8 RGB.
+        canvas: its framed picture, as large as the engine draws, (S, S, 3) uint8 RGB.
     """
 
     def __init__(
-        self, parts: SessionParts, seat: Seat, request: OfferRequest, avatar: Avatar, picture: UInt8Array
+        self, parts: SessionParts, seat: Seat, request: OfferRequest, avatar: Avatar, canvas: UInt8Array
     ) -> None:
         self.id = secrets.token_hex(8)
         self.watch_id = secrets.token_hex(8)  # lets others see it, and nothing else
@@ -76,12 +75,11 @@ class Session:
         self._seat = seat
         self._request = request
         self._avatar = avatar
-        self._picture = picture
+        self._canvas = canvas
         self._spec: EngineSpec = parts.scheduler.spec
         self._controls = request.controls
         self._peer = Peer(parts.ice, self._on_peer_state, self._on_channel)
-        still = fit(picture, self._spec.width, self._spec.height)
-        self._pacer = Pacer(self._clock, self._spec.fps, still, PacerConfig(voice_lead_s=VOICE_LEAD_S))
+        self._pacer = Pacer(self._clock, self._spec.fps, canvas, PacerConfig(voice_lead_s=VOICE_LEAD_S))
         self._broadcast = Broadcast(self.watch_id, parts, self._spec, self._pacer)
         self._inbound: InboundAudio | None = None
         self._windower = Windower(self._spec)
@@ -211,14 +209,14 @@ class Session:
         """Open the engine's stream, then change faces when asked."""
         scheduler = self._parts.scheduler
         started_s = self._clock.now()
-        state = await scheduler.open_state(self._picture, self._request.seed)
+        state = await scheduler.open_state(self._canvas, self._request.seed)
         self._telemetry.note_stage("open", self._clock.now() - started_s)
         self._stream = scheduler.add_stream(state, self)
         self._stream.controls = self._controls
         while True:
             avatar = await self._wanted_avatar.get()
-            picture = await asyncio.to_thread(self._parts.catalogue.load, avatar)
-            state = await scheduler.open_state(picture, self._request.seed)
+            canvas = await asyncio.to_thread(self._parts.catalogue.canvas, avatar, self._spec.width)
+            state = await scheduler.open_state(canvas, self._request.seed)
             self._stream.restart(state)
             self._avatar = avatar
             self._tell("notice", {"avatar": avatar.id})

@@ -165,7 +165,7 @@ class Engine(Protocol):
         ...
 
     def open(self, image: UInt8Array, seed: int) -> object:
-        """Start a stream from a reference picture (H, W, 3) uint8 RGB of any size; returns its state."""
+        """Start a stream on a framed canvas, as large as `spec` draws, (H, W, 3) uint8 RGB; returns its state."""
         ...
 
     def step(self, requests: Sequence[StepRequest]) -> list[StepResult]:
@@ -179,6 +179,18 @@ class Engine(Protocol):
     def close(self) -> None:
         """Free everything."""
         ...
+
+
+def check_canvas(image: UInt8Array, spec: EngineSpec) -> None:
+    """Hold a reference picture to what an engine draws; framing it is `stream.avatars.portrait`'s work.
+
+    Raises:
+        ValueError: another size or type.
+    """
+    if image.shape != (spec.height, spec.width, 3) or image.dtype.name != "uint8":
+        raise ValueError(
+            f"Expected a canvas ({spec.height}, {spec.width}, 3) uint8, got {image.shape} {image.dtype}."
+        )
 
 
 def check_results(results: Sequence[StepResult], expected: int, spec: EngineSpec) -> None:

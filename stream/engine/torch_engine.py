@@ -20,7 +20,6 @@ import torch
 from kernels.native.build import NativeError
 from models.checkpoint import CheckpointError
 from models.hop import HopControls, StreamState
-from models.pictures import fit_canvas
 from models.presets import Preset
 from models.runtimes.backends import find_device, load_networks, why_not_native
 from models.runtimes.calibration import resolve_backend
@@ -83,8 +82,12 @@ class TorchEngine:
                 self.step([StepRequest(state, audio, Controls(nfe=nfe))] * rows)
 
     def open(self, image: UInt8Array, seed: int) -> StreamState:
-        """Start a stream on a picture (H, W, 3) uint8 RGB of any size; the middle square is used."""
-        return self._streamer.open(fit_canvas(image, self.spec.width), seed)
+        """Start a stream on a framed canvas (H, W, 3) uint8 RGB.
+
+        Raises:
+            ValueError: it is not as large as the preset's.
+        """
+        return self._streamer.open(image, seed)
 
     def step(self, requests: Sequence[StepRequest]) -> list[StepResult]:
         """Run one hop for every request, as one batch where all have the same nfe; each keeps its own scales.

@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from models.presets import StreamConfig
 from models.runtimes.options import add_engine_arguments, read_engine_options
-from stream.avatars.images import load_face_picture
+from stream.avatars.picture_files import read_picture
+from stream.avatars.portrait import Portrait
 from stream.engine.controls import check_scales
 from stream.engine.protocol import Controls, Engine, StepRequest
 from stream.engine.windower import Windower
@@ -105,7 +106,7 @@ def render(args: argparse.Namespace, load: Callable[[], Engine]) -> int:
     """
     try:
         controls = _controls(args)
-        image = load_face_picture(args.image)
+        portrait = Portrait.laid_out(read_picture(args.image))
         _check_output(args.out, (args.image, args.audio))
         read_recording(args.audio, 16_000)
     except (MediaError, ValueError) as error:
@@ -115,7 +116,8 @@ def render(args: argparse.Namespace, load: Callable[[], Engine]) -> int:
             if problem := _out_of_range(controls, engine):
                 return _fail(problem, 2)
             recording = read_recording(args.audio, engine.spec.sample_rate_hz)
-            report = render_to(engine, image, recording, args.out, controls, args.seed)
+            canvas = portrait.canvas(engine.spec.width)
+            report = render_to(engine, canvas, recording, args.out, controls, args.seed)
         if args.json is not None:
             _write_json(args.json, report)
     except MediaError as error:
@@ -130,7 +132,7 @@ def render(args: argparse.Namespace, load: Callable[[], Engine]) -> int:
 
 
 def render_to(
-    engine: Engine, image: UInt8Array, recording: Recording, path: Path, controls: Controls, seed: int
+    engine: Engine, canvas: UInt8Array, recording: Recording, path: Path, controls: Controls, seed: int
 ) -> RenderReport:
     """Draw the whole recording and write the video.
 
@@ -148,7 +150,7 @@ def render_to(
         tqdm(total=total, unit="frame", desc="render", file=sys.stderr, disable=None) as bar,
     ):
         left = total
-        for frames, took_s in draw(engine, image, recording, controls, seed):
+        for frames, took_s in draw(engine, canvas, recording, controls, seed):
             drawing_s += took_s
             for frame in frames[:left]:
                 movie.add(frame)
@@ -163,11 +165,11 @@ def render_to(
 
 
 def draw(
-    engine: Engine, image: UInt8Array, recording: Recording, controls: Controls, seed: int
+    engine: Engine, canvas: UInt8Array, recording: Recording, controls: Controls, seed: int
 ) -> Iterator[tuple[UInt8Array, float]]:
     """Frames of one window after another, (hop_frames, H, W, 3) uint8 RGB, and the seconds each took."""
     try:
-        state = engine.open(image, seed)
+        state = engine.open(canvas, seed)
         windower = Windower(engine.spec)
         second = engine.spec.sample_rate_hz
         for start in range(0, len(recording.engine) + second, second):

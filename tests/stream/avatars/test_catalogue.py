@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from stream.avatars.catalogue import AvatarCatalogue
 from stream.errors import MediaError, SignalingError
+from stream.serve import AVATARS
 from tests.stream.rig import make_avatars
 
 
@@ -16,7 +19,7 @@ def test_list_lookup_and_picture(tmp_path: Path) -> None:
     catalogue = AvatarCatalogue.read(make_avatars(tmp_path))
     assert [avatar.id for avatar in catalogue] == ["ada", "bo"]
     assert catalogue.find(None).id == "ada"
-    assert catalogue.load(catalogue.find("bo")).shape == (96, 96, 3)
+    assert catalogue.canvas(catalogue.find("bo"), 64).shape == (64, 64, 3)
     assert catalogue.as_json()[1] == {
         "id": "bo",
         "name": "Bo",
@@ -55,6 +58,32 @@ def test_a_wrong_index_is_one_sentence(index: str, tmp_path: Path) -> None:
         AvatarCatalogue.read(tmp_path)
     assert raised.value.code == "bad_avatars"
     assert "\n" not in raised.value.message
+
+
+def test_a_face_asked_for_again_is_not_read_again(tmp_path: Path) -> None:
+    catalogue = AvatarCatalogue.read(make_avatars(tmp_path))
+    bo = catalogue.find("bo")
+    first = catalogue.canvas(bo, 64)
+    (tmp_path / "bo.png").unlink()
+    assert np.array_equal(catalogue.canvas(bo, 64), first)
+    assert not first.flags.writeable
+
+
+def test_what_is_kept_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream.avatars.catalogue.KEPT_BYTES", 96 * 96 * 3)
+    catalogue = AvatarCatalogue.read(make_avatars(tmp_path))
+    kept = catalogue.portrait(catalogue.find("ada"))
+    assert catalogue.portrait(catalogue.find("ada")) is kept
+    catalogue.portrait(catalogue.find("bo"))
+    assert catalogue.portrait(catalogue.find("ada")) is not kept
+
+
+def test_the_house_faces_are_framed_to_the_pixel() -> None:
+    """Drawn faces are laid out as the canvas: framing them changes nothing."""
+    catalogue = AvatarCatalogue.read(AVATARS)
+    for avatar in catalogue:
+        own = np.asarray(Image.open(AVATARS / avatar.image).convert("RGB"))
+        np.testing.assert_array_equal(catalogue.canvas(avatar, 256), own)
 
 
 def test_a_folder_without_an_index_says_what_to_do(tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+"""A portrait: the user's picture, whole, and where its face lies on the canvas.
+
+In: pixels and a similarity. Out: canvases of any side and the way back. This is the one place that hands out a
+framed canvas; engines and networks only check its size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.framing.similarity import Similarity, cut, middle_square, put_back
+from stream.avatars.picture_files import Pixels
+from stream.media import UInt8Array
+
+MIN_SQUARE = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Portrait:
+    """A framed picture.
+
+    Attributes:
+        pixels: the whole picture at its own resolution, RGB with transparency beside it; never written to.
+        similarity: from the picture to the canvas of `models.face`.
+        notes: what a person should know of how it was framed, a sentence each.
+    """
+
+    pixels: Pixels
+    similarity: Similarity
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def laid_out(cls, pixels: Pixels) -> Portrait:
+        """A picture that is laid out as the canvas already, as the house's drawn faces are: its middle square.
+
+        Raises:
+            ValueError: the square is smaller than 16 px.
+        """
+        height, width = pixels.rgb.shape[:2]
+        if min(height, width) < MIN_SQUARE:
+            raise ValueError(f"it is only {width}x{height} pixels, at least {MIN_SQUARE} each way are needed")
+        return cls(pixels, middle_square(width, height))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the whole picture."""
+        height, width = self.pixels.rgb.shape[:2]
+        return width, height
+
+    def canvas(self, side: int) -> UInt8Array:
+        """The canvas (side, side, 3) uint8 RGB; what is transparent lies on white."""
+        return _read_only(cut(_on_white(self.pixels), self.similarity, side))
+
+    def matte(self, side: int) -> UInt8Array:
+        """How much of each pixel of the canvas is there, (side, side) uint8."""
+        if self.pixels.alpha is None:
+            return _read_only(np.full((side, side), 255, np.uint8))
+        return _read_only(cut(self.pixels.alpha, self.similarity, side))
+
+    def put_back(self, canvas: UInt8Array) -> UInt8Array:
+        """The whole picture (H, W, 3) with its canvas (side, side, 3) drawn anew."""
+        return put_back(_on_white(self.pixels), canvas, self.similarity)
+
+
+def _on_white(pixels: Pixels) -> UInt8Array:
+    if pixels.alpha is None:
+        return pixels.rgb
+    share = pixels.alpha[..., None].astype(np.uint16)
+    blended = (pixels.rgb * share + 255 * (255 - share) + 127) // 255
+    return blended.astype(np.uint8)
+
+
+def _read_only(image: UInt8Array) -> UInt8Array:
+    out = np.ascontiguousarray(image)
+    if out.flags.writeable:
+        out.flags.writeable = False
+    return out
