@@ -27,8 +27,8 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("cross", "temporal"),
     ),
     "models": (
-        ("checkpoint", "face", "pictures", "tone"),
-        ("configs", "motion", "voice", "warp"),
+        ("checkpoint", "face", "tone"),
+        ("configs", "framing", "motion", "voice", "warp"),
         ("presets",),
         ("hop", "modules"),
         ("diffusion", "networks"),

@@ -280,10 +280,11 @@ async def test_a_failure_in_a_batch_costs_only_its_own_session(gated: tuple[Rig,
     await until(lambda: len(streams[1][1].drawn) == 2)
 
 
-async def test_frames_of_a_wrong_shape_are_a_failure_not_a_crash(rig: Rig) -> None:
-    rig.engine.spec = replace(SMALL_SPEC, width=32)
+async def test_frames_of_a_wrong_shape_are_a_failure_not_a_crash(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rig.engine, "open", lambda image, seed: FakeState(image[:, :32], seed, 0))
     stream, listener = await rig.stream()
-    rig.engine.spec = SMALL_SPEC
     stream.submit(window(0), 0.0)
     await until(lambda: bool(listener.failed))
     assert "expected frames (4, 64, 64, 3) uint8" in listener.failed[0].message
