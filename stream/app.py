@@ -32,7 +32,8 @@ from stream.engine.protocol import Engine
 from stream.engine.scheduler import Scheduler, SchedulerConfig
 from stream.errors import AdmissionError, EngineError, SignalingError, StreamError
 from stream.middleware import BodyLimit, SafeHeaders
-from stream.rtc.ice import IceConfig, local_addresses
+from stream.rtc.channel import PROTOCOL
+from stream.rtc.ice import IceConfig, for_page, local_addresses
 from stream.rtc.offers import MAX_BODY_BYTES, parse_offer, parse_viewer_offer, read_object
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,8 @@ class ServerConfig:
     max_sessions: seats.
     max_viewers: viewers of each session at a time; 0 allows none.
     ice_addresses: local addresses for media; None finds them.
-    ice_servers: (url, user name or None, password or None); none by default.
+    ice_servers: (url, user name or None, password or None), for the server and its pages; none by default.
+    public_addresses: under which a 1:1 NAT hands on to this machine.
     web_client: folder of the page.
     """
 
@@ -58,6 +60,7 @@ class ServerConfig:
     max_viewers: int = 16
     ice_addresses: Sequence[str] | None = None
     ice_servers: Sequence[tuple[str, str | None, str | None]] = field(default_factory=tuple)
+    public_addresses: Sequence[str] = ()
     web_client: Path = WEB_CLIENT
 
     def __post_init__(self) -> None:
@@ -73,7 +76,12 @@ class Server:
         self.metrics = Metrics()
         self.scheduler = Scheduler(load, clock, SchedulerConfig(max_sessions=config.max_sessions))
         addresses = config.ice_addresses
-        ice = IceConfig(local_addresses(config.host) if addresses is None else addresses, config.ice_servers)
+        self.ice_servers = config.ice_servers
+        ice = IceConfig(
+            local_addresses(config.host) if addresses is None else addresses,
+            config.ice_servers,
+            config.public_addresses,
+        )
         self.lobby = Lobby(
             SessionParts(self.scheduler, self.catalogue, clock, self.metrics, ice, config.max_viewers)
         )
@@ -158,6 +166,10 @@ def _add_routes(app: FastAPI, server: Server) -> None:
     @app.get("/offer")
     async def offer_is_posted() -> None:
         raise HTTPException(405, "Expected POST with a JSON body", {"Allow": "POST"})
+
+    @app.get("/config")
+    async def config() -> JSONResponse:
+        return JSONResponse({"protocol": PROTOCOL, "ice_servers": for_page(server.ice_servers)})
 
     @app.get("/avatars")
     async def avatars() -> JSONResponse:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ipaddress
 import os
 import sys
 from collections.abc import Callable
@@ -53,6 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="URL[,USER,PASSWORD]",
         help="STUN or TURN server for callers behind a NAT; none by default; may be repeated",
+    )
+    group.add_argument(
+        "--public-address",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="address under which a 1:1 NAT (cloud, container host) hands on to this machine; may be repeated",
     )
     group.add_argument("--verbose", action="store_true", help="log every request too")
     add_engine_arguments(parser, "all cores but one, which hears, encodes and sends")
@@ -105,6 +113,7 @@ def serve(args: argparse.Namespace, load: Callable[[], Engine]) -> int:
             host=read_host(args.host),
             max_sessions=args.max_sessions,
             max_viewers=args.max_viewers,
+            public_addresses=tuple(read_public_address(text) for text in args.public_address),
             ice_servers=tuple(read_ice_server(text) for text in args.ice_server),
         )
         app = create_app(config, load)
@@ -135,6 +144,21 @@ def read_ice_server(text: str) -> tuple[str, str | None, str | None]:
             f"Expected --ice-server stun:HOST:PORT or turn:HOST:PORT,USER,PASSWORD, got {url!r}."
         )
     return (url, parts[1], parts[2]) if turn else (url, None, None)
+
+
+def read_public_address(text: str) -> str:
+    """An address that others can reach.
+
+    Raises:
+        ValueError: the text is no IP address, or one that nobody reaches.
+    """
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        address = None
+    if address is None or address.is_unspecified or address.is_multicast:
+        raise ValueError(f"Expected --public-address to be an IP address such as 203.0.113.7, got {text!r}.")
+    return str(address)
 
 
 def what_fits(fitted: HopFit, spec: EngineSpec) -> str:

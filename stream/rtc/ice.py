@@ -8,8 +8,10 @@ touched.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from aioice import Candidate, Connection
 from aioice.ice import get_host_addresses
@@ -17,6 +19,10 @@ from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection
 
 LOOPBACK = "127.0.0.1"
 MAX_ADDRESSES = 8
+REFLEXIVE_PRIORITY: Final = 100 << 24 | 65535 << 8 | 255  # RFC 8445, 5.1.2.1
+_HOST_CANDIDATE: Final = re.compile(
+    r"a=candidate:(?P<foundation>\S+) 1 udp \d+ (?P<host>\S+) (?P<port>\d+) typ host", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +30,12 @@ class IceConfig:
     """Attributes:
     addresses: local addresses to offer.
     servers: STUN and TURN servers, as (url, user name or None, password or None); none by default.
+    public_addresses: addresses under which the world reaches the local ones, port for port (1:1 NAT).
     """
 
     addresses: Sequence[str]
     servers: Sequence[tuple[str, str | None, str | None]] = field(default_factory=tuple)
+    public_addresses: Sequence[str] = ()
 
     def as_aiortc(self) -> RTCConfiguration:
         servers = [RTCIceServer(urls=url, username=user, credential=word) for url, user, word in self.servers]
@@ -45,6 +53,41 @@ def local_addresses(listen_host: str) -> list[str]:
     if is_loopback(listen_host) or not usable:
         usable.insert(0, LOOPBACK)
     return usable[:MAX_ADDRESSES]
+
+
+def for_page(servers: Sequence[tuple[str, str | None, str | None]]) -> list[dict[str, str]]:
+    """STUN and TURN servers as a browser's `RTCPeerConnection` takes them."""
+    named = [{"urls": url, "username": user, "credential": word} for url, user, word in servers]
+    return [{key: value for key, value in server.items() if value is not None} for server in named]
+
+
+def advertise(answer_sdp: str, public_addresses: Sequence[str]) -> str:
+    """Add to each host candidate of an answer those of the public addresses that stand for it.
+
+    A 1:1 NAT (a cloud's, a container host's) hands on datagrams port for port, so a local port is reached at the
+    public address too; without a STUN server nobody but the operator can know that address. Candidates of loopback
+    get none.
+
+    Source: RFC 8839, 5.1 (a server-reflexive candidate names the host candidate that it stands for).
+    """
+    lines = []
+    for line in answer_sdp.splitlines():
+        lines.append(line)
+        host = _HOST_CANDIDATE.fullmatch(line)
+        if host is not None:
+            port = host["port"]
+            lines += [
+                f"a=candidate:{host['foundation']}p{number} 1 udp {REFLEXIVE_PRIORITY - number} {public} {port} "
+                f"typ srflx raddr {host['host']} rport {port}"
+                for number, public in enumerate(public_addresses)
+                if _may_stand_for(public, host["host"])
+            ]
+    return "".join(f"{line}\r\n" for line in lines)
+
+
+def _may_stand_for(public: str, host: str) -> bool:
+    local = ipaddress.ip_address(host)
+    return local.version == ipaddress.ip_address(public).version and not local.is_loopback and public != host
 
 
 def is_loopback(host: str) -> bool:

@@ -131,11 +131,12 @@ class OfferText:
     def thin_candidates(self) -> None:
         """Keep the candidates worth checking, see `candidates.kept`.
 
-        The end-of-candidates mark goes where some were left out: more will be learnt from the peer's own checks.
+        The end-of-candidates mark goes where some were left out or none was there: more will be learnt from the
+        peer's own checks, and aioice would close a connection that can have none.
         """
         lines = [line for part in self.parts() for line in part.lines if is_candidate(line)]
         usable = kept(lines)
-        if usable != set(lines):
+        if not usable or usable != set(lines):
             for part in self.parts():
                 part.lines = [
                     line

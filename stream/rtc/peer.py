@@ -31,7 +31,7 @@ from stream.errors import SignalingError
 from stream.outbound.tracks import VOICE_AHEAD_S, PictureTrack, VoiceTrack
 from stream.rtc.certificate import welcome_rsa
 from stream.rtc.datagrams import admit_the_peer_alone
-from stream.rtc.ice import IceConfig, connections, offer_addresses
+from stream.rtc.ice import IceConfig, advertise, connections, offer_addresses
 from stream.rtc.offer_check import CALLER, VIEWER, check_aside, oneline
 from stream.rtc.offer_text import as_offered
 from stream.rtc.playout_delay import PlayoutDelay, accept_playout_delay
@@ -115,7 +115,7 @@ class Peer:
         pictures = make_pictures(self.codecs.video)
         voice.encode_for(self.codecs.audio)
         answer = await self._send(offer, audio, voice, video, pictures, pictures.request_keyframe)
-        return _description(as_offered(_wish_short_packets(answer.sdp), sdp))
+        return self._description(_wish_short_packets(answer.sdp), sdp)
 
     async def answer_viewer(
         self,
@@ -145,7 +145,7 @@ class Peer:
         await self._apply(offer, f"This call is in {names}, and viewers get it as it is; offer both.")
         self.codecs = codecs
         answer = await self._send(offer, audio, voice, video, pictures, request_keyframe)
-        return _description(as_offered(answer.sdp, sdp))
+        return self._description(answer.sdp, sdp)
 
     async def _apply(self, sdp: str, no_common_codec: str) -> None:
         try:
@@ -186,6 +186,10 @@ class Peer:
         await self._connection.setLocalDescription(answer)
         return self._connection.localDescription
 
+    def _description(self, answer_sdp: str, offer_sdp: str) -> RTCSessionDescription:
+        public = advertise(as_offered(answer_sdp, offer_sdp), self._ice.public_addresses)
+        return RTCSessionDescription(sdp=public, type="answer")
+
     async def picture_report(self) -> tuple[float, float | None] | None:
         """What the peer last said of the pictures: (fraction lost, round-trip seconds or None), or None."""
         if self._picture_sender is None:
@@ -220,10 +224,6 @@ def _blaming_the_offer() -> Iterator[None]:
         raise SignalingError(
             "bad_offer", f"The offer cannot be answered ({oneline(error)}); send a WebRTC offer."
         ) from error
-
-
-def _description(sdp: str) -> RTCSessionDescription:
-    return RTCSessionDescription(sdp=sdp, type="answer")
 
 
 def _wish_short_packets(answer_sdp: str) -> str:

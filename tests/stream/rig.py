@@ -69,13 +69,15 @@ async def running_server(
     max_sessions: int = 2,
     max_viewers: int = 16,
     ready: bool = True,
+    **more: Any,
 ) -> AsyncIterator[Running]:
-    """Serve on a free port of loopback until the block ends."""
+    """Serve on a free port of loopback until the block ends; `more` goes into the `ServerConfig`."""
     config = ServerConfig(
         avatars=make_avatars(folder / "avatars"),
         max_sessions=max_sessions,
         max_viewers=max_viewers,
         ice_addresses=("127.0.0.1",),
+        **more,
     )
     app = create_app(config, load)
     listener = open_port("127.0.0.1", 0)

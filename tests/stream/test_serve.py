@@ -11,7 +11,7 @@ from models.runtimes.hop_fit import HopFit
 from stream.engine.protocol import Engine
 from stream.errors import EngineError
 from stream.listening import open_port
-from stream.serve import add_arguments, read_ice_server, run, serve, what_fits
+from stream.serve import add_arguments, read_ice_server, read_public_address, run, serve, what_fits
 from tests.fakes import FakeEngine
 from tests.stream.rig import make_avatars
 
@@ -108,3 +108,11 @@ def test_an_engine_that_does_not_load_ends_the_program_with_its_reason(
 def test_ice_servers() -> None:
     assert read_ice_server("stun:example.org:3478") == ("stun:example.org:3478", None, None)
     assert read_ice_server("turn:h:1,me,p,w") == ("turn:h:1", "me", "p,w")
+
+
+@pytest.mark.parametrize("text", ["", "example.org", "10.0.0", "0.0.0.0", "224.0.0.1"])
+def test_a_public_address_is_one_that_the_world_can_reach(text: str) -> None:
+    assert read_public_address("203.0.113.7") == "203.0.113.7"
+    assert read_public_address("2001:DB8::7") == "2001:db8::7"
+    with pytest.raises(ValueError, match="Expected --public-address to be an IP address"):
+        read_public_address(text)
