@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from models.diffusion.guidance import ControlTokens
 from models.modules.audio import AudioEncoder
+from models.modules.conv import ReferenceFeatures
+from models.modules.mover import packed
 from models.modules.unet import Denoiser, ReferenceNet
 from models.modules.vae import VAE
 from models.presets import Preset
@@ -45,6 +47,13 @@ class AvatarModel(nn.Module):
         if self.tokens is None:
             raise ValueError("Only a student has CFG tokens; this model is a teacher.")
         return self.tokens(s_ref, s_aud)
+
+    def draw(self, z: Tensor, reference: ReferenceFeatures | None) -> Tensor:
+        """What the decoder says of latents (N, C, h, w), as `models.networks.Networks.decode` gives it."""
+        if not self.preset.moves:
+            return self.vae.decode(z, reference)
+        assert reference is not None
+        return packed(self.vae.moves(z, reference), self.preset.canvas_px)
 
     def parameter_count(self) -> dict[str, int]:
         """Elements of each part."""

@@ -20,7 +20,7 @@ from models.presets import SCALE_LIMIT
 class StreamState:
     """Everything that one session's stream carries from hop to hop."""
 
-    canvas: Tensor  # (1, 3, H, W) reference picture, [0, 1]
+    canvas: Tensor  # (1, 3, H, W) reference picture, [0, 1], of the size that leaves
     latent: Tensor  # (1, C, h, w) of its face box
     banks: tuple[Tensor, ...]  # ReferenceNet's bank per block, (1, L, C)
     features: tuple[Tensor, ...]  # decoder's reference features, (1, W, ., .)

@@ -57,7 +57,10 @@ class Networks(Protocol):
         ...
 
     def decode(self, z: Tensor, picture: Tensor, features: tuple[Tensor, ...]) -> Tensor:
-        """Latents (N, C, h, w) over reference pictures and features of N rows -> face boxes (N, 3, H, W)."""
+        """Latents (N, C, h, w) over reference pictures and features of N rows -> face boxes (N, 3, H, W).
+
+        Of a preset that `moves`: -> moves (N, H, W, 8) of `models.modules.mover.packed`; no picture is looked at.
+        """
         ...
 
 

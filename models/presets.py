@@ -92,6 +92,11 @@ class Preset:
         )
 
     @property
+    def moves(self) -> bool:
+        """Whether the decoder moves the picture's own pixels, at whatever size the picture has."""
+        return self.vae.decoder == "move"
+
+    @property
     def layout(self) -> Layout:
         """Whose networks these are."""
         return self.unet.layout

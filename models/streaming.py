@@ -11,9 +11,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from kernels.native.kernels import Kernels
@@ -22,10 +24,13 @@ from models.face import EXPRESSION_DIMS, POSE_DIMS, SAMPLES_PER_FRAME
 from models.hop import HopControls, HopInputs, HopRunner, StreamState, controls_of_rows
 from models.motion import MotionState, advance_motion, init_motion, speech_level
 from models.networks import Networks, WindowConditions
+from models.presets import Preset
 from models.tone import fit_tone, keep_tone
 from models.voice import voice_only
 from models.warp import HeadWarp
 
+MOST_PX: Final = 2048
+"""Side of the largest picture that a stream draws."""
 EASE_FRAMES = 2
 """Frames in which a mouth that is interrupted comes to rest, 80 ms at 25 fps: like lips, most of it at once."""
 
@@ -41,12 +46,27 @@ def blend_weights(overlap: int) -> tuple[float, ...]:
 class Streamer:
     """Opens streams and runs hops on a set of networks. Holds no per-session state."""
 
-    def __init__(self, networks: Networks, device: torch.device, move_head: bool = True) -> None:
-        """``move_head`` False leaves the head still, for measuring."""
+    def __init__(
+        self,
+        networks: Networks,
+        device: torch.device,
+        move_head: bool = True,
+        picture_px: int | None = None,
+    ) -> None:
+        """Args:
+            networks: the student's.
+            device: where its tensors lie.
+            move_head: False leaves the head still, for measuring.
+            picture_px: side of the pictures in and out; the preset's canvas by default, and at least that.
+
+        Raises:
+            ValueError: the preset draws at no other size than its canvas, or the size is too small.
+        """
         self.networks, self.device, self.move_head = networks, device, move_head
         self.preset = networks.preset
+        self.picture_px = picture_side(self.preset, picture_px)
         kernels: Kernels | None = getattr(networks, "kernels", None)
-        self.warp = HeadWarp(self.preset.canvas_px, self.preset.canvas_px, device, kernels)
+        self.warp = HeadWarp(self.picture_px, self.picture_px, device, kernels)
         overlap = self.preset.stream.overlap_frames
         self._ramp = torch.tensor(blend_weights(overlap), device=device).view(-1, 1, 1, 1)
         self._runner: HopRunner = self
@@ -56,19 +76,19 @@ class Streamer:
         """Start a stream on a reference picture.
 
         Args:
-            picture: (H, W, 3) uint8 RGB, canvas-sized.
+            picture: (S, S, 3) uint8 RGB, S being `picture_px`, framed as `models.face` has it.
             seed: of the noise and of blinks, gaze and head pose.
 
         Raises:
             ValueError: the picture has another shape or dtype.
         """
-        side = self.preset.canvas_px
+        side = self.picture_px
         if picture.shape != (side, side, 3) or picture.dtype != np.uint8:
             raise ValueError(
                 f"Expected a picture ({side}, {side}, 3) uint8, got {picture.shape} {picture.dtype}."
             )
         canvas = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].to(self.device).float() / 255
-        box = self._box(canvas)
+        box = self._box(_resized(canvas, self.preset.canvas_px))
         latent, banks, features = self.networks.encode_reference(box)
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn((1, 1, *latent.shape[1:]), generator=generator).to(self.device)
@@ -264,12 +284,24 @@ class Streamer:
     def paint(self, inputs: HopInputs, latents: Tensor) -> Tensor:
         """Decode face boxes, put them into their canvases, move the heads: (B * frames, H, W, 3) uint8."""
         hop = latents.shape[1]
+        if self.preset.moves:
+            return self._move(inputs, latents)
         canvas = _spread(inputs.canvas, hop).clone(memory_format=torch.channels_last)
         features = tuple(_spread(part, hop) for part in inputs.features)
         left, top, width, height = self.preset.face_box
         box = self.networks.decode(latents.flatten(0, 1), self._box(canvas), features)
         canvas[:, :, top : top + height, left : left + width] = keep_tone(box, _spread(inputs.tone, hop))
         return self.warp.to_bytes(canvas, inputs.pose if self.move_head else None)
+
+    def _move(self, inputs: HopInputs, latents: Tensor) -> Tensor:
+        """As `paint`, for decoders that move the picture's own pixels."""
+        hop, z = latents.shape[1], latents.flatten(0, 1)
+        features = tuple(_spread(part, hop) for part in inputs.features)
+        moves = self.networks.decode(z, z, features)
+        paint = keep_tone(moves[..., 3:6].permute(0, 3, 1, 2), _spread(inputs.tone, hop))
+        moves[..., 3:6] = paint.permute(0, 2, 3, 1)
+        pose = inputs.pose if self.move_head else None
+        return self.warp.moved_to_bytes(inputs.canvas, pose, moves, self.preset.face_box)
 
     def _advance(
         self, states: Sequence[StreamState], latents: Tensor, gestures: list[MotionState]
@@ -289,6 +321,31 @@ class Streamer:
                 )
             )
         return out
+
+
+def picture_side(preset: Preset, picture_px: int | None) -> int:
+    """The side of the pictures that a preset's stream takes and gives.
+
+    Raises:
+        ValueError: the preset draws at no other size than its canvas, or the size is too small.
+    """
+    if picture_px is None or picture_px == preset.canvas_px:
+        return preset.canvas_px
+    if not preset.moves:
+        raise ValueError(
+            f"The networks of preset '{preset.name}' draw pictures of {preset.canvas_px} px; only a decoder that "
+            f"moves pixels takes another size, got {picture_px}."
+        )
+    if not preset.canvas_px <= picture_px <= MOST_PX:
+        raise ValueError(f"Expected a size from {preset.canvas_px} to {MOST_PX} px, got {picture_px}.")
+    return picture_px
+
+
+def _resized(picture: Tensor, side: int) -> Tensor:
+    """(1, 3, H, W) at another size, without aliasing."""
+    if picture.shape[-1] == side:
+        return picture
+    return F.interpolate(picture, (side, side), mode="bilinear", antialias=True, align_corners=False)
 
 
 def _rows(parts: Sequence[Tensor]) -> Tensor:

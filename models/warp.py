@@ -131,7 +131,7 @@ class HeadWarp:
             (N, H, W, 3) uint8.
         """
         count = len(moves)
-        turns = torch.zeros(count, _COEFFICIENTS) if pose is None else _coefficients(pose.float())
+        turns = moves.new_zeros(count, _COEFFICIENTS) if pose is None else _coefficients(pose.float())
         offsets = (turns.to(self._coarse) @ self._coarse).view(count, _COARSE_CELLS, _COARSE_CELLS, 2)
         left, top, width, height = (2.0 * edge / CANVAS_PX for edge in box)
         place = (left - 1.0, top - 1.0, width, height)
@@ -180,9 +180,10 @@ def look_up(moves: Tensor, grid: Tensor, box: tuple[float, float, float, float])
     Returns:
         (N, H, W, 8), between the cells bilinearly, held at the box's own border cells.
     """
-    corner = torch.tensor(box[:2], device=grid.device, dtype=grid.dtype)
-    size = torch.tensor(box[2:], device=grid.device, dtype=grid.dtype)
-    inner = (grid - corner) * (2.0 / size) - 1.0
+    left, top, width, height = box  # as numbers: a tensor made here would be waited for on CUDA
+    inner = torch.stack(
+        ((grid[..., 0] - left) * (2.0 / width) - 1.0, (grid[..., 1] - top) * (2.0 / height) - 1.0), dim=-1
+    )
     inside = (inner.abs() < 1.0).all(-1, keepdim=True)
     told = F.grid_sample(
         moves.permute(0, 3, 1, 2), inner, mode="bilinear", padding_mode="border", align_corners=False

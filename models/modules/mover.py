@@ -99,10 +99,14 @@ class MovingDecoder(nn.Module):
             if index < len(self.ups):
                 x = F.pixel_shuffle(self.ups[index](F.silu(x)), 2)
         assert coarse is not None
-        out = self.leave(F.silu(x))
-        flow = doubled(coarse.float()) + out[:, :2].float()
-        leaves = F.pixel_shuffle(out[:, 2:], self.stem).float()
-        return Moves(flow * FLOW_SCALE_PX, leaves[:, 3:] + MATTE_BIAS, torch.sigmoid(leaves[:, :3]))
+        return read_leaves(coarse, self.leave(F.silu(x)), self.stem)
+
+
+def read_leaves(coarse: Tensor, leaves: Tensor, stem: int) -> Moves:
+    """What the last layers say: coarse flow (N, 2, H/4, W/4); its residual, matte and paint (N, 18, H/2, W/2)."""
+    flow = doubled(coarse.float()) + leaves[:, :2].float()
+    shuffled = F.pixel_shuffle(leaves[:, 2:].float(), stem)
+    return Moves(flow * FLOW_SCALE_PX, shuffled[:, 3:] + MATTE_BIAS, torch.sigmoid(shuffled[:, :3]))
 
 
 def doubled(x: Tensor) -> Tensor:
@@ -128,8 +132,8 @@ def warp(picture: Tensor, flow: Tensor, mode: Literal["bilinear", "bicubic"] = "
         mode: bicubic keeps the detail, bilinear is the milder one to learn through.
     """
     height, width = picture.shape[2:]
-    size = torch.tensor([width, height], device=flow.device, dtype=flow.dtype)
-    places = (_centres(height, width, flow.device) + flow.permute(0, 2, 3, 1)) * (2 / size) - 1
+    at = _centres(height, width, flow.device) + flow.permute(0, 2, 3, 1)
+    places = torch.stack((at[..., 0] * (2 / width) - 1, at[..., 1] * (2 / height) - 1), dim=-1)
     return F.grid_sample(picture, places.to(picture.dtype), mode, padding_mode="border", align_corners=False)
 
 

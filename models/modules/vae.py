@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.modules.conv import ConvBlock, ReferenceFeatures, wake
-from models.modules.mover import MovingDecoder
+from models.modules.mover import Moves, MovingDecoder
 from models.presets import VAEConfig
 
 
@@ -132,6 +132,13 @@ class VAE(nn.Module):
         return ReferenceFeatures(picture, levels)
 
     def decode(self, z: Tensor, reference: ReferenceFeatures | None) -> Tensor:
-        """Pictures (B, 3, H, W) in [0, 1] of normalised latents (B, C, h, w)."""
-        raw = z * self.std.view(1, -1, 1, 1) + self.mean.view(1, -1, 1, 1)
-        return self.decoder(raw, reference)
+        """Pictures (B, 3, H, W) in [0, 1] of normalised latents (B, C, h, w), at the networks' own size."""
+        return self.decoder(self._raw(z), reference)
+
+    def moves(self, z: Tensor, reference: ReferenceFeatures) -> Moves:
+        """How frames of normalised latents (B, C, h, w) differ from their reference; of a decoder that moves."""
+        moves: Moves = self.decoder.moves(self._raw(z), reference)  # type: ignore[operator]
+        return moves
+
+    def _raw(self, z: Tensor) -> Tensor:
+        return z * self.std.view(1, -1, 1, 1) + self.mean.view(1, -1, 1, 1)

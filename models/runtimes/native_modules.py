@@ -15,6 +15,7 @@ from kernels.native.kernels import COLUMNS, LANES, Kernels
 from models.avatar_model import AvatarModel
 from models.modules.blocks import CrossAttention, ResBlock, TemporalAttention, TransformerBlock
 from models.modules.conv import ConvBlock, ReferenceFeatures
+from models.modules.mover import Moves, MovingDecoder, compose, read_leaves
 from models.modules.unet import Denoiser, Trunk
 from models.modules.vae import Decoder
 from models.runtimes.native_audio import adopt_audio
@@ -161,6 +162,31 @@ class NativeDecoder(nn.Module):
         return box.permute(0, 3, 1, 2)
 
 
+class NativeMovingDecoder(nn.Module):
+    """`MovingDecoder`; activations and additions ride in the convolutions."""
+
+    def __init__(self, decoder: MovingDecoder, kernels: Kernels) -> None:
+        super().__init__()
+        self.levels, self.stem = decoder.levels, decoder.stem
+        self.enter = NativeConv(decoder.enter, kernels)
+        self.ups = nn.ModuleList(NativeConv(up, kernels, shuffle=True) for up in decoder.ups)  # type: ignore[arg-type]
+        self.coarse, self.leave = NativeConv(decoder.coarse, kernels), NativeConv(decoder.leave, kernels)
+        self.mix, self.mix_reference = decoder.mix, decoder.mix_reference
+
+    def forward(self, z: Tensor, reference: ReferenceFeatures) -> Tensor:
+        """See `MovingDecoder.forward`."""
+        return compose(reference.picture, self.moves(z, reference), "bicubic").clamp(0, 1)
+
+    def moves(self, z: Tensor, reference: ReferenceFeatures) -> Moves:
+        """See `MovingDecoder.moves`."""
+        assert reference.mixed
+        kept = reference.levels[::-1]  # coarsest first
+        x = before = self.levels[0](self.enter(z, residual=kept[0]))
+        for up, level, features in zip(self.ups, list(self.levels)[1:], kept[1:], strict=True):
+            before, x = x, level(up(x, silu=True, residual=features))
+        return read_leaves(self.coarse(before, silu=True), self.leave(x, silu=True), self.stem)
+
+
 def holds_decoder(decoder: Decoder) -> bool:
     """Whether `NativeDecoder` can stand in for a decoder."""
     return (
@@ -172,11 +198,23 @@ def holds_decoder(decoder: Decoder) -> bool:
     )
 
 
+def holds_moving_decoder(decoder: MovingDecoder) -> bool:
+    """Whether `NativeMovingDecoder` can stand in for a decoder."""
+    convolutions = (decoder.enter, decoder.coarse, decoder.leave, *decoder.ups)
+    return (
+        all(map(fits, convolutions))
+        and decoder.enter.out_channels % COLUMNS == 0
+        and all(up.out_channels % (4 * LANES) == 0 for up in decoder.ups)  # type: ignore[operator]
+    )
+
+
 def make_native(model: AvatarModel, kernels: Kernels) -> None:
     """Replace what the kernels can do, in place; the rest of the model stays as it is."""
     decoder = model.vae.decoder
     if isinstance(decoder, Decoder) and holds_decoder(decoder):
         model.vae.decoder = NativeDecoder(decoder, kernels)  # type: ignore[assignment]
+    elif isinstance(decoder, MovingDecoder) and holds_moving_decoder(decoder):
+        model.vae.decoder = NativeMovingDecoder(decoder, kernels)  # type: ignore[assignment]
     adopt_audio(model.audio, kernels)
     for part in list(model.modules()):  # these keep their own children, for what the fused call does not hold
         if isinstance(part, TransformerBlock):

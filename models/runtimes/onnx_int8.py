@@ -25,7 +25,7 @@ from models.face import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 from models.framing.similarity import read_laid_out
 from models.hop import HopControls
 from models.networks import WindowConditions
-from models.runtimes.onnx_networks import OnnxNetworks, denoise_inputs, open_graph
+from models.runtimes.onnx_networks import OnnxNetworks, decode_inputs, denoise_inputs, open_graph
 from models.runtimes.torch_networks import TorchNetworks
 from models.streaming import Streamer
 
@@ -69,7 +69,7 @@ class _Noting(TorchNetworks):
         return super().denoise(x_t, t, told)
 
     def decode(self, z: Tensor, picture: Tensor, features: tuple[Tensor, ...]) -> Tensor:
-        self.calls["decode"].append((z, picture, *features))
+        self.calls["decode"].append(decode_inputs(self.preset, z, picture, features))
         return super().decode(z, picture, features)
 
 

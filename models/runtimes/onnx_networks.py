@@ -23,6 +23,7 @@ from models.modules.blocks import TransformerBlock
 from models.modules.conv import ReferenceFeatures
 from models.modules.unet import Conditions
 from models.networks import WindowConditions, projected_banks
+from models.presets import Preset
 from models.runtimes.torch_networks import TorchNetworks
 
 _CPU = torch.device("cpu")
@@ -69,10 +70,13 @@ class _Denoise(nn.Module):
 class _Decode(nn.Module):
     def __init__(self, model: AvatarModel) -> None:
         super().__init__()
-        self.vae = model.vae
+        self.model = model
 
-    def forward(self, z: Tensor, picture: Tensor, *features: Tensor) -> Tensor:
-        return self.vae.decode(z, ReferenceFeatures(picture, features, True) if features else None)
+    def forward(self, z: Tensor, *told: Tensor) -> Tensor:
+        if self.model.preset.moves:  # looks at no picture, and a graph would drop what it does not look at
+            return self.model.draw(z, ReferenceFeatures(z, told, True))
+        picture, *features = told
+        return self.model.draw(z, ReferenceFeatures(picture, tuple(features), True) if features else None)
 
 
 GRAPHS = ("audio", "motion", "denoise", "decode")
@@ -111,7 +115,7 @@ def example_inputs(model: AvatarModel) -> dict[str, tuple[Tensor, ...]]:
         "audio": (draw(1, samples) * 0.1,),
         "motion": (motion,),
         "denoise": (*denoise, *still, *moved),
-        "decode": (draw(hop, *latent), picture.repeat_interleave(hop, 0), *features),
+        "decode": decode_inputs(preset, draw(hop, *latent), picture.repeat_interleave(hop, 0), features),
     }
 
 
@@ -201,6 +205,13 @@ def denoise_inputs(x_t: Tensor, t: Tensor, told: WindowConditions) -> tuple[Tens
     return (x_t, t, *shared, *told.reference_banks, *told.motion_banks)
 
 
+def decode_inputs(
+    preset: Preset, z: Tensor, picture: Tensor, features: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    """The inputs of the graph "decode", in its order."""
+    return (z, *features) if preset.moves else (z, picture, *features)
+
+
 class OnnxNetworks(TorchNetworks):
     """`Networks` on ONNX Runtime; sessions of a batch run one after the other."""
 
@@ -239,4 +250,5 @@ class OnnxNetworks(TorchNetworks):
 
     def decode(self, z: Tensor, picture: Tensor, features: tuple[Tensor, ...]) -> Tensor:
         rows = max(1, len(z) // self.preset.stream.hop_frames)
-        return torch.cat([out[0] for out in self._rows("decode", rows, z, picture, *features)])
+        inputs = decode_inputs(self.preset, z, picture, features)
+        return torch.cat([out[0] for out in self._rows("decode", rows, *inputs)])

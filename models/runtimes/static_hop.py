@@ -158,7 +158,7 @@ class StaticRunner:
 
     def _record(self, piece: HopInputs, nfe: int) -> _Recording:
         streamer = self._streamer
-        stream, side, rows = streamer.preset.stream, streamer.preset.canvas_px, len(piece.audio)
+        stream, side, rows = streamer.preset.stream, streamer.picture_px, len(piece.audio)
         static = map_tensors(piece, lambda x: x.clone())
         shape = (rows, stream.window_frames, *piece.reference.shape[1:])
         latents = torch.empty(shape, dtype=piece.noise.dtype, device=piece.noise.device)

@@ -104,8 +104,8 @@ class TorchNetworks:
         return self.model.denoiser(x_t, t, cond)
 
     def paint(self, z: Tensor, reference: ReferenceFeatures | None) -> Tensor:
-        """Latents -> face boxes."""
-        return self.model.vae.decode(z, reference)
+        """Latents -> face boxes or moves."""
+        return self.model.draw(z, reference)
 
 
 class PlainNetworks(TorchNetworks):
@@ -120,7 +120,7 @@ class PlainNetworks(TorchNetworks):
 
     def decode(self, z: Tensor, picture: Tensor, features: tuple[Tensor, ...]) -> Tensor:
         z, picture, *levels = (self._in(x).contiguous() for x in (z, picture, *features))
-        return self.model.vae.decode(z, ReferenceFeatures(picture, tuple(levels), mixed=True))
+        return self.model.draw(z, ReferenceFeatures(picture, tuple(levels), mixed=True))
 
 
 class NativeNetworks(TorchNetworks):
@@ -151,7 +151,7 @@ class CompiledNetworks(TorchNetworks):
             self.model.reference_net.read_motion, backend=compiler, dynamic=False
         )
         self._denoise = torch.compile(self.model.denoiser, backend=compiler, dynamic=False)
-        self._decode = torch.compile(self.model.vae.decode, backend=compiler, dynamic=False)
+        self._decode = torch.compile(self.model.draw, backend=compiler, dynamic=False)
 
     def read_motion(self, motion: Tensor) -> tuple[Bank, ...]:
         return self._read_motion(motion)
