@@ -29,7 +29,7 @@ from kernels.native.build import NativeError
 from models.build import AnyModel, build_model
 from models.checkpoint import CheckpointError
 from models.hop import HopControls, StreamState
-from models.presets import PRESETS, HopChoice, preset
+from models.presets import PRESETS, HopChoice, preset, shipped
 from models.runtimes.backends import cpu_has_bf16, load_networks, multiplies_pairs
 from models.runtimes.calibration import resolve_backend, tolerance
 from models.runtimes.options import BACKENDS
@@ -37,7 +37,6 @@ from models.runtimes.static_hop import record_on
 from models.streaming import Streamer
 from models.weights import load_any_model
 
-WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 BASE = "torch-eager"
 GRAPH = "+graph"
 """Behind a backend's name: its hops are recorded as CUDA graphs."""
@@ -253,7 +252,7 @@ class HopArm:
 
 def load_or_invent(name: str) -> tuple[AnyModel, str]:
     """The shipped student of a preset, or one with random weights; and which of the two it is."""
-    path = WEIGHTS / name / "student.safetensors"
+    path = shipped(name)
     if path.exists():
         try:
             model = load_any_model(path)

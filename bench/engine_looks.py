@@ -6,7 +6,7 @@ In: a preset. Out: findings. torch is imported by each look for itself, so that 
 from __future__ import annotations
 
 from bench.finding import Finding
-from kernels.machine import ROOT
+from models.presets import shipped
 
 
 def look_at_engine(preset: str) -> list[Finding]:
@@ -20,7 +20,7 @@ def look_at_engine(preset: str) -> list[Finding]:
     torch.set_num_threads(live_threads())  # as `fada serve` does
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     where = f"on {device}, {torch.get_num_threads()} threads"
-    weights = ROOT / "weights" / preset / "student.safetensors"
+    weights = shipped(preset)
     if not weights.is_file():
         return [Finding("engine", "good", f"would choose {choose_backend(device)} {where}, by rule")]
     found = read_calibration(calibration_key(load_model(weights), device))
@@ -60,7 +60,7 @@ def look_at_speed(preset: str) -> list[Finding]:
     from models.runtimes.options import EngineOptions
     from stream.engine.torch_engine import load_engine
 
-    if not (ROOT / "weights" / preset / "student.safetensors").is_file():
+    if not (shipped(preset)).is_file():
         return []  # `look_at_weights` says so
     found = measure_live(load_engine(EngineOptions(preset, threads=live_threads(), fit=True)))
     return [Finding("speed", "good" if found.callers else "remark", found.sentence())]
@@ -82,7 +82,7 @@ def calibrate_engine(preset: str) -> None:
 
     torch.set_num_threads(live_threads())  # as `fada serve` does
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = load_model(ROOT / "weights" / preset / "student.safetensors")
+    model = load_model(shipped(preset))
     model.preset = HopChoice().applied(model.preset)
     with tqdm(desc="calibrating", unit="step", disable=None) as bar:
 

@@ -25,7 +25,7 @@ from distill.probe import load_probe
 from kernels.machine import ROOT
 from models.face import FPS
 from models.hop import HopControls
-from models.presets import HopChoice
+from models.presets import HopChoice, shipped
 from models.runtimes.backends import choose_backend, load_networks
 from models.streaming import Streamer
 from models.weights import load_model
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
     """Measure every choice."""
     torch.set_num_threads(2)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    weights = args.weights or ROOT / "weights" / args.preset / "student.safetensors"
+    weights = args.weights or shipped(args.preset)
     stream = load_model(weights).preset.stream
     choices = [Choice.read(text, stream.nfe) for text in args.choices]
     backend = choose_backend(device)
@@ -162,7 +162,7 @@ def _kept_quality(
 
 def _quality(args: argparse.Namespace, streamer: Streamer, controls: HopControls) -> dict[str, float | None]:
     """The kept figures of the held-out suite; a hop of one frame has no frames within to compare borders with."""
-    probe = load_probe(ROOT / "weights" / args.preset / "probe.safetensors", str(streamer.device))
+    probe = load_probe(shipped(args.preset, "probe"), str(streamer.device))
     suite = replace(SUITES["held-out"], split="test", clips=args.clips, seconds=args.seconds)
     figures = evaluate(streamer, probe, suite, controls, args.data)
     kept: dict[str, float | None] = {name: round(figures[key], 4) for name, key in KEPT.items()}

@@ -86,7 +86,7 @@ class Face:
 
         from distill.probe import load_probe
         from models.framing.similarity import read_laid_out
-        from models.presets import HopChoice
+        from models.presets import HopChoice, shipped
         from models.runtimes.backends import choose_backend, load_networks
         from models.streaming import Streamer
         from models.weights import load_model
@@ -97,15 +97,14 @@ class Face:
                 f"expected an avatar of avatars/, got '{avatar}'; `fada bench idle --avatar mira`."
             )
         device = torch.device("cpu")
-        folder = ROOT / "weights" / preset
-        model = load_model(weights or folder / "student.safetensors")
+        model = load_model(weights or shipped(preset))
         model.preset = HopChoice().applied(model.preset)
         networks = load_networks(model, device, choose_backend(device))
         picture = read_laid_out(path, model.preset.canvas_px)
         return cls(
             Streamer(networks, device, move_head=False),
             Streamer(networks, device),
-            load_probe(folder / "probe.safetensors"),
+            load_probe(shipped(preset, "probe")),
             picture,
         )
 

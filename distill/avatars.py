@@ -21,11 +21,12 @@ from tqdm import tqdm
 
 from distill.corpus.drawn import Character, render, sample_identities
 from distill.corpus.drawn.identity import SPLITS
+from kernels.machine import ROOT
 from models.face import EXPRESSION_DIMS, MOUTH_DIMS
 
 SUMMARY = "draw the bundled avatars, or a contact sheet of characters"
 
-DEFAULT_FOLDER: Final = Path(__file__).resolve().parent.parent / "avatars"
+DEFAULT_FOLDER: Final = ROOT / "avatars"
 AVATAR_SPLIT: Final = "val"
 THUMBNAIL_PX: Final = 96
 

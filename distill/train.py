@@ -23,7 +23,7 @@ from distill.training.parallel import WAYS, join_world, leave_world, own_device,
 from distill.training.precision import PRECISIONS, trains_in_bf16
 from models.avatar_model import channels_last
 from models.checkpoint import load_strict, read_tensors, save_tensors
-from models.presets import Preset, preset
+from models.presets import WEIGHTS, Preset, preset
 from models.weights import load_model, save_model
 
 SUMMARY = "train one stage of the model, resumable"
@@ -226,7 +226,7 @@ def _ship(args: argparse.Namespace, chosen: Preset) -> int:
         tensors, config = read_tensors(refined)
         load_strict(student.vae, tensors, refined)
         notes["decoder"] = config["notes"]
-    folder = args.out or Path("weights") / chosen.name
+    folder = args.out or WEIGHTS / chosen.name
     save_model(
         folder / "student.safetensors", student, torch.bfloat16, file_bytes=SHIPPED_FILE_BYTES, **notes
     )

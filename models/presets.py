@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Literal
 
+from kernels.machine import ROOT
 from models.configs import SCALE_LIMIT, AudioConfig, Layout, StreamConfig, UNetConfig, VAEConfig
 from models.face import CANVAS_PX, FACE_BOX, FPS, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 
@@ -26,7 +28,12 @@ __all__ = [
     "UNetConfig",
     "VAEConfig",
     "preset",
+    "shipped",
 ]
+
+
+WEIGHTS: Final = ROOT / "weights"
+"""Shipped weights: ``weights/PRESET/student.safetensors``, read by `shipped`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,3 +274,8 @@ def preset(name: str) -> Preset:
     if name not in PRESETS:
         raise ValueError(f"There is no preset '{name}'; choose one of {', '.join(sorted(PRESETS))}.")
     return PRESETS[name]
+
+
+def shipped(name: str, part: Literal["student", "probe"] = "student") -> Path:
+    """The file of a preset's shipped weights, whatever the working folder; it may not be there."""
+    return WEIGHTS / name / f"{part}.safetensors"

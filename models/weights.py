@@ -12,15 +12,11 @@ from typing import Any, Final, cast
 import torch
 from torch import Tensor
 
-from kernels.machine import ROOT
 from models.avatar_model import AvatarModel, Role
 from models.build import AnyModel, build_model
 from models.checkpoint import CheckpointError, load_strict, read_tensors, save_tensors
-from models.presets import Preset, preset
+from models.presets import Preset, preset, shipped
 from models.sd15.echomimic import load_echomimic
-
-WEIGHTS: Final = ROOT / "weights"
-"""Shipped weights: ``weights/PRESET/student.safetensors``."""
 
 RANDOM: Final = "random"
 
@@ -42,7 +38,7 @@ def open_model(name: str, weights: Path | str | None = None, size: int | None = 
     if weights == RANDOM:
         torch.manual_seed(0)
         return build_model(chosen, "student").eval()
-    path = WEIGHTS / name / "student.safetensors" if weights is None else Path(weights)
+    path = shipped(name) if weights is None else Path(weights)
     if path.is_dir():
         return load_echomimic(path, chosen)
     if not path.exists() and chosen.layout == "sd15":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 import fada
+from models.presets import shipped
 
 ROOT = Path(fada.__file__).resolve().parent
 
@@ -151,6 +154,31 @@ def test_the_launcher_works_through_links(tmp_path: Path, absolute: bool) -> Non
             [called, "render", "a b"], capture_output=True, text=True, timeout=20, check=True
         )
         assert run.stdout == f"{venv.parent}/fada.py|render|a b|"
+
+
+@pytest.mark.parametrize("name", fada.COMMANDS)
+def test_defaults_of_what_is_shipped_do_not_depend_on_the_working_folder(name: str) -> None:
+    parser = argparse.ArgumentParser()
+    importlib.import_module(fada.COMMANDS[name].module).add_arguments(parser)
+    for action in parser._actions:
+        if isinstance(action.default, Path) and action.default.parts[:1] != ("runs",):  # a user's own work
+            assert action.default.is_relative_to(ROOT), f"fada {name} {action.option_strings}"
+
+
+def test_no_source_names_a_shipped_folder_relative_to_the_working_one() -> None:
+    for room in ("kernels", "models", "stream", "distill", "bench"):
+        for path in (ROOT / room).rglob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            assert not re.search(r'Path\("(weights|avatars|docs|web_client|bench)\b', text), path
+
+
+def test_shipped_figures_are_found_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert shipped("small").is_file() and shipped("small", "probe").is_file()
+    assert fada.main(["distill", "--table"]) == 0
+    assert "Teacher, 25 steps" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -22,8 +22,9 @@ from distill.evaluation.speech import SpokenFile, human_speech
 from distill.evaluation.suites import SUITES, Suite
 from distill.evaluation.sweep import sweep
 from distill.probe import Probe, load_probe
+from kernels.machine import ROOT
 from models.hop import HopControls
-from models.presets import StreamConfig
+from models.presets import StreamConfig, shipped
 from models.runtimes.backends import choose_backend, load_networks
 from models.runtimes.options import add_hop_arguments, read_hop
 from models.streaming import Streamer
@@ -61,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--plots", type=Path, metavar="DIR", help="write sheets and plots of everything here")
     parser.add_argument("--avatar-sheet", type=Path, help="write 6 bundled avatars x 8 moments here (PNG)")
-    parser.add_argument("--avatars", type=Path, default=Path("avatars"), help="folder with index.json")
+    parser.add_argument("--avatars", type=Path, default=ROOT / "avatars", help="folder with index.json")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="write all figures here")
 
@@ -72,9 +73,8 @@ def run(args: argparse.Namespace) -> int:
     if args.batch < 1:
         raise ValueError(f"--batch must be 1 or more, got {args.batch}.")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    folder = Path("weights") / args.preset
-    probe = load_probe(args.probe or folder / "probe.safetensors", str(device))
-    model = load_model(args.weights or folder / "student.safetensors")
+    probe = load_probe(args.probe or shipped(args.preset, "probe"), str(device))
+    model = load_model(args.weights or shipped(args.preset))
     backend = choose_backend(device) if args.backend == "auto" else args.backend
     model.preset = read_hop(args).applied(model.preset)
     streamer = Streamer(load_networks(model, device, backend), device, move_head=False)

@@ -18,11 +18,12 @@ from distill.evaluation.suites import EVAL_SECONDS
 from distill.ladder.jobs import Plan, all_jobs, run_jobs, training_jobs, write_json
 from distill.ladder.rows import ROWS, STEP_METHODS, TEACHER, Row, chosen_rows
 from distill.ladder.table import collect, into_document, markdown, plot, short_table
-from kernels.machine import describe_commit, describe_machine, describe_versions
+from kernels.machine import ROOT, describe_commit, describe_machine, describe_versions
+from models.presets import shipped
 
 SUMMARY = "train and measure the ladder from teacher to one evaluation; print the table"
 SUITES = ("held-out", "open-set", "degraded")
-RESULTS = Path("docs/results/ladder.json")
+RESULTS = ROOT / "docs" / "results" / "ladder.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--document", type=Path, help="put the table into this Markdown file")
     parser.add_argument("--plot", type=Path, help="write plots here (PNG)")
     parser.add_argument("--json", type=Path, help="write all figures here")
-    parser.add_argument("--table", action="store_true", help=f"print the table of {RESULTS}; train nothing")
+    parser.add_argument(
+        "--table", action="store_true", help="print the table of docs/results/ladder.json; train nothing"
+    )
     parser.add_argument("--train-only", action="store_true", help="leave the measuring for later")
     parser.add_argument("--job", help=argparse.SUPPRESS)
 
@@ -87,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         chosen_rows(args.rows),
         args.seeds,
         suites,
-        args.shipped or Path("weights") / args.preset / "student.safetensors",
+        args.shipped or shipped(args.preset),
         tuple(args.once.split(",")),
     )
     if args.job:
@@ -146,7 +149,11 @@ def _command(args: argparse.Namespace) -> list[str]:
         "device",
     )
     pairs = ((f"--{name.replace('_', '-')}", getattr(args, name)) for name in kept)
-    return ["fada.py", "distill", *(str(part) for pair in pairs if pair[1] is not None for part in pair)]
+    return [
+        str(ROOT / "fada.py"),
+        "distill",
+        *(str(part) for pair in pairs if pair[1] is not None for part in pair),
+    ]
 
 
 def _about(args: argparse.Namespace) -> dict[str, Any]:

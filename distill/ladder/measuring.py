@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
@@ -20,7 +19,7 @@ from distill.ladder.jobs import Plan, write_json
 from distill.ladder.rows import Row
 from distill.probe import Probe, load_probe
 from models.hop import HopControls
-from models.presets import HopChoice
+from models.presets import HopChoice, shipped
 from models.runtimes.backends import choose_backend, kernels_of, load_networks
 from models.streaming import Streamer
 from models.weights import load_model
@@ -63,7 +62,7 @@ def measure_row(args: argparse.Namespace, plan: Plan, row: Row, seed: int) -> No
 
 def the_probe(args: argparse.Namespace) -> Probe:
     """The measuring probe, the shipped one unless another is asked for."""
-    return load_probe(args.probe or Path("weights") / args.preset / "probe.safetensors")
+    return load_probe(args.probe or shipped(args.preset, "probe"))
 
 
 def time_rows(args: argparse.Namespace, plan: Plan) -> None:

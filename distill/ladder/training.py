@@ -22,6 +22,7 @@ from distill.training.loop import Loop, LoopConfig, Stage
 from distill.training.precision import trains_in_bf16
 from models.avatar_model import AvatarModel, channels_last
 from models.modules.vae import VAE
+from models.presets import shipped
 from models.weights import load_model
 
 WARMUP_STEPS = 20
@@ -89,7 +90,7 @@ def train_teacher(args: argparse.Namespace) -> int:
 
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    weights = args.weights or Path("weights") / args.preset / "student.safetensors"
+    weights = args.weights or shipped(args.preset)
     line = ["--stage", "teacher", "--preset", args.preset, "--data", args.data, "--device", args.device]
     making = args.teacher.parent / "making"
     line += ["--from-weights", weights, "--out", making, "--steps", args.teacher_steps]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from distill.prepare.quality import grade, levels_db, picture_figures, pose_figu
 from distill.prepare.track import Loss, Span, Survey, spans, survey_faces, survey_framed
 from distill.probe import Probe, load_probe
 from models.face import EYE_SPREAD_X, FPS, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
+from models.presets import shipped
 
 LEAD_S = 1.0
 TAIL_S = 0.2
@@ -44,7 +45,7 @@ class Options:
     fix_lag: bool = False
     shortest_s: float = 2.0
     longest_s: float = 10.0
-    probe: Path = Path("weights/small/probe.safetensors")
+    probe: Path = field(default_factory=lambda: shipped("small", "probe"))
 
     def __post_init__(self) -> None:
         if not 0.5 <= self.shortest_s <= self.longest_s <= 60:

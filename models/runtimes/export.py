@@ -9,6 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
+from models.presets import shipped
 from models.runtimes.onnx_networks import cache_folder, export_graphs
 from models.weights import load_model
 
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export and report; returns the exit code."""
-    model = load_model(args.weights or Path("weights") / args.preset / "student.safetensors")
+    model = load_model(args.weights or shipped(args.preset))
     folder = args.out or cache_folder(model)
     differences = export_graphs(model, folder)
     for name, value in differences.items():

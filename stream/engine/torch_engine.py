@@ -27,15 +27,13 @@ from models.runtimes.hop_fit import HopFit, fit_hop
 from models.runtimes.options import AUTO, EngineOptions
 from models.runtimes.static_hop import record_on
 from models.streaming import Streamer
-from models.weights import WEIGHTS, open_model
+from models.weights import open_model
 from stream.engine.protocol import Controls, StepRequest, StepResult
 from stream.engine.spec import spec_of
 from stream.errors import EngineError
 from stream.media import UInt8Array
 
 logger = logging.getLogger(__name__)
-
-__all__ = ["WEIGHTS", "TorchEngine", "load_engine"]
 
 FITTED: Final = frozenset({"native", "native-bf16", "torch-fp32", "torch-bf16", "torch-eager"})
 """Backends that take hops of any length as they come; graphs are made for one."""

@@ -9,9 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from models.presets import shipped
 from models.runtimes.options import EngineOptions
 from stream.engine.protocol import Controls, StepRequest
-from stream.engine.torch_engine import WEIGHTS, TorchEngine, load_engine
+from stream.engine.torch_engine import TorchEngine, load_engine
 from stream.errors import EngineError
 from tests.models.tiny import buzz
 from tests.tolerances import NATIVE_HALF_HOP, NATIVE_HOP, STREAM_EQUALS_OFFLINE
@@ -85,7 +86,7 @@ def test_only_a_framed_canvas_opens(engine: TorchEngine) -> None:
 
 
 def test_broken_weights_are_one_sentence(tmp_path: Path) -> None:
-    whole = (WEIGHTS / "small" / "student.safetensors").read_bytes()
+    whole = shipped("small").read_bytes()
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(whole[: len(whole) // 3])
     with pytest.raises(EngineError, match="cut off"):
