@@ -266,3 +266,28 @@ def test_names_say_what_a_file_does(room: str) -> None:
     for path in sources(room):
         vague = {"utils", "util", "helpers", "helper", "manager", "process", "handle", "common", "misc"}
         assert path.stem not in vague, path
+
+
+RTC_ROOM = ROOT / "stream" / "rtc"
+
+
+def private_names(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and text of each private name that a file reaches for in something it did not define itself."""
+    nodes = [*ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    attributes = [node for node in nodes if isinstance(node, ast.Attribute)]
+    own = {node.attr for node in attributes if ast.unparse(node.value) in ("self", "cls")}
+    for node in attributes:
+        owner = ast.unparse(node.value)
+        if node.attr.startswith("_") and not node.attr.startswith("__") and node.attr not in own | {"_exit"}:
+            yield node.lineno, f"{owner}.{node.attr}"
+    for node in nodes:
+        if isinstance(node, ast.Constant) and str(node.value).startswith("_RTC"):
+            yield node.lineno, str(node.value)
+
+
+@pytest.mark.parametrize("room", ["stream", "bench"])
+def test_private_names_of_aiortc_are_reached_for_in_rtc_alone(room: str) -> None:
+    for path in sources(room):
+        if not path.is_relative_to(RTC_ROOM):
+            found = [*private_names(path)]
+            assert not found, f"{path.relative_to(ROOT)} reaches for {found}; that belongs to stream/rtc"

@@ -39,6 +39,7 @@ from bench.call.microphone import BurstTrack
 from bench.call.recording import MOUTH_VIEW, Recording
 from bench.call.relay import Relay, stand_between, without_candidates
 from models.face import CANVAS_PX
+from stream.rtc.arrivals import note_arrivals
 
 CONNECT_TIMEOUT_S = 20.0
 _VIDEO_CLOCK_HZ = 90_000
@@ -54,15 +55,13 @@ class ArrivalLog:
     def __init__(self, receiver: RTCRtpReceiver) -> None:
         self.times_s: dict[int, float] = {}
         self._first: int | None = None
-        self._inner = receiver._handle_rtp_packet
-        receiver._handle_rtp_packet = self._note  # type: ignore[method-assign]
+        note_arrivals(receiver, self._note)
 
-    async def _note(self, packet: RtpPacket, arrival_time_ms: int) -> None:
+    def _note(self, packet: RtpPacket) -> None:
         if packet.payload:
             if self._first is None:
                 self._first = packet.timestamp
             self.times_s[(packet.timestamp - self._first) % (1 << 32)] = time.monotonic()
-        await self._inner(packet, arrival_time_ms)
 
     def time_of(self, ticks: int) -> float:
         """Arrival of the frame with this timestamp; of the newest packet where it is not known."""

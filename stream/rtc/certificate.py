@@ -13,6 +13,8 @@ from aiortc import RTCCertificate, RTCPeerConnection
 from aiortc.rtcdtlstransport import SRTPProtectionProfile
 from OpenSSL import SSL
 
+from stream.rtc.private_names import CERTIFICATES, read_private
+
 CIPHERS: Final = (
     b"ECDHE-ECDSA-AES128-GCM-SHA256",
     b"ECDHE-ECDSA-CHACHA20-POLY1305",
@@ -24,7 +26,7 @@ CIPHERS: Final = (
 
 def welcome_rsa(peer: RTCPeerConnection) -> None:
     """Let a peer connection speak with peers of RSA certificates too. Call it before it has a transceiver."""
-    certificates: list[RTCCertificate] = getattr(peer, "_RTCPeerConnection__certificates")  # noqa: B009
+    certificates: list[RTCCertificate] = read_private(peer, CERTIFICATES)
     for certificate in certificates:
         _add_suite(certificate)
 

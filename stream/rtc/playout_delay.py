@@ -22,10 +22,11 @@ from aiortc.rtcrtptransceiver import RTCRtpTransceiver
 from aiortc.rtp import HeaderExtensions, HeaderExtensionsMap, pack_header_extensions, unpack_header_extensions
 from aiortc.sdp import SessionDescription
 
+from stream.rtc.private_names import HEADER_EXTENSIONS_MAP, replace_private
+
 URI: Final = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 UNIT_MS: Final = 10
 MAX_MS: Final = 4095 * UNIT_MS
-_MAP: Final = "_RTCRtpSender__rtp_header_extensions_map"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +85,18 @@ def accept_playout_delay(transceiver: RTCRtpTransceiver, offer_sdp: str, delay: 
     Call it between `setRemoteDescription` and `createAnswer`.
 
     Returns:
-        Whether it will be sent. False also with an aiortc that keeps its map elsewhere.
+        Whether it will be sent.
+
+    Raises:
+        MovedNameError: an aiortc that keeps its map elsewhere.
     """
     offered = _offered(offer_sdp, transceiver.kind)
     sender: RTCRtpSender = transceiver.sender
-    if offered is None or not hasattr(sender, _MAP):
+    if offered is None:
         return False
     if all(ext.uri != URI for ext in transceiver._headerExtensions):
         transceiver._headerExtensions.append(offered)
-    setattr(sender, _MAP, _MapWithDelay(delay))
+    replace_private(sender, HEADER_EXTENSIONS_MAP, _MapWithDelay(delay))
     return True
 
 

@@ -7,6 +7,8 @@ from aiortc.jitterbuffer import MAX_MISORDER, JitterFrame
 from aiortc.rtp import RtpPacket
 from aiortc.utils import uint16_add, uint16_gt
 
+from stream.rtc.private_names import JITTER_BUFFER, replace_private
+
 
 class PromptBuffer:
     """Hands every audio packet on as it comes; stands in for aiortc's jitter buffer.
@@ -37,8 +39,7 @@ class PromptBuffer:
 def hear_promptly(receiver: RTCRtpReceiver) -> None:
     """Give an audio receiver a `PromptBuffer`.
 
-    Another aiortc that keeps its buffer elsewhere is left as it is.
+    Raises:
+        MovedNameError: an aiortc that keeps its buffer elsewhere, with which every call would be 80 ms later.
     """
-    name = "_RTCRtpReceiver__jitter_buffer"
-    if hasattr(receiver, name):
-        setattr(receiver, name, PromptBuffer())
+    replace_private(receiver, JITTER_BUFFER, PromptBuffer())
