@@ -1,7 +1,7 @@
 """Fixtures of the browser tests: a server, a browser, a page that tells on itself.
 
-Playwright's own loop occupies the thread, so the browser lives no longer than a module: the asyncio tests
-of other modules find the thread free.
+One browser and one server of a kind serve the whole run. Playwright's own loop occupies the thread from the first
+page to the end, so these tests come last: the asyncio tests of other folders find the thread free.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, ViewportSize
 
-from bench.call.browser.chromium import find_chromium, launch
+from bench.call.browser.chromium import find_chromium, launch, open_playwright
 from tests.browser.drivers.firefox import Firefox, running_firefox
 from tests.browser.drivers.sound_card import SoundCard, running_sound_card
 from tests.browser.servers import ROOT, ServerProcess
@@ -23,20 +23,26 @@ from tests.browser.voice import write_voice
 HERE: Final = Path(__file__).parent
 OPEN_WITHIN_MS: Final = 30_000
 LIVE_WITHIN_MS: Final = 30_000
+SHARED_SEATS: Final = 8
+"""More than a test takes: calls of those before may be on their way out."""
 
 OpenPage = Callable[..., "CallPage"]
 """`open_page(server.url, dark=True, phone=True, before="…")`; see `open_page` below."""
 
 
-def engines() -> list[str]:
-    """The fake always; the small preset as soon as its weights are in the checkout."""
-    return ["fake", *(["small"] if (ROOT / "weights" / "small" / "student.safetensors").is_file() else [])]
+def engines() -> list[Any]:
+    """The small preset where its weights are in the checkout, as users have it; beside it the fake is `slow`."""
+    if not (ROOT / "weights" / "small" / "student.safetensors").is_file():
+        return ["fake"]
+    return [pytest.param("fake", marks=pytest.mark.slow), "small"]
 
 
+@pytest.hookimpl(trylast=True)  # after pytest has grouped tests by their session's fixtures
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.browser)
+    items.sort(key=lambda item: HERE in item.path.parents)
 
 
 class CallPage:
@@ -110,14 +116,14 @@ def voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_voice(tmp_path_factory.mktemp("voice") / "voice.wav")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def chromium() -> Iterator[BrowserType]:
     find_chromium()
-    with sync_playwright() as playwright:
-        yield playwright.chromium
+    with open_playwright() as chromium:
+        yield chromium
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser(chromium: BrowserType, voice: Path) -> Iterator[Browser]:
     with launch(chromium, voice) as started:
         yield started
@@ -136,20 +142,24 @@ def firefox(sound_card: SoundCard) -> Iterator[Firefox]:
         yield started
 
 
-@pytest.fixture(scope="module", params=engines())
+@pytest.fixture(scope="session", params=engines())
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:
     """A server per engine."""
+    if request.param == "fake":
+        yield request.getfixturevalue("fake_server")
+        return
     log = tmp_path_factory.mktemp("server") / "server.log"
     with ServerProcess(request.param, log) as started:
         yield started
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def fake_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """A server without networks, for what does not depend on the engine."""
-    with ServerProcess("fake", tmp_path_factory.mktemp("server") / "server.log") as started:
+    log = tmp_path_factory.mktemp("server") / "server.log"
+    with ServerProcess("fake", log, seats=SHARED_SEATS) as started:
         yield started
 
 
@@ -166,6 +176,12 @@ def new_context(browser: Browser, *, dark: bool = False, phone: bool = False, **
     )
 
 
+def _leave(page: Page) -> None:
+    """Go away as a user does: the page says goodbye, and the shared server has its seat back."""
+    if not page.is_closed():
+        page.goto("about:blank")
+
+
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[OpenPage]:
     """Opens the page at an address, as often as a test likes.
@@ -178,6 +194,7 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
         def open_one(url: str, *, before: str = "", on: Browser = browser, **looks: Any) -> CallPage:
             context = contexts.enter_context(new_context(on, **looks))
             page = context.new_page()
+            contexts.callback(_leave, page)
             if before:
                 page.add_init_script(before)
             return CallPage(page).open(url)

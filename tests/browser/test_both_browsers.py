@@ -115,6 +115,7 @@ def test_another_face_and_other_scales_in_the_call(fake_server: ServerProcess, o
 
 
 @pytest.mark.timed
+@pytest.mark.slow
 def test_a_viewer_sees_and_hears_the_same_call(fake_server: ServerProcess, open_visit: OpenVisit) -> None:
     call = open_visit(fake_server.url)
     go_live(call)

@@ -23,6 +23,7 @@ navigator.mediaDevices.getUserMedia = async (wish) => {
 """
 
 
+@pytest.mark.timed
 def test_start_shows_the_first_picture_soon(server: ServerProcess, open_page: OpenPage) -> None:
     call = open_page(server.url)
     assert "Ready when you are" in call.status
@@ -56,6 +57,8 @@ def test_a_second_call_follows_the_first(server: ServerProcess, open_page: OpenP
     assert call.complaints == []
 
 
+@pytest.mark.timed
+@pytest.mark.slow
 def test_the_mouth_moves_with_the_voice_and_pictures_flow(server: ServerProcess, open_page: OpenPage) -> None:
     call = open_page(server.url)
     call.go_live()
@@ -68,6 +71,7 @@ def test_the_mouth_moves_with_the_voice_and_pictures_flow(server: ServerProcess,
     assert mouth.ratio > 2, mouth
 
 
+@pytest.mark.timed
 @pytest.mark.slow
 def test_a_minute_flows(server: ServerProcess, open_page: OpenPage) -> None:
     call = open_page(server.url)

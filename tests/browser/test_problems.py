@@ -17,6 +17,7 @@ navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("none
 """
 
 
+@pytest.mark.slow
 def test_refused_microphone(fake_server: ServerProcess, open_page: OpenPage, chromium: BrowserType) -> None:
     with launch(chromium, None, refuse_microphone=True) as refusing:
         call = open_page(fake_server.url, on=refusing)
@@ -61,6 +62,7 @@ def test_insecure_address(fake_server: ServerProcess, open_page: OpenPage) -> No
     assert "https://" in call.status
 
 
+@pytest.mark.slow
 def test_server_full(open_page: OpenPage, tmp_path: Path) -> None:
     with ServerProcess("fake", tmp_path / "server.log", seats=1) as server:
         first, second = open_page(server.url), open_page(server.url)
@@ -75,6 +77,7 @@ def test_server_full(open_page: OpenPage, tmp_path: Path) -> None:
         second.go_live()
 
 
+@pytest.mark.slow
 def test_another_face_with_a_single_seat(open_page: OpenPage, tmp_path: Path) -> None:
     with ServerProcess("fake", tmp_path / "server.log", seats=1) as server:
         call = open_page(server.url)
@@ -123,6 +126,7 @@ def test_refusals(
     assert call.complaints_but(LOADING_FAILED) == []
 
 
+@pytest.mark.slow
 def test_killed_server_is_found_again(open_page: OpenPage, tmp_path: Path) -> None:
     with ServerProcess("fake", tmp_path / "server.log") as server:
         call = open_page(server.url)

@@ -93,6 +93,7 @@ def mouth_over_time(page: Page, times: np.ndarray) -> np.ndarray:
     return np.interp(times, rows[:, 0], rows[:, 1])
 
 
+@pytest.mark.slow
 def test_the_watch_page_shows_the_same_moving_face(
     fake_server: ServerProcess, open_page: OpenPage, open_watch: OpenWatch
 ) -> None:
@@ -168,6 +169,7 @@ def test_where_sound_is_allowed_it_is_on_from_the_start(
     assert not watch.page.get_by_test_id("sound").is_visible()
 
 
+@pytest.mark.slow
 def test_the_end_of_the_call_is_said_in_plain_words(
     fake_server: ServerProcess, open_page: OpenPage, open_watch: OpenWatch
 ) -> None:
@@ -195,6 +197,7 @@ def test_links_that_lead_nowhere_say_so(fake_server: ServerProcess, open_watch: 
         assert watch.complaints_but(LOADING_FAILED) == []
 
 
+@pytest.mark.slow
 def test_a_lost_connection_comes_back_while_the_call_lives(
     fake_server: ServerProcess, open_page: OpenPage, open_watch: OpenWatch
 ) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,6 +18,14 @@ from tests import tolerances
 
 LENGTHS = (1, 16, 17, 63, 111, 128, 256)
 WIDTHS = (32, 40, 64, 80, 128, 160)
+
+
+def every_pair(lengths: Sequence[int] = LENGTHS, widths: Sequence[int] = WIDTHS) -> list[Any]:
+    """All pairs of a length and a width, for `parametrize`; but for enough to see each once they are `slow`."""
+    steps = range(max(len(lengths), len(widths)))
+    once = {(lengths[step % len(lengths)], widths[step % len(widths)]) for step in steps}
+    pairs = itertools.product(lengths, widths)
+    return [pytest.param(*pair, marks=() if pair in once else pytest.mark.slow) for pair in pairs]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from kernels.cross_triton import candidate_tilings, cross_triton, plan_cross
 from kernels.launch import Tiling
 from kernels.values import AbsorbedContext
 from tests import tolerances
-from tests.kernels.cases import LENGTHS, WIDTHS, CrossCase, make_cross
+from tests.kernels.cases import LENGTHS, CrossCase, every_pair, make_cross
 
 QUICK = Tiling(256, 256, 4, 1)
 """Few programs and long steps: the interpreter's time goes by operations, not by elements."""
@@ -30,8 +30,7 @@ def assert_like_chain(actual: Tensor, case: CrossCase, out_scale: float = 1.0) -
     assert error <= tolerances.KERNEL_FP32, f"largest error {error:.2e}"
 
 
-@pytest.mark.parametrize("tokens", LENGTHS)
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("tokens", "width"), every_pair())
 def test_every_number_of_tokens_at_every_width(tokens: int, width: int) -> None:
     case = make_cross(tokens, 5, width)
     assert_like_chain(run_poisoned(case), case)

@@ -12,7 +12,7 @@ from kernels.launch import Tiling
 from kernels.norm import group_norm_reference, group_norm_silu
 from kernels.norm_triton import fits_whole, group_norm_triton, plan_group_norm
 from kernels.tuning import tile_coarsely
-from tests.kernels.cases import LENGTHS, WIDTHS, assert_like_reference, make_norm
+from tests.kernels.cases import assert_like_reference, every_pair, make_norm
 
 SMALL = Tiling(16, 32, 4, 1)
 
@@ -22,8 +22,7 @@ def run_poisoned(call: dict[str, Any], tiling: Tiling = SMALL, whole: bool | Non
     return group_norm_triton(**call, out=torch.full_like(call["x"], float("nan")), tiling=tiling, whole=whole)
 
 
-@pytest.mark.parametrize("pixels", LENGTHS)
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("pixels", "width"), every_pair())
 def test_every_number_of_pixels_at_every_width(pixels: int, width: int) -> None:
     call = make_norm(1, width, 1, pixels, 8 if width % 3 else 4, film=True, control=1)
     for whole, tiling in ((True, SMALL), (False, Tiling(64, 256, 4, 1))):

@@ -11,7 +11,7 @@ from torch import Tensor
 from kernels.launch import Tiling
 from kernels.temporal import temporal_attention, temporal_reference
 from kernels.temporal_triton import candidate_tilings, plan_temporal, temporal_triton
-from tests.kernels.cases import LENGTHS, WIDTHS, assert_like_reference, make_temporal
+from tests.kernels.cases import LENGTHS, assert_like_reference, every_pair, make_temporal
 
 QUICK = Tiling(4, 128, 4, 1)
 """Few programs and long steps: the interpreter's time goes by operations, not by elements."""
@@ -22,8 +22,7 @@ def run_poisoned(call: dict[str, Any], tiling: Tiling | None = QUICK) -> Tensor:
     return temporal_triton(**call, out=torch.full_like(call["q"], float("nan")), tiling=tiling)
 
 
-@pytest.mark.parametrize("frames", LENGTHS)
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("frames", "width"), every_pair())
 def test_every_number_of_frames_attended_to_at_every_width(frames: int, width: int) -> None:
     call = make_temporal(4, frames, width, pixels=2, heads=2, motion=4 if width == 40 else 0)
     assert_like_reference(run_poisoned(call), temporal_reference, call)

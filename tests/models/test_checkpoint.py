@@ -43,8 +43,9 @@ def test_a_model_may_lie_in_several_files(tmp_path: Path) -> None:
     model = tiny_model()
     save_model(path, model, file_bytes=100_000)
     assert len(list(tmp_path.iterdir())) > 1
+    loaded = load_model(path).state_dict()
     for key, value in model.state_dict().items():
-        torch.testing.assert_close(load_model(path).state_dict()[key], value)
+        torch.testing.assert_close(loaded[key], value)
     (tmp_path / "a.2.safetensors").unlink()
     with pytest.raises(CheckpointError, match="no checkpoint"):
         load_model(path)

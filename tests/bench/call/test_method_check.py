@@ -41,6 +41,8 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finding]:
     )
 
 
+@pytest.mark.timed
+@pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 def test_a_hundred_milliseconds_show_as_a_hundred(findings: dict[str, Finding], place: str) -> None:
     assert findings[place].holds, findings

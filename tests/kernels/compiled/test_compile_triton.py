@@ -17,6 +17,7 @@ import pytest
 
 from tests.kernels.compiled.compile_limits import HOPPER_SHARED
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[3]
 
 

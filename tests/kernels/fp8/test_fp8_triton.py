@@ -9,7 +9,7 @@ from kernels.fp8.linear import fp8_conv2d, fp8_linear
 from kernels.fp8.linear_triton import block_of_channels, candidate_tilings, plan_conv, plan_round
 from kernels.fp8.weight import FP8, Fp8Weight, pack_fp8, round_rows
 from kernels.launch import Tiling
-from tests.kernels.cases import LENGTHS, WIDTHS
+from tests.kernels.cases import WIDTHS, every_pair
 from tests.tolerances import FP8_KERNEL
 
 
@@ -34,8 +34,7 @@ def _same(got: torch.Tensor, want: torch.Tensor) -> None:
     assert (got.float() - want.float()).norm() <= limit * want.float().norm() + 1e-12
 
 
-@pytest.mark.parametrize("rows", LENGTHS)
-@pytest.mark.parametrize("width", [width for width in WIDTHS if width % 16 == 0])
+@pytest.mark.parametrize(("rows", "width"), every_pair(widths=[width for width in WIDTHS if width % 16 == 0]))
 def test_linear_layers_of_every_length_and_width(rows: int, width: int) -> None:
     x, weight, bias = _case(rows, width, 1, 1, 48, 1)
     x = x[:, :, 0, 0]

@@ -96,6 +96,7 @@ def test_what_differs_or_breaks_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -
     assert found.chosen == "torch-fp32"
 
 
+@pytest.mark.slow
 def test_compiled_networks_are_the_same_networks() -> None:
     compiled = Streamer(CompiledNetworks(tiny_model(), CPU, torch.float32, compiler="eager"), CPU)
     plain = Streamer(TorchNetworks(tiny_model(), CPU, torch.float32), CPU)

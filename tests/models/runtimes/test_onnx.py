@@ -29,6 +29,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.mark.slow
 def test_graphs_and_whole_hops_equal_torch(cache: Path) -> None:
     cpu = torch.device("cpu")
     differences = export_graphs(tiny_model(), cache_folder(tiny_model()))  # where OnnxNetworks looks for them
@@ -54,6 +55,7 @@ def test_cuda_without_its_provider_is_one_sentence_before_any_work() -> None:
         choose_providers(torch.device("cuda"), ["CPUExecutionProvider"])
 
 
+@pytest.mark.slow
 def test_int8_graphs_are_made_once_and_draw_nearly_the_same(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
