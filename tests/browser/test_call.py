@@ -85,6 +85,7 @@ def test_a_minute_flows(server: ServerProcess, open_page: OpenPage) -> None:
     assert call.complaints == []
 
 
+@pytest.mark.timed
 def test_figures_fill_in(fake_server: ServerProcess, open_page: OpenPage) -> None:
     call = open_page(fake_server.url)
     call.go_live()
