@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import av
 import numpy as np
@@ -20,25 +19,10 @@ from aiortc.mediastreams import MediaStreamError
 from stream.clock import Clock
 from stream.inbound.resampler import EngineResampler
 from stream.inbound.timeline import Timeline
-from stream.media import RATE_HZ, Float32Array, Int16Array
+from stream.media import RATE_HZ, Heard, Int16Array
 
 TICK_S = 0.02
 HELD_UP_TICKS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """A piece of the media timeline.
-
-    Attributes:
-        arrived_s: the clock when it arrived.
-        voice: (n,) int16 at 48 kHz, contiguous with the piece before.
-        engine: (m,) float32 at 16 kHz in [-1, 1], contiguous with the piece before; m is n / 3 up to rounding.
-    """
-
-    arrived_s: float
-    voice: Int16Array
-    engine: Float32Array
 
 
 class TrackReader:
