@@ -58,6 +58,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("media", "clock", "errors", "listening", "logs", "running"),
         ("middleware", "avatars", "inbound", "engine"),
         ("outbound",),
+        ("live",),
         ("rtc",),
         ("calls", "offline"),
         ("app",),

@@ -7,13 +7,28 @@ scheduler with one engine, or several engines behind the same words.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from stream.engine.engine_stream import EngineStream, StreamListener
+from stream.engine.protocol import EngineSpec
 from stream.errors import AdmissionError, EngineError
+from stream.media import UInt8Array
 
-if TYPE_CHECKING:
-    from stream.engine.protocol import EngineSpec
-    from stream.engine.scheduler import Scheduler
+
+class Draws(Protocol):
+    """Who draws for a seat; `stream.engine.scheduler.Scheduler` is the real one, and says what each word means."""
+
+    @property
+    def spec(self) -> EngineSpec: ...
+
+    @property
+    def nfe(self) -> int | None: ...
+
+    def busy_share(self) -> float: ...
+
+    async def open_state(self, image: UInt8Array, seed: int) -> object: ...
+
+    def add_stream(self, state: object, listener: StreamListener) -> EngineStream: ...
 
 
 class Seat:
@@ -24,7 +39,7 @@ class Seat:
         give_back: frees the place.
     """
 
-    def __init__(self, scheduler: Scheduler, give_back: Callable[[], None]) -> None:
+    def __init__(self, scheduler: Draws, give_back: Callable[[], None]) -> None:
         self.scheduler = scheduler
         self._give_back: Callable[[], None] | None = give_back
 
@@ -87,7 +102,7 @@ class Seats:
         self.limit = limit
         self.taken = 0
 
-    def take(self, scheduler: Scheduler) -> Seat:
+    def take(self, scheduler: Draws) -> Seat:
         """Reserve a place.
 
         Raises:

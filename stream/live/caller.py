@@ -1,19 +1,19 @@
 """Who gives a face its sound and hears of it: the seam between a call and whatever carries it.
 
-A WebRTC connection is one caller (`stream.rtc.caller`); a socket of samples, WHIP or a room server are others. A call
+A WebRTC connection is one caller (`stream.rtc.caller`); a socket of samples or a room server are others. A call
 keeps its face while its callers come and go, one at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from stream.live.slots import Slot
+from stream.live.slots import SlotFeed
 from stream.media import Codecs, Heard
 
 if TYPE_CHECKING:  # for callers that want packets; a face has none
-    from stream.outbound.tracks import CallerTrack
+    from stream.outbound.caller_track import CallerTrack
 
 
 class Outlet(Protocol):
@@ -32,8 +32,8 @@ class Outlet(Protocol):
         """
         ...
 
-    def slots(self) -> AsyncIterator[Slot]:
-        """Pictures and voice unencoded, each slot when it is due."""
+    def slots(self) -> SlotFeed:
+        """Pictures and voice unencoded, each slot when it is due; to be closed by the caller."""
         ...
 
 
@@ -75,7 +75,7 @@ class Caller(Protocol):
         ...
 
     async def feed(self, hear: Callable[[Heard], None]) -> None:
-        """Give all that it hears to `hear`, gapless and at its own pace, until cancelled: silence where it says nothing."""
+        """Give all that it hears to `hear`, until cancelled: gapless, at its pace, silence where it is silent."""
         ...
 
     async def gone(self) -> str:

@@ -13,14 +13,13 @@ import math
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, Protocol
 
-from stream.avatars.images import fit
 from stream.clock import Clock
 from stream.engine.controls import controls_in_force, read_controls
 from stream.engine.engine_stream import Drawn
 from stream.engine.protocol import Controls, EngineSpec
 from stream.engine.windower import Window, Windower
 from stream.errors import EngineError
-from stream.live.slots import Slot, walk
+from stream.live.slots import Slot, SlotFeed, walk
 from stream.media import Heard, UInt8Array
 from stream.outbound.pacer import Pacer, PacerConfig
 from stream.outbound.voice_buffer import loudness
@@ -66,7 +65,7 @@ class Face:
     Args:
         clock: the time.
         spec: what the engine draws.
-        portrait: (S, S, 3) uint8 RGB, shown until the first drawn frame.
+        canvas: framed picture, (S, S, 3) uint8 RGB, shown until the first drawn frame.
         seed: of the stream.
         controls: in force from the first window on.
         pacing: see `PacerConfig`.
@@ -77,7 +76,7 @@ class Face:
         self,
         clock: Clock,
         spec: EngineSpec,
-        portrait: UInt8Array,
+        canvas: UInt8Array,
         seed: int = 0,
         controls: Controls | None = None,
         pacing: PacerConfig | None = None,
@@ -85,9 +84,9 @@ class Face:
     ) -> None:
         self.spec = spec
         self.controls = controls or Controls()
-        self.pacer = Pacer(clock, spec.fps, fit(portrait, spec.width, spec.height), pacing)
+        self.pacer = Pacer(clock, spec.fps, canvas, pacing)
         self.spoke_s = -math.inf  # when a voice was heard last
-        self._portrait = portrait
+        self._canvas = canvas
         self._seed = seed
         self._watcher = watcher
         self._windower = Windower(spec)
@@ -102,7 +101,7 @@ class Face:
         Raises:
             EngineError: the engine refused the portrait, or failed.
         """
-        self.draw_on(artist.add_stream(await artist.open_state(self._portrait, self._seed), self))
+        self.draw_on(artist.add_stream(await artist.open_state(self._canvas, self._seed), self))
         self._artist = artist
 
     def draw_on(self, line: DrawingLine) -> None:
@@ -110,15 +109,15 @@ class Face:
         self._line = line
         line.controls = self.controls
 
-    async def change(self, portrait: UInt8Array) -> None:
+    async def change(self, canvas: UInt8Array) -> None:
         """Become another face; what is being drawn of the old one is dropped.
 
         Raises:
             EngineError: the engine refused it, or failed; the old face goes on.
         """
         assert self._artist is not None and self._line is not None, "a face is opened before it is changed"
-        self._line.restart(await self._artist.open_state(portrait, self._seed))
-        self._portrait = portrait
+        self._line.restart(await self._artist.open_state(canvas, self._seed))
+        self._canvas = canvas
 
     def close(self) -> None:
         """Be drawn no more; the slots hold the last picture. The engine gets its state back."""
@@ -191,5 +190,9 @@ class Face:
     # -- out ----------------------------------------------------------------------------------------------
 
     def slots(self) -> AsyncIterator[Slot]:
-        """Its slots, each when it is due; see `stream.live.slots.walk`."""
+        """Its slots, each when it is due, for ever; who reads them is the face's motor (see `walk`)."""
         return walk(self.pacer)
+
+    def feed(self) -> SlotFeed:
+        """Its slots beside the motor that it has; to be closed by the reader."""
+        return SlotFeed(self.pacer)

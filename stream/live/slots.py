@@ -1,12 +1,15 @@
-"""The slots of a face, each when it is due: the motor of a face whose pictures nobody pulls.
+"""The slots of a face, unencoded, each when it is due.
 
-In: the pacer. Out: picture and voice of every slot, unencoded. A connection that pulls encoded packets
-(`stream.outbound.tracks`) is another motor; a face has one at a time, since a picture is chosen once.
+In: the pacer. Out: picture and voice of every slot. A face has one motor, since a picture is chosen once: `walk`,
+or a connection that pulls encoded packets (`stream.outbound.tracks`). A `SlotFeed` reads beside either. Event
+loop only.
 """
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -29,6 +32,51 @@ class Slot:
     due_s: float
     picture: Picture
     voice: Int16Array
+
+
+class SlotFeed:
+    """Slots beside whatever pulls them: a recording, a room server, a test.
+
+    Keeps `kept` of them; a reader that is slower loses the oldest, and `lost` counts them.
+
+    Args:
+        pacer: whose slots.
+        kept: slots that may wait.
+    """
+
+    def __init__(self, pacer: Pacer, kept: int = 50) -> None:
+        self.lost = 0
+        self._pacer = pacer
+        self._slots: deque[Slot] = deque(maxlen=kept)
+        self._next: int | None = None
+        self._arrived = asyncio.Event()
+        self._closed = False
+        pacer.on_sent.append(self._take)
+
+    def close(self) -> None:
+        """Read no more; doing it again does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._pacer.on_sent.remove(self._take)
+            self._arrived.set()
+
+    async def __aiter__(self) -> AsyncIterator[Slot]:
+        while True:
+            while self._slots:
+                yield self._slots.popleft()
+            if self._closed:
+                return
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    def _take(self, picture: Picture) -> None:
+        """A picture goes out; slots that the picture skipped have their voice all the same."""
+        first = picture.slot if self._next is None else self._next
+        for index in range(first, picture.slot + 1):
+            self.lost += len(self._slots) == self._slots.maxlen
+            self._slots.append(Slot(index, self._pacer.due(index), picture, self._pacer.voice(index)))
+        self._next = picture.slot + 1
+        self._arrived.set()
 
 
 async def walk(pacer: Pacer) -> AsyncIterator[Slot]:

@@ -13,6 +13,7 @@ import pytest
 
 from stream.engine.protocol import Controls
 from stream.errors import SignalingError
+from stream.live.wish import Wish
 from stream.rtc.offer_check import CALLER, VIEWER, check_sdp
 from stream.rtc.offers import MAX_BODY_BYTES, OfferRequest, parse_offer, parse_viewer_offer
 
@@ -53,7 +54,8 @@ def refused(raw: bytes) -> SignalingError:
 
 def test_a_good_offer_passes() -> None:
     offer = read_offer(body(avatar="ada", seed=7, audio_scale=1.5, reference_scale=0, unknown=[1]))
-    assert (offer.avatar, offer.seed, offer.controls) == ("ada", 7, Controls(1.5, 0.0))
+    assert offer.wish == Wish("ada", 7, Controls(1.5, 0.0))
+    assert offer.resume is None
     bare = read_offer(body())
     assert (bare.avatar, bare.seed, bare.controls) == (None, 0, Controls())
 
