@@ -98,6 +98,7 @@ class Server:
             )
         )
         self.load_error: StreamError | None = None
+        self.broken = ""  # once closed: why the server did not end well
         self.loaded = asyncio.Event()
 
     async def load(self) -> None:
@@ -114,10 +115,10 @@ class Server:
 
     async def close(self) -> None:
         await self.lobby.close()
+        if self.scheduler.problem is not None:
+            self.broken = self.scheduler.problem.message
         if not await self.scheduler.stop():
-            self.load_error = self.load_error or EngineError(
-                "engine_failed", "The engine could not be stopped."
-            )
+            self.broken = self.broken or "The engine could not be stopped."
 
     def check_ready(self) -> None:
         """Raises: StreamError: still loading, or loading failed."""

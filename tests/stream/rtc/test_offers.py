@@ -57,7 +57,7 @@ def test_a_good_offer_passes() -> None:
     assert offer.wish == Wish("ada", 7, Controls(1.5, 0.0))
     assert offer.resume is None
     bare = read_offer(body())
-    assert (bare.avatar, bare.seed, bare.controls) == (None, 0, Controls())
+    assert (bare.wish, bare.resume) == (Wish(), None)
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"sdp": NaN'])
@@ -224,3 +224,12 @@ def test_hidden_candidates_are_left_out_so_that_nothing_waits_for_multicast() ->
     assert "127.0.0.1 50001" in offer.sdp
     assert "end-of-candidates" not in offer.sdp
     assert "end-of-candidates" in read_offer(body(GOOD + plain + "a=end-of-candidates\r\n")).sdp
+
+
+def test_a_calls_secret_is_read_and_one_of_another_form_refused() -> None:
+    secret = "Ab3_-" * 5
+    assert read_offer(body(resume=secret)).resume == secret
+    for wrong in ("short", "x" * 129, "sp ace" * 5, "ü" * 30, "a" * 21, "a" * 30 + "\n"):
+        with pytest.raises(SignalingError, match='"resume" must be 22 to 128') as raised:
+            read_offer(body(resume=wrong))
+        assert (raised.value.code, raised.value.status) == ("invalid_request", 422)
