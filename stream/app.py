@@ -23,6 +23,7 @@ from starlette.exceptions import HTTPException
 
 from kernels.machine import ROOT
 from stream.avatars.catalogue import AvatarCatalogue
+from stream.avatars.served import AvatarPictures
 from stream.calls.lobby import Lobby
 from stream.calls.metrics import Metrics
 from stream.calls.session_parts import SessionParts
@@ -157,7 +158,7 @@ def create_app(config: ServerConfig, load: Callable[[], Engine], clock: Clock | 
     _add_control_routes(app, server)
     _add_viewer_routes(app, server)
     _add_error_answers(app)
-    app.mount("/avatars", StaticFiles(directory=config.avatars), name="avatar pictures")
+    app.mount("/avatars", AvatarPictures(server.catalogue), name="avatar pictures")
     app.mount("/", StaticFiles(directory=config.web_client, html=True, check_dir=False), name="page")
     return app
 
