@@ -27,7 +27,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("cross", "temporal"),
     ),
     "models": (
-        ("checkpoint", "face", "tone"),
+        ("checkpoint", "face", "sound", "tone"),
         ("configs", "framing", "motion", "voice", "warp"),
         ("presets",),
         ("hop", "modules"),
