@@ -16,13 +16,13 @@ from typing import Any, Final
 from aiortc import RTCDataChannel
 
 from stream.clock import Clock
+from stream.live.vigil import Vigil
 from stream.media import Codecs
 from stream.outbound.fan_out import SharedTrack
 from stream.outbound.tracks import PictureTrack, VoiceTrack
 from stream.rtc.channel import Channel
 from stream.rtc.ice import IceConfig
 from stream.rtc.peer import Peer
-from stream.rtc.vigil import Vigil
 
 logger = logging.getLogger(__name__)
 

@@ -19,11 +19,11 @@ from aiortc import RTCDataChannel
 from stream.clock import Clock
 from stream.inbound.audio import InboundAudio
 from stream.live.caller import CallerListener, Outlet
+from stream.live.vigil import Vigil
 from stream.media import Heard
 from stream.rtc.channel import Channel
 from stream.rtc.ice import IceConfig
 from stream.rtc.peer import Peer
-from stream.rtc.vigil import Vigil
 
 logger = logging.getLogger(__name__)
 
