@@ -12,8 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.lanes import LANES, lane_of, may_hold, waits_for_clocks
+
+settings.register_profile("quick", derandomize=True, deadline=None, max_examples=60, database=None)
+settings.register_profile("long", deadline=None, max_examples=3000, database=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+"""Properties are tried on the same examples every time; HYPOTHESIS_PROFILE=long looks for new ones."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
