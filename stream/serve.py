@@ -126,8 +126,7 @@ def serve(args: argparse.Namespace, load: Callable[[], Engine]) -> int:
         address = page_address(args.host, listener.getsockname()[1])
         server = AnnouncedServer(app, address, args.verbose)
         server.run(sockets=[listener])
-    problem = server.problem or app.state.server.broken
-    return _fail(problem, 1) if problem else 0
+    return _fail(server.problem, 1) if server.problem else 0
 
 
 def read_ice_server(text: str) -> tuple[str, str | None, str | None]:

@@ -27,7 +27,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("cross", "temporal"),
     ),
     "models": (
-        ("checkpoint", "face", "sound", "tone"),
+        ("checkpoint", "face", "tone"),
         ("configs", "framing", "motion", "voice", "warp"),
         ("presets",),
         ("hop", "modules"),
@@ -58,7 +58,6 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("media", "clock", "errors", "listening", "logs", "running"),
         ("middleware", "avatars", "inbound", "engine"),
         ("outbound",),
-        ("live",),
         ("rtc",),
         ("calls", "offline"),
         ("app",),

@@ -25,6 +25,7 @@ SCENE = {"width": 640, "height": 400}
 JPEG_QUALITY = 88
 EVERY_NTH = 3  # of the 60 pictures a second that a browser composes; each one costs it time
 SETTLED_S = 5.0
+SCENES = 16
 LAST_SHOWN = '[".mic", ".actions"].map((part) => document.querySelector(part).getBoundingClientRect().bottom)'
 FIGURE_FPS, FIGURE_MS = '[data-figure="fps"]', '[data-figure="latency"]'
 
@@ -49,20 +50,25 @@ class Film:
         times_s: when each picture was composed.
         jpegs: the pictures.
         readings: (time, pictures a second, latency in ms) as the page shows them, twice a second.
-        scene: the watch page in a scene.
+        scenes: the watch page in a scene, at some moments.
         height_px: where the page is cut: below the microphone, above what the window would halve.
     """
 
     times_s: list[float] = field(default_factory=list)
     jpegs: list[bytes] = field(default_factory=list)
     readings: list[tuple[float, float, float]] = field(default_factory=list)
-    scene: Image.Image | None = None
+    scenes: list[Image.Image] = field(default_factory=list)
     height_px: int = VIEW["height"]
 
     def picture(self, index: int) -> Image.Image:
         """One of them, as RGB."""
         whole = Image.open(io.BytesIO(self.jpegs[index])).convert("RGB")
         return whole.crop((0, 0, whole.width, min(whole.height, self.height_px)))
+
+    def between(self, begin_s: float, end_s: float) -> list[Image.Image]:
+        """Those composed in a stretch of time."""
+        inside = (index for index, time_s in enumerate(self.times_s) if begin_s <= time_s <= end_s)
+        return [self.picture(index) for index in inside]
 
 
 def film_call(
@@ -95,7 +101,7 @@ def film_call(
         if not figures:
             film.height_px = round(page.evaluate(f"Math.max(...{LAST_SHOWN})"))
         _film(context, page, film, seconds)
-        film.scene = _watch_scene(context, page)
+        film.scenes = _watch_scenes(context, page)
         return film
     finally:
         browser.close()
@@ -125,13 +131,17 @@ def _keeper(film: Film, session: Any) -> Callable[[dict[str, Any]], None]:
     return keep
 
 
-def _watch_scene(context: BrowserContext, page: Page) -> Image.Image:
-    """The watch page as a source of a scene, at a moment of speech."""
+def _watch_scenes(context: BrowserContext, page: Page) -> list[Image.Image]:
+    """The watch page as a source of a scene, at some moments of speech and silence."""
     page.get_by_test_id("watch-link").click()
     page.wait_for_timeout(500)
     address = str(page.evaluate("navigator.clipboard.readText()"))
     scene = context.new_page()
     scene.set_viewport_size(SCENE)  # type: ignore[arg-type]
     scene.set_content(SCENE_PAGE.replace("ADDRESS", address))
-    scene.wait_for_timeout(4000)
-    return Image.open(io.BytesIO(scene.screenshot())).convert("RGB")
+    scene.wait_for_timeout(2500)
+    shots = []
+    for _ in range(SCENES):
+        scene.wait_for_timeout(200)
+        shots.append(Image.open(io.BytesIO(scene.screenshot())).convert("RGB"))
+    return shots

@@ -15,14 +15,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from bench.call.browser.chromium import open_playwright
 from bench.call.server_process import running_server
 from bench.pictures import thumbnails
 from bench.pictures.live_page import Film, film_call
+from bench.pictures.moments import FaceBoxes, liveliest
 from bench.pictures.spoken import write_spoken
 from kernels.machine import ROOT, describe_commit, describe_machine, describe_versions, load_average
 
@@ -34,8 +33,8 @@ FILM_FPS = 12.5
 WIDTH_PX = 1000
 MOST_BYTES = 2_000_000
 LEAST_FPS = 20.0
-LIVELY = 0.8
-MOUTH_BOX = (0.25, 0.33, 0.39, 0.41)  # of the page, in widths of it
+ON_PAGE = FaceBoxes(eyes=(0.23, 0.24, 0.42, 0.31), mouth=(0.25, 0.33, 0.39, 0.41))
+IN_SCENE = FaceBoxes(eyes=(0.65, 0.33, 0.85, 0.41), mouth=(0.68, 0.42, 0.82, 0.51))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -62,11 +61,11 @@ def main(argv: list[str] | None = None) -> int:
                 f"expected {LEAST_FPS:.0f} pictures a second; film again on an idle machine.", file=sys.stderr
             )
             return 1
-        still = liveliest(film, begin_s)
+        still = liveliest(film.between(begin_s, begin_s + ROUND_S), ON_PAGE)
         if not args.only_thumbnails:
             write_loop(film, begin_s)
             still.save(OUT / "live.jpg", quality=88, optimize=True)
-        write_thumbnails(still, film.scene, voice, args.avatar, folder)
+        write_thumbnails(still, liveliest(film.scenes, IN_SCENE), voice, args.avatar, folder)
     about = {
         "said": SAID,
         "avatar": args.avatar,
@@ -96,19 +95,6 @@ def smoothest(film: Film) -> tuple[float, float, float]:
     return best
 
 
-def liveliest(film: Film, begin_s: float) -> Image.Image:
-    """A picture of one round whose mouth is well on its way, without being the widest of all."""
-    indices = [index for index, time_s in enumerate(film.times_s) if begin_s <= time_s <= begin_s + ROUND_S]
-    mouths = np.stack([_mouth(film.picture(index)) for index in indices])
-    differences = np.abs(mouths - np.median(mouths, axis=0)).mean(axis=(1, 2))
-    return film.picture(indices[int(np.argsort(differences)[round((len(indices) - 1) * LIVELY)])])
-
-
-def _mouth(page: Image.Image) -> npt.NDArray[np.float32]:
-    left, top, right, bottom = (round(share * page.width) for share in MOUTH_BOX)
-    return np.asarray(page.crop((left, top, right, bottom)).convert("L"), dtype=np.float32)
-
-
 def at(film: Film, time_s: float) -> Image.Image:
     """The picture on the screen at a moment."""
     shown = [index for index, composed_s in enumerate(film.times_s) if composed_s <= time_s]
@@ -135,9 +121,7 @@ def write_loop(film: Film, begin_s: float) -> None:
     raise RuntimeError(f"expected a loop of at most {MOST_BYTES} bytes, got {place.stat().st_size}.")
 
 
-def write_thumbnails(
-    still: Image.Image, scene: Image.Image | None, voice: Path, avatar: str, folder: Path
-) -> None:
+def write_thumbnails(still: Image.Image, scene: Image.Image, voice: Path, avatar: str, folder: Path) -> None:
     """Write the four of them."""
     movie = folder / "film.mp4"
     portrait = ROOT / "avatars" / f"{avatar}.png"
@@ -155,9 +139,8 @@ def write_thumbnails(
         "talk": thumbnails.talk_thumbnail(still),
         "film": thumbnails.film_thumbnail(movie, (0.6, 1.7, 2.9)),
         "train": thumbnails.corpus_thumbnail(),
+        "obs": thumbnails.scene_thumbnail(scene),
     }
-    if scene is not None:
-        pictures["obs"] = thumbnails.scene_thumbnail(scene)
     for name, picture in pictures.items():
         picture.save(OUT / f"{name}.jpg", quality=86, optimize=True)
 

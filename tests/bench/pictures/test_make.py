@@ -11,18 +11,19 @@ import pytest
 from PIL import Image, ImageDraw
 
 from bench.pictures.live_page import Film
-from bench.pictures.make import MOUTH_BOX, ROUND_S, at, liveliest, smoothest
+from bench.pictures.make import ON_PAGE, ROUND_S, at, smoothest
+from bench.pictures.moments import liveliest
 from bench.pictures.spoken import RATE_HZ, write_spoken
 from bench.pictures.thumbnails import SIZE, corpus_thumbnail, scene_thumbnail, talk_thumbnail
 
 PAGE = (400, 240)
 
 
-def page(mouth: int) -> bytes:
-    """A grey page with a mouth of some brightness, as a JPEG."""
+def page(mouth: int, eyes: int = 90) -> bytes:
+    """A grey page with a mouth and eyes of some brightness, as a JPEG."""
     picture = Image.new("RGB", PAGE, (90, 90, 90))
-    box = tuple(round(share * PAGE[0]) for share in MOUTH_BOX)
-    ImageDraw.Draw(picture).rectangle(box, fill=(mouth, mouth, mouth))
+    for part, luma in ((ON_PAGE.mouth, mouth), (ON_PAGE.eyes, eyes)):
+        ImageDraw.Draw(picture).rectangle([round(share * PAGE[0]) for share in part], fill=(luma,) * 3)
     file = io.BytesIO()
     picture.save(file, "jpeg", quality=95)
     return file.getvalue()
@@ -55,11 +56,15 @@ def test_the_picture_at_a_moment_is_the_one_that_was_on_the_screen() -> None:
     assert at(shown, -1.0).tobytes() == shown.picture(0).tobytes()
 
 
-def test_the_still_is_lively_and_not_the_widest() -> None:
-    shown = film([25.0] * 8)
-    shown.jpegs[20] = page(250)
-    shown.jpegs[30:42] = [page(160)] * 12
-    assert liveliest(shown, 0.0).getpixel((round(0.3 * PAGE[0]), round(0.37 * PAGE[0]))) == (160, 160, 160)
+def test_the_still_has_open_eyes_and_is_lively_without_being_the_widest() -> None:
+    usual = [page(90)] * 20
+    pictures = [*usual, *[page(160)] * 12, page(250), *[page(170, eyes=20)] * 6]
+    chosen = liveliest([Image.open(io.BytesIO(jpeg)) for jpeg in pictures], ON_PAGE)
+    assert chosen.getpixel((round(0.3 * PAGE[0]), round(0.37 * PAGE[0]))) == (160, 160, 160)
+
+
+def test_a_stretch_of_film_is_what_was_composed_in_it() -> None:
+    assert len(film([25.0] * 3).between(0.45, 1.05)) == 6
 
 
 def test_a_page_is_cut_where_it_is_told_to() -> None:
