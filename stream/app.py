@@ -23,6 +23,7 @@ from starlette.exceptions import HTTPException
 
 from kernels.machine import ROOT
 from stream.avatars.catalogue import AvatarCatalogue
+from stream.avatars.served import AvatarPictures
 from stream.calls.lobby import Lobby
 from stream.calls.metrics import Metrics
 from stream.calls.session_parts import SessionParts
@@ -32,6 +33,7 @@ from stream.engine.protocol import Engine
 from stream.engine.scheduler import Scheduler, SchedulerConfig
 from stream.errors import AdmissionError, EngineError, SignalingError, StreamError
 from stream.middleware import BodyLimit, SafeHeaders
+from stream.rtc.caller import WebRtcCaller
 from stream.rtc.channel import PROTOCOL
 from stream.rtc.ice import IceConfig, for_page, local_addresses
 from stream.rtc.offers import MAX_BODY_BYTES, parse_offer, parse_viewer_offer, read_object
@@ -48,6 +50,7 @@ class ServerConfig:
     host: where the server listens; decides whether loopback is offered for media.
     max_sessions: seats.
     max_viewers: viewers of each session at a time; 0 allows none.
+    grace_s: time for which a call waits for its caller to come back.
     ice_addresses: local addresses for media; None finds them.
     ice_servers: (url, user name or None, password or None), for the server and its pages; none by default.
     public_addresses: under which a 1:1 NAT hands on to this machine.
@@ -58,6 +61,7 @@ class ServerConfig:
     host: str = "127.0.0.1"
     max_sessions: int = 2
     max_viewers: int = 16
+    grace_s: float = 60.0
     ice_addresses: Sequence[str] | None = None
     ice_servers: Sequence[tuple[str, str | None, str | None]] = field(default_factory=tuple)
     public_addresses: Sequence[str] = ()
@@ -74,18 +78,28 @@ class Server:
     def __init__(self, config: ServerConfig, load: Callable[[], Engine], clock: Clock) -> None:
         self.catalogue = AvatarCatalogue.read(config.avatars)
         self.metrics = Metrics()
+        self.clock = clock
         self.scheduler = Scheduler(load, clock, SchedulerConfig(max_sessions=config.max_sessions))
         addresses = config.ice_addresses
         self.ice_servers = config.ice_servers
-        ice = IceConfig(
+        self.ice = IceConfig(
             local_addresses(config.host) if addresses is None else addresses,
             config.ice_servers,
             config.public_addresses,
         )
         self.lobby = Lobby(
-            SessionParts(self.scheduler, self.catalogue, clock, self.metrics, ice, config.max_viewers)
+            SessionParts(
+                pool=self.scheduler,
+                catalogue=self.catalogue,
+                clock=clock,
+                metrics=self.metrics,
+                ice=self.ice,
+                max_viewers=config.max_viewers,
+                grace_s=config.grace_s,
+            )
         )
         self.load_error: StreamError | None = None
+        self.broken = ""  # once closed: why the server did not end well
         self.loaded = asyncio.Event()
 
     async def load(self) -> None:
@@ -102,16 +116,16 @@ class Server:
 
     async def close(self) -> None:
         await self.lobby.close()
-        await self.scheduler.stop()
+        if self.scheduler.problem is not None:
+            self.broken = self.scheduler.problem.message
+        if not await self.scheduler.stop():
+            self.broken = self.broken or "The engine could not be stopped."
 
     def check_ready(self) -> None:
         """Raises: StreamError: still loading, or loading failed."""
         if self.load_error is not None:
             raise AdmissionError("not_ready", self.load_error.message)
-        if not self.scheduler.ready:
-            raise AdmissionError(
-                "not_ready", "The server is still loading its networks; try again in a few seconds."
-            )
+        self.scheduler.check_ready()
 
 
 def create_app(config: ServerConfig, load: Callable[[], Engine], clock: Clock | None = None) -> FastAPI:
@@ -144,7 +158,7 @@ def create_app(config: ServerConfig, load: Callable[[], Engine], clock: Clock | 
     _add_control_routes(app, server)
     _add_viewer_routes(app, server)
     _add_error_answers(app)
-    app.mount("/avatars", StaticFiles(directory=config.avatars), name="avatar pictures")
+    app.mount("/avatars", AvatarPictures(server.catalogue), name="avatar pictures")
     app.mount("/", StaticFiles(directory=config.web_client, html=True, check_dir=False), name="page")
     return app
 
@@ -153,15 +167,17 @@ def _add_routes(app: FastAPI, server: Server) -> None:
     @app.post("/offer")
     async def offer(request: Request) -> JSONResponse:
         try:
-            checked = parse_offer(await _json_body(request))
+            asked = parse_offer(await _json_body(request))
             server.check_ready()
-            answer = await server.lobby.admit(checked)
+            caller = WebRtcCaller(server.ice, server.clock, server.scheduler.spec.sample_rate_hz, asked.sdp)
+            session = await server.lobby.admit(asked.wish, caller, asked.resume)
         except StreamError as error:
             server.metrics.offers.labels(error.code).inc()
             logger.info("a call was refused: %s", error.message)
             raise
         server.metrics.offers.labels("answered").inc()
-        return JSONResponse(answer)
+        ids = {"session_id": session.id, "watch_id": session.watch_id, "resume": session.secret}
+        return JSONResponse({**caller.answer, **ids})
 
     @app.get("/offer")
     async def offer_is_posted() -> None:

@@ -23,6 +23,29 @@ FADE_SAMPLES: Final = 240  # 5 ms: an edge shorter than this clicks
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """A piece of the media timeline.
+
+    Attributes:
+        arrived_s: the clock when it arrived.
+        voice: (n,) int16 at 48 kHz, contiguous with the piece before.
+        engine: (m,) float32 at the engine's rate in [-1, 1], contiguous with the piece before; the same moments.
+    """
+
+    arrived_s: float
+    voice: Int16Array
+    engine: Float32Array
+
+
+@dataclass(frozen=True, slots=True)
+class Codecs:
+    """What a call was negotiated in, as MIME types."""
+
+    audio: str
+    video: str
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """What the video track sends in one slot.
 

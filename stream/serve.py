@@ -126,7 +126,8 @@ def serve(args: argparse.Namespace, load: Callable[[], Engine]) -> int:
         address = page_address(args.host, listener.getsockname()[1])
         server = AnnouncedServer(app, address, args.verbose)
         server.run(sockets=[listener])
-    return _fail(server.problem, 1) if server.problem else 0
+    problem = server.problem or app.state.server.broken
+    return _fail(problem, 1) if problem else 0
 
 
 def read_ice_server(text: str) -> tuple[str, str | None, str | None]:

@@ -120,6 +120,7 @@ class FakeEngine:
         self.fail = fail
         self.steps: list[int] = []
         self.opened = 0
+        self.held: dict[int, FakeState] = {}  # states handed out and not yet given back
         self.warm = False
         self.closed = False
         self.thread: threading.Thread | None = None
@@ -131,7 +132,7 @@ class FakeEngine:
     def open(self, image: UInt8Array, seed: int) -> FakeState:
         check_canvas(image, self.spec)
         self.opened += 1
-        return FakeState(image, seed, 0)
+        return self._hand_out(FakeState(image, seed, 0))
 
     def step(self, requests: Sequence[StepRequest]) -> list[StepResult]:
         self.steps.append(len(requests))
@@ -145,8 +146,16 @@ class FakeEngine:
     def prepare(self, states: Sequence[object]) -> list[object]:
         return list(states)
 
+    def release(self, state: object) -> None:
+        assert isinstance(state, FakeState)
+        assert self.held.pop(id(state), None) is state, "given back twice, or never handed out"
+
     def close(self) -> None:
         self.closed = True
+
+    def _hand_out(self, state: FakeState) -> FakeState:
+        self.held[id(state)] = state  # kept, so that no other state gets its id
+        return state
 
     def _draw(self, request: StepRequest) -> StepResult:
         spec, state = self.spec, request.state
@@ -154,12 +163,15 @@ class FakeEngine:
         assert request.audio is None or request.audio.shape == (spec.window_samples,)
         frames = np.repeat(state.still[None], spec.hop_frames, axis=0)
         if request.audio is None:
-            return StepResult(FakeState(state.still, state.seed, state.windows + 1), frames, {"draw": 0.1})
+            return StepResult(self._next(state), frames, {"draw": 0.1})
         rows = slice(spec.height * 5 // 8, spec.height * 7 // 8)
         columns = slice(spec.width * 3 // 8, spec.width * 5 // 8)
         for frame, brightness in zip(frames, mouth_brightness(spec, request.audio), strict=True):
             frame[rows, columns] = brightness
-        return StepResult(FakeState(state.still, state.seed, state.windows + 1), frames, {"draw": 0.1})
+        return StepResult(self._next(state), frames, {"draw": 0.1})
+
+    def _next(self, state: FakeState) -> FakeState:
+        return self._hand_out(FakeState(state.still, state.seed, state.windows + 1))
 
 
 def mouth_of(image: UInt8Array) -> float:

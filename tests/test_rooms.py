@@ -27,7 +27,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("cross", "temporal"),
     ),
     "models": (
-        ("checkpoint", "face", "tone"),
+        ("checkpoint", "face", "sound", "tone"),
         ("configs", "framing", "motion", "voice", "warp"),
         ("presets",),
         ("hop", "modules"),
@@ -58,6 +58,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("media", "clock", "errors", "listening", "logs", "running"),
         ("middleware", "avatars", "inbound", "engine"),
         ("outbound",),
+        ("live",),
         ("rtc",),
         ("calls", "offline"),
         ("app",),

@@ -70,6 +70,9 @@ class PlainEngine:
         """Nothing can be done ahead."""
         return list(states)
 
+    def release(self, state: object) -> None:
+        """Nothing to free."""
+
     def close(self) -> None:
         """Nothing to free."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from models.face import FPS, SAMPLE_RATE_HZ
+from models.sound import DownMix, ffmpeg_url
 
 UInt8 = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -69,7 +71,7 @@ def probe_video(path: Path) -> Video:
         UnreadableVideoError: not a video, or damaged.
     """
     try:
-        with av.open(str(path), metadata_errors="ignore") as container:
+        with av.open(ffmpeg_url(path), metadata_errors="ignore") as container:
             if not container.streams.video:
                 raise UnreadableVideoError("the file has no pictures")
             stream = container.streams.video[0]
@@ -139,7 +141,7 @@ def _timed_frames(path: Path) -> Iterator[tuple[float, av.VideoFrame]]:
     """Decoded pictures with rising times; a damaged tail ends the video."""
     last = -np.inf
     try:
-        with av.open(str(path), metadata_errors="ignore") as container:
+        with av.open(ffmpeg_url(path), metadata_errors="ignore") as container:
             stream = container.streams.video[0]
             stream.thread_type = "NONE"  # one thread a file; `--workers` is what uses the cores
             for frame in container.decode(stream):
@@ -154,7 +156,7 @@ def _timed_frames(path: Path) -> Iterator[tuple[float, av.VideoFrame]]:
 def _pixel_aspect(path: Path) -> float:
     """Width of a stored pixel over its height."""
     try:
-        with av.open(str(path), metadata_errors="ignore") as container:
+        with av.open(ffmpeg_url(path), metadata_errors="ignore") as container:
             return float(container.streams.video[0].sample_aspect_ratio or 1)
     except DECODE_ERRORS as error:
         raise _unreadable(error) from error
@@ -164,8 +166,28 @@ def _upright(frame: av.VideoFrame, aspect: float) -> UInt8:
     image: UInt8 = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
     if abs(aspect - 1) > 0.01:
         image = resize(image, max(1, round(image.shape[1] * aspect)), image.shape[0])
-    turned = np.rot90(image, round(frame.rotation / 90)) if frame.rotation else image
-    return np.ascontiguousarray(turned)
+    return np.ascontiguousarray(_turned(image, _display_matrix(frame)))
+
+
+def _display_matrix(frame: av.VideoFrame) -> tuple[float, float, float, float]:
+    """(a, b, c, d): a stored point (x, y) is shown at (a x + c y, b x + d y); the identity where nothing is said.
+
+    Source: ISO/IEC 14496-12, 8.3.2; FFmpeg's libavutil/display.h: nine 32-bit numbers, rows of three.
+    """
+    said: Any = frame.side_data.get("DISPLAYMATRIX")
+    if said is None or said.buffer_size < 36:
+        return 1.0, 0.0, 0.0, 1.0
+    a, b, _, c, d, *_ = np.frombuffer(said, np.int32)[:9] / 65_536
+    return float(a), float(b), float(c), float(d)
+
+
+def _turned(image: UInt8, matrix: tuple[float, float, float, float]) -> UInt8:
+    """Turned by the nearest number of quarters; mirrored too where the matrix's determinant is negative."""
+    a, b, c, d = matrix
+    if a * d - b * c < 0:  # mirror left and right first, which leaves a turn
+        image, a, b = image[:, ::-1], -a, -b
+    quarters = round(np.degrees(np.arctan2(b - c, a + d)) / 90)  # clockwise as seen
+    return np.asarray(np.rot90(image, -quarters))
 
 
 def sound(path: Path) -> Floats:
@@ -180,7 +202,7 @@ def sound(path: Path) -> Floats:
     first, _ = next(_timed_frames(path), (0.0, None))
     pieces: list[tuple[float, Floats]] = []
     try:
-        with av.open(str(path), metadata_errors="ignore") as container:
+        with av.open(ffmpeg_url(path), metadata_errors="ignore") as container:
             if not container.streams.audio:
                 return np.zeros(0, np.float32)
             pieces = _resampled(container)
@@ -200,16 +222,17 @@ def _resampled(container: av.container.InputContainer) -> list[tuple[float, Floa
     """Runs of sound without gaps: (start in seconds, samples at 16 kHz)."""
     runs: list[tuple[float, Floats]] = []
     resampler, blocks, begin, end = _resampler(), list[Floats](), 0.0, -np.inf
+    mix = DownMix(SAMPLE_RATE_HZ)
     for frame in container.decode(container.streams.audio[0]):
         at = frame.time if frame.time is not None else max(end, 0.0)
         if abs(at - end) > MAX_GAP_S:
-            _close(runs, resampler, blocks, begin)
+            _close(runs, resampler, mix, blocks, begin)
             resampler, blocks, begin = _resampler(), [], at
             end = at
         end += frame.samples / frame.sample_rate
         frame.pts = None
-        blocks.extend(f.to_ndarray().mean(0) for f in resampler.resample(frame))
-    _close(runs, resampler, blocks, begin)
+        blocks.extend(mix.push(_floats(f)) for f in resampler.resample(frame))
+    _close(runs, resampler, mix, blocks, begin)
     return runs
 
 
@@ -218,11 +241,19 @@ def _resampler() -> av.AudioResampler:
 
 
 def _close(
-    runs: list[tuple[float, Floats]], resampler: av.AudioResampler, blocks: list[Floats], begin: float
+    runs: list[tuple[float, Floats]],
+    resampler: av.AudioResampler,
+    mix: DownMix,
+    blocks: list[Floats],
+    begin: float,
 ) -> None:
     if blocks:
-        blocks.extend(f.to_ndarray().mean(0) for f in resampler.resample(None))
+        blocks.extend(mix.push(_floats(f)) for f in resampler.resample(None))
         runs.append((begin, np.concatenate(blocks).astype(np.float32)))
+
+
+def _floats(frame: av.AudioFrame) -> Floats:
+    return frame.to_ndarray().astype(np.float32, copy=False)
 
 
 def resize(image: UInt8, width: int, height: int) -> UInt8:

@@ -10,9 +10,9 @@ from stream.calls.metrics import Metrics
 from stream.calls.viewer import Viewer
 from stream.clock import Clock
 from stream.errors import AdmissionError, SignalingError, StreamError, unknown_session
+from stream.media import Codecs
 from stream.outbound.tracks import PictureTrack, VoiceTrack
 from stream.rtc.ice import IceConfig
-from stream.rtc.peer import Codecs
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +92,11 @@ class Audience:
                 "unknown_viewer", f"There is no viewer {viewer_id[:32]!r}; it may have left already.", 404
             )
         await self._end([viewer_id], "removed")
+
+    def dismiss(self, reason: str) -> None:
+        """Let those who watch now go, without waiting for it; others may come."""
+        for viewer in self._viewers.values():
+            viewer.end(reason)
 
     async def close(self) -> None:
         """End all viewers and wait until they are gone. Later ones are refused."""

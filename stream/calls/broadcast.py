@@ -1,73 +1,138 @@
-"""What leaves one session: a picture track and a voice track, to the caller and to everybody who watches.
+"""What leaves one call: a picture track and a voice track, to the caller and to everybody who watches.
 
 In: the pacer's slots, the codecs of the caller's offer, what the caller's network reports. Out: tracks for the
-caller's connection, and an audience that gets the same packets. The caller's connection sets their pace and
-their bit rate; viewers have no say in either. Event loop only.
+caller's connection, and an audience that gets the same packets. While there is a connection that takes them, it
+sets their pace; where there is none, `run` does, so that viewers never notice who pulls. The bit rate follows the
+caller's network alone. Event loop only.
 """
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
+from typing import Final
 
 from aiortc.mediastreams import MediaStreamError
 
 from stream.calls.audience import Audience
 from stream.calls.session_parts import SessionParts
-from stream.engine.protocol import EngineSpec
+from stream.errors import unknown_session
+from stream.live.caller import Caller
+from stream.live.face import Face
+from stream.live.slots import SlotFeed
+from stream.media import Codecs
 from stream.outbound.bit_rate import BitRateControl
-from stream.outbound.pacer import Pacer
+from stream.outbound.caller_track import CallerTrack
 from stream.outbound.tracks import PictureTrack, VoiceTrack, picture_track
-from stream.rtc.peer import Codecs, Peer
+from stream.outbound.voice_encoder import OPUS
+
+USUAL: Final = Codecs(audio=OPUS, video="video/VP8")
+"""What viewers get of a call whose caller takes no packets."""
 
 
 class Broadcast:
     """See the module's docstring.
 
     Args:
-        watch_id: the session's, for what viewers are told.
+        watch_id: the call's, for what viewers are told.
         parts: the server's shared parts.
-        spec: size and rate of the pictures.
-        pacer: the session's.
+        face: what is shown.
     """
 
-    def __init__(self, watch_id: str, parts: SessionParts, spec: EngineSpec, pacer: Pacer) -> None:
+    def __init__(self, watch_id: str, parts: SessionParts, face: Face) -> None:
+        self._watch_id = watch_id
         self._parts = parts
-        self._spec = spec
-        self._pacer = pacer
+        self._face = face
         self._bit_rate: BitRateControl | None = None
-        self.voice = VoiceTrack(pacer)
+        self._pull = {"audio": asyncio.Event(), "video": asyncio.Event()}
+        self._callers_tracks: tuple[CallerTrack, ...] = ()  # of who calls now
+        self._next_tracks: tuple[CallerTrack, ...] = ()  # of who was answered last
+        self.codecs: Codecs | None = None
+        self.voice: VoiceTrack | None = None
         self.pictures: PictureTrack | None = None
         self.audience = Audience(watch_id, parts.max_viewers, parts.ice, parts.clock, parts.metrics)
 
-    def make_pictures(self, codec: str) -> PictureTrack:
-        """Build the picture track for the negotiated codec (MIME type).
+    def tracks(self, codecs: Codecs) -> tuple[CallerTrack, CallerTrack]:
+        """Tracks for a caller's connection, which are the motor while it reads them.
 
         Raises:
             ValueError: a codec that is not ours.
         """
-        self.pictures = picture_track(self._pacer, self._parts.clock, self._spec, codec)
-        self._bit_rate = BitRateControl(self.pictures.bit_rate)
-        return self.pictures
+        self._begin(codecs)
+        assert self.voice is not None
+        assert self.pictures is not None
+        self._next_tracks = voice, pictures = CallerTrack(self.voice), CallerTrack(self.pictures)
+        return voice, pictures
 
-    async def admit(self, sdp: str, codecs: Codecs) -> dict[str, str]:
+    def slots(self) -> SlotFeed:
+        """Pictures and voice unencoded."""
+        return self._face.feed()
+
+    def _begin(self, codecs: Codecs) -> None:
+        """Encode for these codecs. Who watches in others has to come again, and will find these."""
+        if codecs == self.codecs:
+            return
+        pictures = picture_track(self._face.pacer, self._parts.clock, self._face.spec, codecs.video)
+        voice = VoiceTrack(self._face.pacer)
+        voice.encode_for(codecs.audio)
+        if self.voice is not None and self.pictures is not None:
+            voice.go_on_after(self.voice)
+            pictures.go_on_after(self.pictures)
+        self.stop()
+        self.audience.dismiss("codecs_changed")
+        self.codecs, self.voice, self.pictures = codecs, voice, pictures
+        self._bit_rate = BitRateControl(pictures.bit_rate)
+
+    async def admit(self, sdp: str) -> dict[str, str]:
         """Answer a viewer's offer; see `Audience.admit`."""
-        assert self.pictures is not None, "nobody knows a session before its offer is answered"
-        return await self.audience.admit(sdp, codecs, self.voice, self.pictures)
+        if self.codecs is None or self.voice is None or self.pictures is None:
+            raise unknown_session(self._watch_id)  # its first offer is being answered
+        return await self.audience.admit(sdp, self.codecs, self.voice, self.pictures)
 
-    async def fit_bit_rate(self, caller: Peer, now_s: float) -> None:
+    async def fit_bit_rate(self, caller: Caller, now_s: float) -> None:
         """Let the pictures cost what the caller's network carries."""
-        report = await caller.picture_report()
+        report = await caller.network()
         if report is not None and self.pictures is not None and self._bit_rate is not None:
             self.pictures.bit_rate = self._bit_rate.note(*report, now_s)
 
-    async def speak(self) -> None:
-        """Keep the voice going for a caller who does not take it; otherwise the caller's connection does."""
-        with contextlib.suppress(MediaStreamError):
-            while True:
-                await self.voice.recv()
+    # -- who pulls ----------------------------------------------------------------------------------------
+
+    def pull_for(self, caller: Caller | None) -> None:
+        """Let the caller pull what it takes, and `run` the rest; everything where nobody calls."""
+        if self.codecs is None:
+            self._begin(USUAL)
+        if caller is None:
+            for track in self._callers_tracks:
+                track.stop()
+        else:
+            self._callers_tracks = self._next_tracks
+        for kind, taken in (
+            ("audio", caller is not None and caller.takes_voice),
+            ("video", caller is not None and caller.takes_pictures),
+        ):
+            if taken:
+                self._pull[kind].clear()
+            else:
+                self._pull[kind].set()
+
+    async def run(self) -> None:
+        """Keep both tracks going wherever `pull_for` says that nobody else does; for ever."""
+        async with asyncio.TaskGroup() as group:
+            for kind in self._pull:
+                group.create_task(self._pull_alone(kind))
+
+    async def _pull_alone(self, kind: str) -> None:
+        while True:
+            await self._pull[kind].wait()
+            track = self.voice if kind == "audio" else self.pictures
+            assert track is not None
+            try:
+                await track.recv()
+            except MediaStreamError:
+                if track in (self.voice, self.pictures):  # it was ended; else other codecs took its place
+                    return
 
     def stop(self) -> None:
         """End both tracks: nothing more leaves."""
-        self.voice.stop()
-        if self.pictures is not None:
-            self.pictures.stop()
+        for track in (*self._callers_tracks, *self._next_tracks, self.voice, self.pictures):
+            if track is not None:
+                track.stop()

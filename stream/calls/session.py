@@ -1,9 +1,14 @@
-"""One caller: owns everything that exists because of them, and frees it when they leave.
+"""One call: ties a face to whoever calls, and frees everything when it is over.
 
     NEW -> CONNECTING -> LIVE -> DRAINING -> CLOSED
+              ↑   └──→ AWAY ←──┘
 
-In: a checked offer and a seat. Out: an answer, then media until somebody ends it. All tasks of a session run
-under one TaskGroup inside `run`; nothing of it outlives `run`. Event loop only.
+In: a seat, a wish, and callers, one at a time. Out: the face, to the caller and to viewers, until somebody ends the
+call. It outlives its callers' connections: when one is lost the call is *away* for `SessionParts.grace_s`; the face
+rests, viewers see it, and who knows the call's secret comes back to it. Meanwhile it keeps its seat and its state
+in the engine, so that coming back costs nothing, and draws nothing, so that waiting costs nothing; the lobby
+takes the seat (`give_up_seat`) when a newcomer would find none. All tasks of a call run under one TaskGroup
+inside `run`; nothing of it outlives `run`. Event loop only.
 """
 
 from __future__ import annotations
@@ -11,41 +16,37 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
 import secrets
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
-
-from aiortc import RTCDataChannel
+from collections.abc import Mapping
+from typing import Any, Final
 
 from stream.avatars.catalogue import Avatar
+from stream.calls.avatar_changes import AvatarChanges
 from stream.calls.broadcast import Broadcast
+from stream.calls.callers import Callers
+from stream.calls.secret import watch_id_of
 from stream.calls.session_parts import SessionParts
 from stream.calls.session_state import SessionState, checked_transition
 from stream.calls.telemetry import Telemetry
 from stream.engine.admission import Seat
-from stream.engine.controls import controls_in_force, read_controls
-from stream.engine.engine_stream import Drawn, EngineStream
-from stream.engine.protocol import EngineSpec
-from stream.engine.windower import Windower
-from stream.errors import EngineError, StreamError
-from stream.inbound.audio import Heard, InboundAudio
+from stream.engine.engine_stream import Drawn
+from stream.errors import EngineError, StreamError, unknown_session
+from stream.live.caller import Caller
+from stream.live.face import Face
+from stream.live.wish import Wish
 from stream.media import UInt8Array
-from stream.outbound.pacer import Pacer, PacerConfig
+from stream.outbound.pacer import PacerConfig
 from stream.outbound.tracks import VOICE_LEAD_S
-from stream.outbound.voice_buffer import loudness
-from stream.rtc.channel import Channel, greeting
-from stream.rtc.offers import OfferRequest
-from stream.rtc.peer import Peer
+from stream.rtc.channel import greeting
 
 logger = logging.getLogger(__name__)
 
-CONNECT_WITHIN_S = 10.0
-PEER_GONE_S = 3.0
-CLOSE_WITHIN_S = 5.0
-WATCH_S = 0.25
-STATS_S = 1.0
-SPEAKING_LOUDNESS = 0.01
+CLOSE_WITHIN_S: Final = 5.0
+STATS_S: Final = 1.0
+MOVED_ON: Final = {
+    "error": "replaced",
+    "message": "This call went on over another connection of its caller's.",
+}
 
 
 class _Ended(Exception):
@@ -57,123 +58,136 @@ class Session:
 
     Args:
         parts: the server's shared parts.
-        seat: this session's place; released when it closes.
-        request: the checked offer.
+        seat: this call's place; released when it closes.
+        wish: what the first caller asked for.
         avatar: the face asked for.
         canvas: its framed picture, as large as the engine draws, (S, S, 3) uint8 RGB.
+        secret: lets the caller come back; see `stream.calls.secret`.
     """
 
     def __init__(
-        self, parts: SessionParts, seat: Seat, request: OfferRequest, avatar: Avatar, canvas: UInt8Array
+        self, parts: SessionParts, seat: Seat, wish: Wish, avatar: Avatar, canvas: UInt8Array, secret: str
     ) -> None:
         self.id = secrets.token_hex(8)
-        self.watch_id = secrets.token_hex(8)  # lets others see it, and nothing else
+        self.secret = secret
+        self.watch_id = watch_id_of(secret)  # lets others see it, and nothing else
         self.state = SessionState.NEW
         self.reason = ""
         self._parts = parts
         self._clock = parts.clock
         self._seat = seat
-        self._request = request
-        self._avatar = avatar
-        self._canvas = canvas
-        self._spec: EngineSpec = parts.scheduler.spec
-        self._controls = request.controls
-        self._peer = Peer(parts.ice, self._on_peer_state, self._on_channel)
-        self._pacer = Pacer(self._clock, self._spec.fps, canvas, PacerConfig(voice_lead_s=VOICE_LEAD_S))
-        self._broadcast = Broadcast(self.watch_id, parts, self._spec, self._pacer)
-        self._inbound: InboundAudio | None = None
-        self._windower = Windower(self._spec)
-        self._stream: EngineStream | None = None
-        self._channel: Channel | None = None
-        self._telemetry = Telemetry(parts.metrics, self._spec.hop_frames)
-        self._connected = asyncio.Event()
+        spec = seat.scheduler.spec
+        pacing = PacerConfig(voice_lead_s=VOICE_LEAD_S)
+        self._face = Face(parts.clock, spec, canvas, wish.seed, wish.controls, pacing, self)
+        self._broadcast = Broadcast(self.watch_id, parts, self._face)
+        self._changes = AvatarChanges(self._face, avatar, parts.catalogue, self.tell)
+        self._callers = Callers(self._face, self._broadcast, parts.grace_s, self._go)
+        self._telemetry = Telemetry(parts.metrics, spec.hop_frames)
+        self._admitting = asyncio.Lock()
         self._ending = asyncio.Event()
-        self._wanted_avatar: asyncio.Queue[Avatar] = asyncio.Queue(maxsize=1)
-        self._last_message_s = -math.inf
-        self._spoke_s = -math.inf
         parts.metrics.sessions.labels(self.state.value).inc()
 
     @property
     def scales(self) -> dict[str, float]:
         """The guidance scales in force, and whether the face listens."""
-        return controls_in_force(self._controls, self._spec)
+        return self._face.in_force
+
+    @property
+    def ending(self) -> bool:
+        """Whether its end was asked for."""
+        return self._ending.is_set()
+
+    @property
+    def away_since_s(self) -> float | None:
+        """Since when it waits for its caller; None where it has one."""
+        return self._callers.away_since_s
 
     # -- life ---------------------------------------------------------------------------------------------
 
-    async def answer(self) -> dict[str, str]:
-        """Answer the offer.
+    async def admit(self, caller: Caller, wish: Wish | None = None) -> None:
+        """Let a caller in, the first one or one who comes back, and takes the place of who was there.
 
-        NEW -> CONNECTING. The caller must call `run` afterwards, also when this raises.
+        `run` must be called afterwards, also when the first one fails.
+
+        Args:
+            caller: not opened yet; closed here if it cannot be served.
+            wish: what one who comes back would have changed.
+
+        Raises:
+            StreamError: it cannot be served, or the call is over.
         """
-        self._go(SessionState.CONNECTING)
-        description = await self._peer.answer(
-            self._request.sdp, self._broadcast.voice, self._broadcast.make_pictures
-        )
-        return {
-            "sdp": description.sdp,
-            "type": description.type,
-            "session_id": self.id,
-            "watch_id": self.watch_id,
-        }
+        try:
+            async with self._admitting:
+                if self.ending:
+                    raise unknown_session(self.id)
+                avatar = None if wish is None else self._parts.named(wish)
+                await caller.open(self._broadcast, self)
+                if self.ending:
+                    raise unknown_session(self.id)
+                if wish is not None:
+                    self._face.set_controls(wish.over(self._face.controls))
+                if avatar is not None and avatar.id != self._changes.avatar.id:
+                    self._changes.want(avatar)
+                self._callers.come(caller, MOVED_ON)
+        except BaseException:
+            await caller.close()
+            raise
 
     async def admit_viewer(self, sdp: str) -> dict[str, str]:
         """Answer the offer of somebody who wants to watch; see `Audience.admit`."""
-        return await self._broadcast.admit(sdp, self._peer.codecs)
+        return await self._broadcast.admit(sdp)
 
     async def remove_viewer(self, viewer_id: str) -> None:
         """End one viewer; see `Audience.remove`."""
         await self._broadcast.audience.remove(viewer_id)
 
     async def run(self) -> None:
-        """Live until the peer leaves, something fails or `end` is called; then free everything."""
+        """Live until the caller leaves for good, something fails or `end` is called; then free everything."""
         try:
-            if not self._ending.is_set():
+            if not self.ending:
                 await self._live()
         finally:
             await self._close()
 
     def end(self, reason: str) -> None:
-        """Ask the session to end; the first reason counts."""
-        if not self._ending.is_set():
+        """Ask the call to end; the first reason counts."""
+        if not self.ending:
             self.reason = reason
             self._ending.set()
+
+    def give_up_seat(self) -> None:
+        """Free the seat at once, for a newcomer, and end; for a call that is away."""
+        self._seat.release()
+        self.end("seat_needed")
 
     async def _live(self) -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._until_ended())
-                group.create_task(self._connect())
                 group.create_task(self._draw())
-                group.create_task(self._watch())
-                await self._connected.wait()
-                self._inbound = InboundAudio(self._clock, self._spec.sample_rate_hz)
-                assert self._peer.microphone is not None
-                group.create_task(self._listen(self._inbound.hear_track(self._peer.microphone)))
-                group.create_task(self._listen(self._inbound.hear_clock()))
-                if not self._peer.takes_voice:
-                    group.create_task(self._broadcast.speak())
+                group.create_task(self._broadcast.run())
+                group.create_task(self._report())
+                self.end(await self._callers.attend())
         except* _Ended:
             pass
         except* StreamError as group_error:
-            error = group_error.exceptions[0]
-            assert isinstance(error, StreamError)
-            self._tell("error", error.as_json())
+            error = _first(group_error)
+            self.tell("error", error.as_json())
             self.end(error.code)
         except* Exception:
             logger.exception("session %s failed", self.id)
-            self._tell("error", {"error": "internal", "message": "This session failed; press Start again."})
+            self.tell("error", {"error": "internal", "message": "This session failed; press Start again."})
             self.end("internal")
 
     async def _close(self) -> None:
         self.end("cancelled")
         self._go(SessionState.DRAINING)
         try:
-            if self._stream is not None:
-                self._stream.close()
+            self._face.close()
             self._broadcast.stop()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_WITHIN_S):
-                    await asyncio.gather(self._broadcast.audience.close(), self._peer.close())
+                    await asyncio.gather(self._broadcast.audience.close(), self._callers.close())
         except Exception:
             logger.exception("session %s did not close cleanly", self.id)
         finally:
@@ -181,13 +195,13 @@ class Session:
             self._go(SessionState.CLOSED)
             self._parts.metrics.sessions.labels(SessionState.CLOSED.value).dec()
             self._parts.metrics.closed.labels(self.reason).inc()
-            self._stream = self._channel = self._inbound = None
             logger.info("session %s closed: %s", self.id, self.reason)
 
     def _go(self, state: SessionState) -> None:
         before, self.state = self.state, checked_transition(self.state, state)
         self._parts.metrics.sessions.labels(before.value).dec()
         self._parts.metrics.sessions.labels(state.value).inc()
+        logger.info("session %s is %s", self.id, state.value)
 
     # -- tasks --------------------------------------------------------------------------------------------
 
@@ -195,97 +209,50 @@ class Session:
         await self._ending.wait()
         raise _Ended
 
-    async def _connect(self) -> None:
-        try:
-            async with asyncio.timeout(CONNECT_WITHIN_S):
-                await self._connected.wait()
-        except TimeoutError:
-            self.end("connect_timeout")
-            return
-        self._go(SessionState.LIVE)
-        logger.info("session %s is live", self.id)
-
     async def _draw(self) -> None:
         """Open the engine's stream, then change faces when asked."""
-        scheduler = self._parts.scheduler
         started_s = self._clock.now()
-        state = await scheduler.open_state(self._canvas, self._request.seed)
+        await self._face.open(self._seat.scheduler)
         self._telemetry.note_stage("open", self._clock.now() - started_s)
-        self._stream = scheduler.add_stream(state, self)
-        self._stream.controls = self._controls
-        while True:
-            avatar = await self._wanted_avatar.get()
-            canvas = await asyncio.to_thread(self._parts.catalogue.canvas, avatar, self._spec.width)
-            state = await scheduler.open_state(canvas, self._request.seed)
-            self._stream.restart(state)
-            self._avatar = avatar
-            self._tell("notice", {"avatar": avatar.id})
+        await self._changes.run()
 
-    async def _listen(self, source: AsyncIterator[Heard]) -> None:
-        async for heard in source:
-            self._pacer.push_voice(heard.voice, heard.arrived_s)
-            if loudness(heard.voice) > SPEAKING_LOUDNESS:
-                self._spoke_s = heard.arrived_s
-            for window in self._windower.push(heard.engine):
-                if self._stream is not None:  # before that the picture stands still anyway
-                    due_s = self._pacer.deadline(window.first_frame)
-                    self._stream.submit(window, due_s or heard.arrived_s + 2 * self._spec.hop_s)
-
-    async def _watch(self) -> None:
-        """Notice a dead peer, and report once a second."""
-        due_s = stats_s = self._clock.now()
+    async def _report(self) -> None:
+        """Once a second: what the caller's network carries, and the figures."""
+        due_s = self._clock.now()
         while True:
-            due_s = max(due_s + WATCH_S, self._clock.now())
+            due_s = max(due_s + STATS_S, self._clock.now())
             await self._clock.sleep_until(due_s)
-            now_s = self._clock.now()
-            if self._channel is not None and self._inbound is not None:
-                heard_s = max(self._last_message_s, self._inbound.last_packet_s)
-                if now_s - heard_s > PEER_GONE_S:
-                    self.end("peer_gone")
-            if now_s - stats_s >= STATS_S:
-                stats_s = now_s
-                await self._broadcast.fit_bit_rate(self._peer, now_s)
-                self._report(now_s)
+            now_s, broadcast = self._clock.now(), self._broadcast
+            if self._callers.now is not None:
+                await broadcast.fit_bit_rate(self._callers.now, now_s)
+            report = self._telemetry.report(now_s, self._face, broadcast.pictures, self._seat.scheduler)
+            viewers = len(broadcast.audience)
+            self.tell("stats", {"state": self.state.value, "viewers": viewers, **report, **self.scales})
 
-    def _report(self, now_s: float) -> None:
-        effort, broadcast = self._parts.scheduler.effort, self._broadcast
-        report = self._telemetry.report(now_s, self._pacer, broadcast.pictures, effort, self._spoke_s)
-        viewers = len(broadcast.audience)
-        self._tell("stats", {"state": self.state.value, "viewers": viewers, **report, **self.scales})
-
-    # -- what others tell it ------------------------------------------------------------------------------
+    # -- what the engine says ------------------------------------------------------------------------------
 
     def on_drawn(self, drawn: Drawn) -> None:
-        """The scheduler drew a window."""
+        """A window was drawn."""
         self._telemetry.note_drawn(drawn, self._clock.now())
-        if drawn.first_frame is None:
-            self._pacer.push_rest(drawn.frames)
-        else:
-            self._pacer.push_frames(drawn.first_frame, drawn.frames)
 
     def on_dropped(self, first_frame: int) -> None:
-        """The scheduler dropped a window from this session's full queue."""
+        """A window was dropped from this call's full queue."""
         self._telemetry.note_dropped_window()
 
     def on_failed(self, error: EngineError) -> None:
-        """The engine failed on this session."""
-        self._tell("error", error.as_json())
+        """The engine failed on this call."""
+        self.tell("error", error.as_json())
         self.end(error.code)
 
-    def _on_peer_state(self, state: str) -> None:
-        if state == "connected":
-            self._connected.set()
-        elif state in ("failed", "closed"):
-            self.end("peer_left" if state == "closed" else "connection_failed")
+    # -- what the caller says ------------------------------------------------------------------------------
 
-    def _on_channel(self, channel: RTCDataChannel) -> None:
-        self._last_message_s = self._clock.now()
-        self._channel = Channel(channel, self._on_message)
-        ids = {"session_id": self.id, "watch_id": self.watch_id, "avatar": self._avatar.id}
-        self._tell("hello", {**greeting(self._spec, self.scales), **ids})
+    def greeting(self) -> Mapping[str, object]:
+        """The fields of `hello`."""
+        ids = {"session_id": self.id, "watch_id": self.watch_id, "avatar": self._changes.avatar.id}
+        return {**greeting(self._face.spec, self.scales), **ids}
 
-    def _on_message(self, kind: str, fields: dict[str, Any]) -> None:
-        self._last_message_s = self._clock.now()
+    def on_message(self, kind: str, fields: Mapping[str, Any]) -> None:
+        """A message of the caller's; see docs/protocol.md."""
         if kind == "bye":
             self.end("bye")
         elif kind == "clear":
@@ -294,14 +261,12 @@ class Session:
             try:
                 self.turn(fields, by="page")
             except ValueError as error:
-                self._tell("notice", {"error": "bad_controls", "message": str(error)})
+                self.tell("notice", {"error": "bad_controls", "message": str(error)})
         elif kind == "avatar":
             try:
-                self._wanted_avatar.put_nowait(self._parts.catalogue.find(str(fields.get("id"))))
+                self._changes.want(self._parts.catalogue.find(str(fields.get("id"))))
             except StreamError as error:
-                self._tell("notice", error.as_json())
-            except asyncio.QueueFull:
-                self._tell("notice", {"error": "busy", "message": "A change of avatar is still under way."})
+                self.tell("notice", error.as_json())
 
     def turn(self, fields: Mapping[str, Any], by: str) -> None:
         """Change the scales from the next window on, and tell the page, whoever (`by`) asked.
@@ -309,23 +274,24 @@ class Session:
         Raises:
             ValueError: a scale is wrong; nothing has changed.
         """
-        self._controls = read_controls(fields, self._controls, self._spec)
-        if self._stream is not None:
-            self._stream.controls = self._controls
-        self._tell("controls", {**self.scales, "by": by})
+        self._face.turn(fields)
+        self.tell("controls", {**self.scales, "by": by})
 
     def clear(self, by: str) -> None:
-        """Interrupt: drop all that was heard and not yet shown, silence at once, the mouth eases to rest.
+        """Interrupt; see `Face.clear`."""
+        self._face.clear()
+        self.tell("cleared", {"by": by})
 
-        What is heard from now on counts again.
-        """
-        self._pacer.clear(self._windower.restart())
-        if self._stream is not None:
-            self._stream.rest()
-        self._tell("cleared", {"by": by})
+    def tell(self, kind: str, fields: Mapping[str, object]) -> None:
+        """Say something to who calls now; lost if nobody does."""
+        if self._callers.now is not None:
+            self._callers.now.tell(kind, fields)
 
-    # -- small things -------------------------------------------------------------------------------------
 
-    def _tell(self, kind: str, fields: dict[str, Any]) -> None:
-        if self._channel is not None:
-            self._channel.send(kind, fields)
+def _first(group: BaseExceptionGroup[StreamError]) -> StreamError:
+    """The first error of a group, however deep."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, StreamError)
+    return error

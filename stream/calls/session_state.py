@@ -1,4 +1,7 @@
-"""The life of a session: NEW -> CONNECTING -> LIVE -> DRAINING -> CLOSED, and nothing else."""
+"""The life of a session, and nothing else: NEW -> CONNECTING -> LIVE -> DRAINING -> CLOSED.
+
+A call whose caller has gone waits in AWAY, between LIVE (or CONNECTING) and the next CONNECTING.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,16 @@ class SessionState(enum.Enum):
     NEW = "new"  # a seat is taken, nothing was said to the peer
     CONNECTING = "connecting"  # the offer is being answered, or was and media has not come through
     LIVE = "live"  # media flows
+    AWAY = "away"  # the caller has gone and may come back
     DRAINING = "draining"  # it ends: everything is being freed
     CLOSED = "closed"  # nothing is left
 
 
 NEXT_STATES: dict[SessionState, tuple[SessionState, ...]] = {
     SessionState.NEW: (SessionState.CONNECTING, SessionState.DRAINING),
-    SessionState.CONNECTING: (SessionState.LIVE, SessionState.DRAINING),
-    SessionState.LIVE: (SessionState.DRAINING,),
+    SessionState.CONNECTING: (SessionState.LIVE, SessionState.AWAY, SessionState.DRAINING),
+    SessionState.LIVE: (SessionState.AWAY, SessionState.DRAINING),
+    SessionState.AWAY: (SessionState.CONNECTING, SessionState.DRAINING),
     SessionState.DRAINING: (SessionState.CLOSED,),
     SessionState.CLOSED: (),
 }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from stream.calls.metrics import Metrics, StageTimes
-from stream.engine.degradation import EffortLadder
+from stream.engine.admission import Draws
 from stream.engine.engine_stream import Drawn
+from stream.live.face import Face
 from stream.outbound.pacer import Pacer
 from stream.outbound.tracks import PictureTrack
 
@@ -46,11 +47,11 @@ class Telemetry:
         self._metrics.dropped_windows.inc()
 
     def report(
-        self, now_s: float, pacer: Pacer, pictures: PictureTrack | None, effort: EffortLadder, spoke_s: float
+        self, now_s: float, face: Face, pictures: PictureTrack | None, scheduler: Draws
     ) -> dict[str, object]:
         """The fields of one `stats` message; the same figures go to the metrics."""
-        busy = effort.busy_share(now_s)
-        self._count(pacer, pictures, effort.nfe, busy)
+        busy, pacer = scheduler.busy_share(), face.pacer
+        self._count(pacer, pictures, scheduler.nfe, busy)
         pacing = pacer.stats.report(now_s)
         return {
             "fps": pacing.fps,
@@ -61,9 +62,9 @@ class Telemetry:
             "held": pacing.held_frames,
             "moves": pacing.moves,
             "reserve_ms": pacing.reserve_ms,
-            "speaking": now_s - spoke_s < SPEAKING_HOLD_S,
+            "speaking": now_s - face.spoke_s < SPEAKING_HOLD_S,
             "drawing": pacer.started,
-            "nfe": effort.nfe,
+            "nfe": scheduler.nfe,
             "busy": round(busy, 3),
             "bit_rate": 0 if pictures is None else pictures.bit_rate,
             "stages": self._stages.summary(),

@@ -16,16 +16,19 @@ from typing import Any, Final
 from aiortc import RTCDataChannel
 
 from stream.clock import Clock
+from stream.live.vigil import Vigil
+from stream.media import Codecs
 from stream.outbound.fan_out import SharedTrack
 from stream.outbound.tracks import PictureTrack, VoiceTrack
 from stream.rtc.channel import Channel
 from stream.rtc.ice import IceConfig
-from stream.rtc.peer import Codecs, Peer
+from stream.rtc.peer import Peer
 
 logger = logging.getLogger(__name__)
 
 CONNECT_WITHIN_S: Final = 10.0
 SILENT_AT_MOST_S: Final = 3.0  # for one that has a data channel and pings; consent checks take half a minute
+LOOK_EVERY_S: Final = 0.75
 CLOSE_WITHIN_S: Final = 5.0
 
 
@@ -44,6 +47,7 @@ class Viewer:
         self._peer = Peer(ice, self._on_peer_state, self._on_channel)
         self._channel: Channel | None = None
         self._last_message_s: float | None = None
+        self._vigil = Vigil(clock, SILENT_AT_MOST_S, LOOK_EVERY_S)
         self._tracks: tuple[SharedTrack, ...] = ()
         self._settled = asyncio.Event()  # connected, or never to be
         self._ending = asyncio.Event()
@@ -90,10 +94,10 @@ class Viewer:
             self.end("connect_timeout")
         while not self._ending.is_set():
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SILENT_AT_MOST_S / 4):
+                async with asyncio.timeout(LOOK_EVERY_S):
                     await self._ending.wait()
             heard_s = self._last_message_s
-            if heard_s is not None and self._clock.now() - heard_s > SILENT_AT_MOST_S:
+            if heard_s is not None and self._vigil.silent(heard_s):
                 self.end("peer_gone")
 
     async def _close(self) -> None:

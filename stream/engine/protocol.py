@@ -176,6 +176,15 @@ class Engine(Protocol):
         """Do ahead, between two windows, what the next step needs and no sound tells; the states to go on from."""
         ...
 
+    def release(self, state: object) -> None:
+        """Nothing goes on from this state any more: free what it stands for.
+
+        Called once for every state that `open`, `step` or `prepare` has handed out, one handed out again counting
+        once; not for those that `warm_up` made. A state stays as it is until then: a window that is dropped while
+        it is drawn leaves its stream with the state before it.
+        """
+        ...
+
     def close(self) -> None:
         """Free everything."""
         ...

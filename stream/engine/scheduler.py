@@ -1,43 +1,38 @@
 """Decides which sessions' windows the engine draws now, and owns the thread on which it draws them.
 
 In, on the event loop: windows with deadlines, from any number of sessions. Out, on the event loop: drawn
-frames, by callback. Between them one thread runs load, warm-up, open and step, so that whatever the engine
-keeps per thread is built once. The batch is the earliest-deadline windows of different sessions, at most one
-each (a session's next window needs the state its last one left), up to `spec.max_batch`.
-
-Queues: each session has places for `queue_s` of windows; when they are full the oldest is dropped, since its
-frames would be the latest. Work whose epoch has passed is dropped wherever it is, in flight included.
+frames, by callback. Between them one thread (`stream.engine.engine_thread`) runs load, warm-up, open, step and
+release. The batch is the earliest-deadline windows of different sessions, at most one each (a session's next window
+needs the state its last one left), up to `spec.max_batch`. What waits, and what is dropped, is each stream's own
+matter (`stream.engine.engine_stream`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import math
-import threading
-from collections import deque
+import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from typing import Final
 
 from stream.clock import Clock
 from stream.engine.admission import Seat, Seats
 from stream.engine.degradation import EffortLadder
-from stream.engine.engine_stream import Drawn, EngineStream, Job, StreamListener
+from stream.engine.engine_stream import Drawn, EngineDesk, EngineStream, Job, StreamListener
+from stream.engine.engine_thread import LOOK_EVERY_S, STUCK_LOOKS, EngineThread
 from stream.engine.protocol import Engine, EngineSpec, StepRequest, StepResult
 from stream.engine.stepping import step_each
-from stream.engine.windower import Window
 from stream.errors import AdmissionError, EngineError
 from stream.media import UInt8Array
 
 logger = logging.getLogger(__name__)
 
-SHORT_WAIT = 0.5
+SHORT_WAIT: Final = 0.5
 """Share of a hop that a window may wait without the queue being called a standing one."""
-STANDING_S = 0.5
-"""A queue that stands so long is cut to its newest window."""
-STILL_LOADING = "The engine is still loading; try again in a few seconds."
+STILL_LOADING: Final = "The engine is still loading; try again in a few seconds."
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +51,7 @@ class SchedulerConfig:
 
 
 class Scheduler:
-    """See the module's docstring.
+    """A pool of one engine; see the module's docstring and `stream.engine.admission.Pool`.
 
     Args:
         load: builds the engine; runs on the engine thread.
@@ -68,43 +63,47 @@ class Scheduler:
         self._load = load
         self._clock = clock
         self._queue_s = config.queue_s
-        self._queue_windows = 2
         self.seats = Seats(config.max_sessions)
-        self.effort = EffortLadder(None, 1.0)
+        self._effort = EffortLadder(None, 1.0)
         self._engine: Engine | None = None
-        self._wake = threading.Condition()
-        self._calls: deque[tuple[Callable[[], object], Future[object]]] = deque()
+        self._desk = EngineDesk(clock, on_drop=lambda now_s: self._effort.note_drop(now_s))
         self._streams: list[EngineStream] = []
         self._unprepared: list[
             EngineStream
-        ] = []  # drawn last, with nothing done ahead for their next window yet
-        self._stopping = False
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        ] = []  # drawn last; nothing was done ahead for their next window yet
+        self._thread = EngineThread(self._desk.wake, self)
+        self._watching: asyncio.Task[None] | None = None
+        self._warm_up_s = 0.0
 
     # -- life ---------------------------------------------------------------------------------------------
 
     async def start(self) -> EngineSpec:
         """Load and warm up the engine on its thread; raises what the loader raises."""
-        self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._run, name="fada-engine", daemon=True)
+        self._desk.loop = asyncio.get_running_loop()
         self._thread.start()
-        await self._call(self._load_engine)
+        await self._thread.call(self._load_engine, lambda nothing: None)
+        looks = max(STUCK_LOOKS, round(2 * self._warm_up_s / LOOK_EVERY_S))
+        self._watching = asyncio.create_task(self._thread.watch(self._on_problem, looks), name="engine-watch")
         return self.spec
 
-    async def stop(self) -> None:
-        """Finish the step in flight, close the engine and end the thread."""
-        with self._wake:
-            self._stopping = True
-            self._wake.notify_all()
-        if self._thread is not None:
-            await asyncio.to_thread(self._thread.join)
-            self._thread = None
+    async def stop(self) -> bool:
+        """Finish the step in flight, close the engine and end the thread; False if it could not be ended."""
+        if self._watching is not None:
+            self._watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watching
+            self._watching = None
+        return await self._thread.stop()
 
     @property
     def ready(self) -> bool:
-        """Whether the engine is loaded and warm."""
-        return self._engine is not None and not self._stopping
+        """Whether the engine is loaded, warm and well."""
+        return self._engine is not None and not self._thread.stopping and self._thread.problem is None
+
+    @property
+    def problem(self) -> EngineError | None:
+        """Why the engine draws nothing any more, if it has died or is stuck."""
+        return self._thread.problem
 
     @property
     def spec(self) -> EngineSpec:
@@ -118,17 +117,42 @@ class Scheduler:
             raise AdmissionError("not_ready", STILL_LOADING)
         return engine.spec
 
+    @property
+    def nfe(self) -> int | None:
+        """Evaluations a window may cost now."""
+        return self._effort.nfe
+
+    def busy_share(self) -> float:
+        """Share of the last seconds that the engine spent drawing, 0 … 1."""
+        with self._desk.wake:  # the engine's thread writes the same figures
+            return self._effort.busy_share(self._clock.now())
+
     # -- sessions -----------------------------------------------------------------------------------------
+
+    @property
+    def seats_taken(self) -> int:
+        """Seats that are taken now."""
+        return self.seats.taken
 
     def take_seat(self) -> Seat:
         """Reserve a place, before the session is built.
 
         Raises:
-            AdmissionError: not ready, or full.
+            AdmissionError: not ready, broken, or full.
         """
+        self.check_ready()
+        return self.seats.take(self)
+
+    def check_ready(self) -> None:
+        """Find out whether the engine could draw for one more.
+
+        Raises:
+            AdmissionError: it is not loaded yet, or it has died or is stuck.
+        """
+        if self.problem is not None:
+            raise AdmissionError(self.problem.code, self.problem.message)
         if not self.ready:
             raise AdmissionError("not_ready", STILL_LOADING)
-        return self.seats.take()
 
     async def open_state(self, image: UInt8Array, seed: int) -> object:
         """Build a stream's first state from a picture, on the engine thread.
@@ -142,7 +166,7 @@ class Scheduler:
             return self._engine.open(image, seed)
 
         try:
-            return await self._call(open_on_thread)
+            return await self._thread.call(open_on_thread, self._desk.spent.append)
         except EngineError:
             raise
         except Exception as error:
@@ -151,159 +175,106 @@ class Scheduler:
             raise EngineError("engine_failed", message) from error
 
     def add_stream(self, state: object, listener: StreamListener) -> EngineStream:
-        """Let a session's windows in."""
-        stream = EngineStream(self, state, listener)
-        with self._wake:
+        """Let a session's windows in; they go on from `state`, which is the stream's from now on."""
+        stream = EngineStream(self._desk, state, listener)
+        with self._desk.wake:
             self._streams.append(stream)
         return stream
 
-    def submit(self, stream: EngineStream, window: Window, deadline_s: float) -> None:
-        """See `EngineStream.submit`."""
-        dropped: Job | None = None
-        with self._wake:
-            if stream.closed:
-                return
-            now_s = self._clock.now()
-            if len(stream.jobs) >= self._places(stream, now_s):
-                dropped = stream.jobs.popleft()
-                self.effort.note_drop(now_s)
-            stream.jobs.append(Job(window, stream.epoch, deadline_s, now_s))
-            self._wake.notify_all()
-        if dropped is not None and dropped.window is not None:
-            stream.listener.on_dropped(dropped.window.first_frame)
-
-    def _places(self, stream: EngineStream, now_s: float) -> int:
-        """Windows of a stream that may wait; under the lock.
-
-        A queue takes up a hiccup and is empty again. One that never empties means that the engine is too slow: it
-        drops as many windows as a short queue would, and all that are drawn come later by its length. So there
-        only the newest waits.
-        """
-        since_s = stream.waiting_since_s
-        return 1 if since_s is not None and now_s - since_s > STANDING_S else self._queue_windows
-
-    def restart(self, stream: EngineStream, state: object) -> int:
-        """See `EngineStream.restart`."""
-        with self._wake:
-            stream.epoch += 1
-            stream.state = state
-            stream.jobs.clear()
-            return stream.epoch
-
-    def rest(self, stream: EngineStream) -> int:
-        """See `EngineStream.rest`."""
-        with self._wake:
-            stream.epoch += 1
-            stream.jobs.clear()
+    def _on_problem(self, error: EngineError) -> None:
+        """The engine as a whole draws nothing any more: tell every stream."""
+        with self._desk.wake:
+            streams, self._streams = self._streams, []
+        for stream in streams:
             if not stream.closed:
-                now_s = self._clock.now()
-                stream.jobs.append(Job(None, stream.epoch, -math.inf, now_s))
-                self._wake.notify_all()
-            return stream.epoch
-
-    def close_stream(self, stream: EngineStream) -> None:
-        """See `EngineStream.close`."""
-        with self._wake:
-            stream.closed = True
-            stream.state = None
-            stream.jobs.clear()
-            if stream in self._streams:
-                self._streams.remove(stream)
-            if stream in self._unprepared:
-                self._unprepared.remove(stream)
+                stream.listener.on_failed(error)
 
     # -- engine thread ------------------------------------------------------------------------------------
 
     def _load_engine(self) -> None:
         engine = self._load()
+        began_s = time.monotonic()
         engine.warm_up()
-        self.effort = EffortLadder(engine.spec.nfe, engine.spec.hop_s)
-        self._queue_windows = max(2, round(self._queue_s / engine.spec.hop_s))
+        self._warm_up_s = time.monotonic() - began_s
+        self._effort = EffortLadder(engine.spec.nfe, engine.spec.hop_s)
+        self._desk.places = max(2, round(self._queue_s / engine.spec.hop_s))
         self._engine = engine
 
-    async def _call(self, work: Callable[[], object]) -> object:
-        """Run `work` on the engine thread, between two batches."""
-        future: Future[object] = Future()
-        with self._wake:
-            if self._stopping:
-                raise EngineError("not_ready", "The server is shutting down.", status=503)
-            self._calls.append((work, future))
-            self._wake.notify_all()
-        return await asyncio.wrap_future(future)
+    def wanted(self) -> bool:
+        """Whether there is something to draw, to prepare or to give back; under the lock."""
+        return bool(self._desk.spent or self._unprepared or any(stream.waits for stream in self._streams))
 
-    def _run(self) -> None:
-        while True:
-            with self._wake:
-                while not (self._stopping or self._calls or self._waiting() or self._unprepared):
-                    self._wake.wait()
-                if self._stopping:
-                    break
-                call = self._calls.popleft() if self._calls else None
-                batch = [] if call is not None else self._take_batch()
-            if call is not None:
-                _answer(*call)
-            elif batch:
-                self._draw(batch)
-            else:
-                self._prepare()
-        for _, future in self._calls:
-            future.set_exception(EngineError("not_ready", "The server is shutting down.", status=503))
+    def round(self) -> None:
+        """Draw one batch, or, where nothing waits, prepare what comes next; then give spent states back."""
+        with self._desk.wake:
+            batch = self._take_batch()
+        if batch:
+            self._draw(batch)
+        else:
+            self._prepare()
+        assert self._engine is not None
+        self._desk.give_back(self._engine.release)
+
+    def end(self) -> None:
+        """Give everything back and close the engine."""
+        if self._thread.stopping:  # else it has died, and `_on_problem` will tell them
+            for stream in self._streams:
+                stream.close()
         if self._engine is not None:
+            self._desk.give_back(self._engine.release)
             self._engine.close()
             self._engine = None
 
-    def _waiting(self) -> list[EngineStream]:
-        """Streams with a window that may be drawn now, the most urgent first; under the lock."""
-        waiting = [stream for stream in self._streams if stream.jobs]
-        return sorted(waiting, key=lambda stream: stream.jobs[0].deadline_s)
-
     def _take_batch(self) -> list[tuple[EngineStream, Job]]:
-        """The windows to draw next; under the lock."""
+        """The windows to draw next, the most urgent first; under the lock."""
+        self._streams = [stream for stream in self._streams if not stream.closed]
+        waiting = sorted(
+            (stream for stream in self._streams if stream.waits), key=lambda stream: stream.deadline_s
+        )
+        if not waiting:
+            return []
         assert self._engine is not None
-        chosen = self._waiting()[: self._engine.spec.max_batch]
-        batch = [(stream, stream.jobs.popleft()) for stream in chosen]
-        now_s, short_s = self._clock.now(), SHORT_WAIT * self._engine.spec.hop_s
-        for stream, job in batch:
-            if now_s - job.submitted_s <= short_s:
-                stream.waiting_since_s = None
-            elif stream.waiting_since_s is None:
-                stream.waiting_since_s = job.submitted_s
-        return batch
+        now_s, soon_s = self._clock.now(), SHORT_WAIT * self._engine.spec.hop_s
+        return [(stream, stream.take(now_s, soon_s)) for stream in waiting[: self._engine.spec.max_batch]]
 
     def _draw(self, batch: list[tuple[EngineStream, Job]]) -> None:
         assert self._engine is not None
-        with self._wake:
-            requests = [
-                StepRequest(stream.state, job.audio, self.effort.limit(stream.controls))
-                for stream, job in batch
-                if stream.is_current(job.epoch)
-            ]
+        with self._desk.wake:
             batch = [(stream, job) for stream, job in batch if stream.is_current(job.epoch)]
+            requests = [
+                StepRequest(stream.state, job.audio, self._effort.limit(stream.controls))
+                for stream, job in batch
+            ]
         started_s = self._clock.now()
         outcomes = step_each(self._engine, requests)
         finished_s = self._clock.now()
-        with self._wake:
+        with self._desk.wake:
             # A little lateness is the pacer's to absorb; half a hop of it is a lack of speed.
             limit_s = finished_s - self._engine.spec.hop_s / 2
             late = any(job.deadline_s < limit_s for _, job in batch if job.window is not None)
-            self.effort.note_batch(finished_s, finished_s - started_s, late)
+            self._effort.note_batch(finished_s, finished_s - started_s, late)
             for (stream, job), request, outcome in zip(batch, requests, outcomes, strict=True):
-                if not stream.is_current(job.epoch):
-                    continue
                 if isinstance(outcome, StepResult):
-                    stream.state = outcome.state
-                    if stream not in self._unprepared:
-                        self._unprepared.append(stream)
-                    drawn = _drawn(job, request, outcome, (started_s, finished_s, len(batch)))
-                    self._post(stream, job.epoch, partial(stream.listener.on_drawn, drawn))
-                else:
+                    drawn = job.drawn(outcome, request.controls.nfe, len(batch), started_s, finished_s)
+                    self._hand_on(stream, drawn, request.state, outcome.state)
+                elif stream.is_current(job.epoch) and stream in self._streams:
                     self._streams.remove(stream)
-                    self._post(stream, job.epoch, partial(stream.listener.on_failed, outcome))
+                    stream.post(job.epoch, partial(stream.listener.on_failed, outcome))
+
+    def _hand_on(self, stream: EngineStream, drawn: Drawn, before: object, after: object) -> None:
+        """Let a stream go on from what was drawn, and hear of it; under the lock."""
+        if stream.is_current(drawn.epoch):
+            stream.go_on_from(after)
+            if stream not in self._unprepared:
+                self._unprepared.append(stream)
+            stream.post(drawn.epoch, partial(stream.listener.on_drawn, drawn))
+        elif after is not before:
+            self._desk.spent.append(after)
 
     def _prepare(self) -> None:
         """Nothing waits: do ahead what the next windows of the streams drawn last need."""
         assert self._engine is not None
-        with self._wake:
+        with self._desk.wake:
             most = self._engine.spec.max_batch
             streams, self._unprepared = self._unprepared[:most], self._unprepared[most:]
             streams = [stream for stream in streams if not stream.closed]
@@ -313,42 +284,9 @@ class Scheduler:
         except Exception:  # the next window then does it itself, and says what fails
             logger.exception("the engine could not prepare %d streams", len(before))
             return
-        with self._wake:
+        with self._desk.wake:
             for stream, old, new in zip(streams, before, after, strict=True):
                 if stream.state is old:
-                    stream.state = new
-
-    def _post(self, stream: EngineStream, epoch: int, tell: Callable[[], None]) -> None:
-        """Call the listener on the event loop, unless the epoch passes before it gets there."""
-        assert self._loop is not None
-
-        def on_loop() -> None:
-            if stream.is_current(epoch):
-                tell()
-
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(on_loop)
-
-
-def _answer(work: Callable[[], object], future: Future[object]) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        future.set_result(work())
-    except Exception as error:
-        future.set_exception(error)
-
-
-def _drawn(job: Job, request: StepRequest, result: StepResult, timing: tuple[float, float, int]) -> Drawn:
-    return Drawn(
-        first_frame=None if job.window is None else job.window.first_frame,
-        frames=result.frames,
-        epoch=job.epoch,
-        nfe=request.controls.nfe,
-        batch=timing[2],
-        submitted_s=job.submitted_s,
-        started_s=timing[0],
-        finished_s=timing[1],
-        deadline_s=job.deadline_s,
-        timings_ms=result.timings_ms,
-    )
+                    stream.go_on_from(new)
+                elif new is not old:
+                    self._desk.spent.append(new)

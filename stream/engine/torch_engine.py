@@ -146,8 +146,11 @@ class TorchEngine:
         """Make the banks of the motion frames; see `Streamer.prepare`."""
         return list(self._streamer.prepare([cast(StreamState, state) for state in states]))
 
+    def release(self, state: object) -> None:
+        """Nothing to free: a state is a value, and goes with its last reader."""
+
     def close(self) -> None:
-        """Nothing to release: states belong to their sessions."""
+        """Nothing to free."""
 
     def _controls(self, asked: Controls) -> HopControls:
         defaults = self._defaults

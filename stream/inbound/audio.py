@@ -10,35 +10,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import av
 import numpy as np
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
+from models.sound import DownMix
 from stream.clock import Clock
 from stream.inbound.resampler import EngineResampler
 from stream.inbound.timeline import Timeline
-from stream.media import RATE_HZ, Float32Array, Int16Array
+from stream.media import RATE_HZ, Heard, Int16Array
 
 TICK_S = 0.02
 HELD_UP_TICKS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """A piece of the media timeline.
-
-    Attributes:
-        arrived_s: the clock when it arrived.
-        voice: (n,) int16 at 48 kHz, contiguous with the piece before.
-        engine: (m,) float32 at 16 kHz in [-1, 1], contiguous with the piece before; m is n / 3 up to rounding.
-    """
-
-    arrived_s: float
-    voice: Int16Array
-    engine: Float32Array
 
 
 class TrackReader:
@@ -48,6 +33,7 @@ class TrackReader:
         self._track = track
         self._resampler: av.AudioResampler | None = None
         self._source: tuple[int, str, str] | None = None
+        self._mix = DownMix(RATE_HZ)
 
     async def read(self) -> tuple[Int16Array, int] | None:
         """The next packet as ((n,) int16, pts); None when the track has ended."""
@@ -59,12 +45,22 @@ class TrackReader:
             return np.zeros(0, np.int16), 0
         source = (frame.sample_rate, frame.format.name, frame.layout.name)
         if self._resampler is None or source != self._source:
-            self._resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE_HZ)
+            layout = "mono" if frame.layout.nb_channels == 1 else "stereo"
+            self._resampler = av.AudioResampler(format="s16", layout=layout, rate=RATE_HZ)
             self._source = source
         pts = round((frame.pts or 0) * RATE_HZ / frame.sample_rate)
         frame.pts = None
-        parts = [part.to_ndarray().reshape(-1) for part in self._resampler.resample(frame)]
+        parts = [self._mono(part) for part in self._resampler.resample(frame)]
         return (np.concatenate(parts) if parts else np.zeros(0, np.int16)), pts
+
+    def _mono(self, part: av.AudioFrame) -> Int16Array:
+        """One channel (n,) of a packed frame; sides that cancel each other are not averaged."""
+        packed = part.to_ndarray().reshape(-1, part.layout.nb_channels)
+        if packed.shape[1] == 1:
+            return np.asarray(packed[:, 0], np.int16)
+        mixed = self._mix.push(packed.T.astype(np.float32) / 32768.0)
+        whole = np.rint(mixed * 32768.0).clip(-32768, 32767)
+        return np.asarray(whole, np.int16)
 
 
 class InboundAudio:

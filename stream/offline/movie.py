@@ -1,7 +1,7 @@
-"""Writing the finished MP4: H.264 (or MPEG-4 where x264 is missing) and AAC, one frame and its sound at a
-time.
+"""Writing the finished video: pictures and sound as they come, in the container that its name says.
 
-The file appears under its own name only when it is complete: until then it is a temporary file beside it.
+MP4, MOV and MKV hold H.264 (MPEG-4 where x264 is missing) and AAC, WebM holds VP9 and Opus. The file appears
+under its own name only when it is complete: until then it is a temporary file beside it.
 """
 
 from __future__ import annotations
@@ -9,20 +9,23 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import av
 import numpy as np
 import numpy.typing as npt
 
+from models.sound import ffmpeg_url
 from stream.errors import MediaError
 from stream.media import UInt8Array
 from stream.offline.sound_files import PLAYBACK_RATE_HZ
 
-AAC_FRAME = 1024
+CONTAINERS: Final = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+"""FFmpeg's name of the container for each suffix that is written."""
 
 
 class Movie:
@@ -32,25 +35,25 @@ class Movie:
         path: where the finished file goes.
         size: (width, height), even.
         fps: frames a second.
-        sound: (channels, n) float32 at 48 kHz.
+        channels: of the sound, 1 or 2.
 
     Raises:
-        MediaError: the folder cannot be written to.
+        MediaError: the folder cannot be written to, or the name's suffix is of no container that is written.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int], fps: int, sound: npt.NDArray[np.float32]) -> None:
+    def __init__(self, path: Path, size: tuple[int, int], fps: int, channels: int) -> None:
         self._path = path
+        self._container_name = container_of(path)
         self._size = size
         self._fps = fps
-        self._sound = sound
+        self._layout = "mono" if channels == 1 else "stereo"
         self._frames = 0
         self._sounded = 0
 
     def __enter__(self) -> Self:
         try:
-            descriptor, name = tempfile.mkstemp(
-                prefix=f".{self._path.name}.", suffix=".part", dir=self._path.parent
-            )
+            # a name of its own: with the video's in it, it could be longer than names may be
+            descriptor, name = tempfile.mkstemp(prefix=".fada-", suffix=".part", dir=self._path.parent)
         except OSError as error:
             raise cannot_write(self._path, error) from error
         os.close(descriptor)
@@ -71,7 +74,6 @@ class Movie:
             self._part.unlink(missing_ok=True)
             return
         try:
-            self._add_sound(self._sound.shape[1])
             for stream in (self._video, self._audio):
                 self._container.mux(stream.encode(None))
             self._container.close()
@@ -83,45 +85,75 @@ class Movie:
             self._part.unlink(missing_ok=True)
 
     def add(self, image: UInt8Array) -> None:
-        """Append one frame, (H, W, 3) uint8 RGB, and the sound up to its end."""
+        """Append one frame, (H, W, 3) uint8 RGB."""
         frame = av.VideoFrame.from_ndarray(image, format="rgb24")
         frame.pts = self._frames
         frame.time_base = Fraction(1, self._fps)
         self._frames += 1
         try:
             self._container.mux(self._video.encode(frame))
-            self._add_sound(self._frames * PLAYBACK_RATE_HZ // self._fps)
+        except (OSError, av.FFmpegError) as error:
+            raise cannot_write(self._path, error) from error
+
+    def add_sound(self, sound: npt.NDArray[np.float32]) -> None:
+        """Append sound, (channels, n) float32 at 48 kHz."""
+        if not sound.shape[1]:
+            return
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound), format="fltp", layout=self._layout)
+        frame.sample_rate = PLAYBACK_RATE_HZ
+        frame.pts = self._sounded
+        frame.time_base = Fraction(1, PLAYBACK_RATE_HZ)
+        self._sounded += sound.shape[1]
+        try:
+            self._container.mux(self._audio.encode(frame))
         except (OSError, av.FFmpegError) as error:
             raise cannot_write(self._path, error) from error
 
     def _open(self) -> None:
-        self._container = av.open(str(self._part), mode="w", format="mp4", options={"movflags": "+faststart"})
-        codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+        name = self._container_name
+        options = {"movflags": "+faststart"} if name in ("mp4", "mov") else {}
+        self._container = av.open(ffmpeg_url(self._part), mode="w", format=name, options=options)
+        codec, settings = _video_codec(name)
         video = self._container.add_stream(codec, rate=self._fps)
         assert isinstance(video, av.VideoStream)
         self._video = video
         video.width, video.height = self._size
         video.pix_fmt = "yuv420p"
         video.time_base = Fraction(1, self._fps)
-        if codec == "libx264":
-            video.options = {"preset": "fast", "crf": "17"}
-        else:
+        video.options = dict(settings)
+        if codec == "mpeg4":
             video.bit_rate = 4_000_000
-        layout = "mono" if self._sound.shape[0] == 1 else "stereo"
-        audio = self._container.add_stream("aac", rate=PLAYBACK_RATE_HZ, layout=layout)
+        sound_codec = "libopus" if name == "webm" else "aac"
+        audio = self._container.add_stream(sound_codec, rate=PLAYBACK_RATE_HZ, layout=self._layout)
         assert isinstance(audio, av.AudioStream)
-        audio.bit_rate = 128_000 if layout == "mono" else 192_000
+        audio.bit_rate = 128_000 if self._layout == "mono" else 192_000
         self._audio = audio
 
-    def _add_sound(self, until: int) -> None:
-        while self._sounded < min(until, self._sound.shape[1]):
-            block = np.ascontiguousarray(self._sound[:, self._sounded : self._sounded + AAC_FRAME])
-            frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=self._audio.layout.name)
-            frame.sample_rate = PLAYBACK_RATE_HZ
-            frame.pts = self._sounded
-            frame.time_base = Fraction(1, PLAYBACK_RATE_HZ)
-            self._sounded += block.shape[1]
-            self._container.mux(self._audio.encode(frame))
+
+def _video_codec(container: str) -> tuple[str, Mapping[str, str]]:
+    """FFmpeg's encoder for a container, and its settings."""
+    if container == "webm":
+        return "libvpx-vp9", {"deadline": "good", "cpu-used": "4", "crf": "24", "b:v": "0"}
+    if "libx264" in av.codecs_available:
+        return "libx264", {"preset": "fast", "crf": "17"}
+    return "mpeg4", {}
+
+
+def container_of(path: Path) -> str:
+    """FFmpeg's name of the container that a file's suffix says.
+
+    Raises:
+        MediaError: it is none that is written here.
+    """
+    try:
+        return CONTAINERS[path.suffix.lower()]
+    except KeyError:
+        known = ", ".join(CONTAINERS)
+        raise MediaError(
+            "cannot_write",
+            f"The video {path} cannot be written: expected a name that ends in {known}, got "
+            f"{path.suffix or 'no suffix'!r}.",
+        ) from None
 
 
 def cannot_write(path: Path, error: Exception) -> MediaError:

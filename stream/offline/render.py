@@ -1,19 +1,19 @@
 """`fada render`: a picture and a recording become a talking video, offline, on the live server's own engine.
 
-In: an image file and a sound file. Out: an MP4 with exactly ceil(seconds * fps) frames and the recording's
-own sound. The same windower and the same engine as the live server, so a live session that heard these
-samples and missed no window draws these frames.
+In: an image file and a sound file. Out: a video with exactly ceil(seconds * fps) frames and the recording's
+own sound, which is read once and piece by piece. The same windower and the same engine as the live server, so a
+live session that heard these samples and missed no window draws these frames.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
+import itertools
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,9 +28,10 @@ from stream.engine.controls import check_scales
 from stream.engine.protocol import Controls, Engine, StepRequest
 from stream.engine.windower import Windower
 from stream.errors import EngineError, MediaError, StreamError
-from stream.media import UInt8Array
-from stream.offline.movie import Movie, cannot_write
-from stream.offline.sound_files import Recording, read_recording
+from stream.media import Float32Array, UInt8Array
+from stream.offline.movie import Movie, container_of
+from stream.offline.outputs import check_output, ends_on_sigterm, write_figures
+from stream.offline.sound_files import Recording
 
 SUMMARY = "turn a face image and a recording into an MP4, offline"
 
@@ -56,7 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `fada render`."""
     parser.add_argument("--image", type=Path, required=True, help="picture of a face: PNG, JPEG or WebP")
     parser.add_argument("--audio", type=Path, required=True, help="recording: WAV, FLAC, MP3 …")
-    parser.add_argument("--out", type=Path, required=True, help="the video to write, .mp4")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="the video to write: .mp4, .m4v, .mov, .mkv or .webm"
+    )
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
     usual = StreamConfig()
     _add_scale(
@@ -107,19 +110,22 @@ def render(args: argparse.Namespace, load: Callable[[], Engine]) -> int:
     try:
         controls = _controls(args)
         portrait = Portrait.laid_out(read_picture(args.image))
-        _check_output(args.out, (args.image, args.audio))
-        read_recording(args.audio, 16_000)
+        inputs = (args.image, args.audio)
+        check_output(args.out, inputs)
+        container_of(args.out)
+        if args.json is not None:
+            check_output(args.json, (*inputs, args.out), "The figures")
+        recording = Recording(args.audio)
     except (MediaError, ValueError) as error:
         return _fail(str(error), 2)
     try:
-        with contextlib.closing(load()) as engine:
+        with recording, ends_on_sigterm(), contextlib.closing(load()) as engine:
             if problem := _out_of_range(controls, engine):
                 return _fail(problem, 2)
-            recording = read_recording(args.audio, engine.spec.sample_rate_hz)
             canvas = portrait.canvas(engine.spec.width)
             report = render_to(engine, canvas, recording, args.out, controls, args.seed)
         if args.json is not None:
-            _write_json(args.json, report)
+            write_figures(args.json, {name: getattr(report, name) for name in report.__dataclass_fields__})
     except MediaError as error:
         return _fail(str(error), 2)
     except StreamError as error:
@@ -141,46 +147,57 @@ def render_to(
         MediaError: the file cannot be written.
     """
     spec = engine.spec
-    total = math.ceil(len(recording.engine) / spec.samples_per_frame)
-    windows = math.ceil(total / spec.hop_frames)
+    expected = None if recording.seconds is None else math.ceil(recording.seconds * spec.fps)
     started_s = time.perf_counter()
+    heard = drawn = windows = 0
     drawing_s = 0.0
     with (
-        Movie(path, (spec.width, spec.height), spec.fps, recording.playback) as movie,
-        tqdm(total=total, unit="frame", desc="render", file=sys.stderr, disable=None) as bar,
+        Movie(path, (spec.width, spec.height), spec.fps, recording.channels) as movie,
+        tqdm(total=expected, unit="frame", desc="render", file=sys.stderr, disable=None) as bar,
     ):
-        left = total
-        for frames, took_s in draw(engine, canvas, recording, controls, seed):
+
+        def sounds() -> Iterator[Float32Array]:
+            nonlocal heard
+            for block in recording.blocks(spec.sample_rate_hz):
+                movie.add_sound(block.playback)
+                heard += len(block.engine)
+                yield block.engine
+
+        for frames, took_s in draw(engine, canvas, sounds(), controls, seed):
             drawing_s += took_s
-            for frame in frames[:left]:
+            windows += 1
+            # a window drawn before the recording's end has sound for all its frames; the last ones may have more
+            kept = min(len(frames), math.ceil(heard / spec.samples_per_frame) - drawn)
+            for frame in frames[:kept]:
                 movie.add(frame)
-            bar.update(min(left, len(frames)))
-            left -= min(left, len(frames))
+            drawn += kept
+            bar.update(kept)
     total_s = time.perf_counter() - started_s
-    seconds = total / spec.fps
+    seconds = drawn / spec.fps
     rtf = round(total_s / seconds, 4)
     return RenderReport(
-        total, seconds, windows, round(drawing_s, 3), round(total_s, 3), rtf, controls.nfe or spec.nfe
+        drawn, seconds, windows, round(drawing_s, 3), round(total_s, 3), rtf, controls.nfe or spec.nfe
     )
 
 
 def draw(
-    engine: Engine, canvas: UInt8Array, recording: Recording, controls: Controls, seed: int
+    engine: Engine, canvas: UInt8Array, sounds: Iterable[Float32Array], controls: Controls, seed: int
 ) -> Iterator[tuple[UInt8Array, float]]:
-    """Frames of one window after another, (hop_frames, H, W, 3) uint8 RGB, and the seconds each took."""
+    """Frames of one window after another, (hop_frames, H, W, 3) uint8 RGB, and the seconds each took.
+
+    Args:
+        canvas: the framed portrait, as large as the engine draws.
+        sounds: pieces of one sound (n,) float32 at the engine's rate, of any length.
+    """
     try:
         state = engine.open(canvas, seed)
         windower = Windower(engine.spec)
-        second = engine.spec.sample_rate_hz
-        for start in range(0, len(recording.engine) + second, second):
-            piece = recording.engine[start : start + second]
-            for window in windower.push(piece) if len(piece) else windower.flush():
+        for windows in itertools.chain(map(windower.push, sounds), (windower.flush() for _ in range(1))):
+            for window in windows:
                 started_s = time.perf_counter()
                 result = engine.step([StepRequest(state, window.audio, controls)])[0]
                 state = result.state
                 yield np.asarray(result.frames), time.perf_counter() - started_s
-            if not len(piece):
-                return
     except StreamError:
         raise
     except Exception as error:
@@ -200,34 +217,6 @@ def _out_of_range(controls: Controls, engine: Engine) -> str:
     except ValueError as error:
         return str(error)
     return ""
-
-
-def _check_output(path: Path, inputs: tuple[Path, ...]) -> None:
-    """Find out before the work, not after it, that the output cannot be written."""
-    if path.is_dir():
-        raise MediaError("cannot_write", f"The video {path} cannot be written: it is a folder.")
-    if not path.parent.is_dir():
-        raise MediaError(
-            "cannot_write", f"The video {path} cannot be written: there is no folder {path.parent}."
-        )
-    if any(path.resolve() == other.resolve() for other in inputs):
-        raise MediaError("cannot_write", f"The video {path} cannot be written: it is one of the inputs.")
-    probe = path.parent / f".{path.name}.probe"
-    try:
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise cannot_write(path, error) from error
-
-
-def _write_json(path: Path, report: RenderReport) -> None:
-    figures = {name: getattr(report, name) for name in report.__dataclass_fields__}
-    try:
-        path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise MediaError(
-            "cannot_write", f"The figures {path} cannot be written: {error.strerror}."
-        ) from error
 
 
 def _fail(sentence: str, code: int) -> int:

@@ -8,6 +8,8 @@ stands in for its delay-based one, since receivers tell aiortc no arrival times.
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +24,7 @@ class BitRateConfig:
     low_loss: fraction below which it may rise.
     queueing_s: round-trip time above the least seen that counts as a filling queue.
     settle_s: after a drop, reports say nothing for this long: they still tell of the old rate.
+    remembered_s: how long the least round-trip time counts; after a change of route it would mislead for ever.
     calm_s: time without loss before a rise; doubles when a rise had to be taken back, up to `patience_s`.
     """
 
@@ -31,6 +34,7 @@ class BitRateConfig:
     settle_s: float = 2.0
     calm_s: float = 5.0
     patience_s: float = 60.0
+    remembered_s: float = 60.0
 
     def __post_init__(self) -> None:
         if not 0 < self.low_loss < self.high_loss < 1:
@@ -56,7 +60,7 @@ class BitRateControl:
         self._config = config or BitRateConfig()
         self.ladder = _ladder(highest_bps)
         self._rung = 0  # 0 is the highest
-        self._least_rtt_s: float | None = None
+        self._rtts: deque[tuple[float, float]] = deque()
         self._deaf_until_s = float("-inf")
         self._calm_since_s: float | None = None
         self._wait_s = self._config.calm_s
@@ -72,18 +76,20 @@ class BitRateControl:
 
         Args:
             lost: fraction of packets lost since the report before, 0..1.
-            rtt_s: round-trip time; None if it is not known.
+            rtt_s: round-trip time; None if it is not known. One below 0, or that is no number, is none: a clock
+            that
+                was set back gives such.
             now_s: the clock.
 
         Returns:
             The rate from now on.
         """
         config = self._config
-        if rtt_s is not None:
-            self._least_rtt_s = rtt_s if self._least_rtt_s is None else min(self._least_rtt_s, rtt_s)
+        if rtt_s is not None and not 0.0 <= rtt_s < math.inf:
+            rtt_s = None
+        queueing = rtt_s is not None and rtt_s > self._least_rtt_s(rtt_s, now_s) + config.queueing_s
         if now_s < self._deaf_until_s:
             return self.bit_rate
-        queueing = rtt_s is not None and rtt_s > (self._least_rtt_s or 0.0) + config.queueing_s
         if lost > config.high_loss or queueing:
             self._fall(lost, now_s)
         elif lost > config.low_loss:
@@ -91,6 +97,16 @@ class BitRateControl:
         else:
             self._rise(now_s)
         return self.bit_rate
+
+    def _least_rtt_s(self, rtt_s: float, now_s: float) -> float:
+        """The least round-trip time of the last `remembered_s`, this one included."""
+        rtts = self._rtts
+        while rtts and rtts[-1][1] >= rtt_s:
+            rtts.pop()
+        rtts.append((now_s, rtt_s))
+        while rtts[0][0] < now_s - self._config.remembered_s:
+            rtts.popleft()
+        return rtts[0][1]
 
     def _fall(self, lost: float, now_s: float) -> None:
         config = self._config

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -113,6 +114,7 @@ class Pacer:
         self.reserve = Reserve(self._config.reserve)
         self.picture_lead_s = 0.0  # before a slot's due time its picture is chosen; the picture track says
         self.stats = PacingStats(fps)
+        self.on_sent: list[Callable[[Picture], None]] = []  # told of every picture, at the moment it goes out
 
     # -- time ---------------------------------------------------------------------------------------------
 
@@ -265,6 +267,8 @@ class Pacer:
         voice_frame = None if slot.repeated else slot.media_frame
         late_s = self._clock.now() - self.due(picture.slot)
         self.stats.note_sent(self._clock.now(), late_s, voice_frame, picture)
+        for tell in self.on_sent:
+            tell(picture)
 
     def sent_voice(self, slot: float) -> None:
         """The audio track hands the samples of `slot` (or a part of it) over for sending, now."""

@@ -76,10 +76,15 @@ class PictureTrack(MediaStreamTrack):
         self._encode_ms: deque[float] = deque(maxlen=4 * fps)
         self._costs_s: deque[float] = deque(maxlen=LEAD_PICTURES)
         self._lead_s = pacer.picture_lead_s = FIRST_LEAD_S
+        self._turn = asyncio.Lock()  # one reader at a time: the caller, or the call while there is none
 
     def request_keyframe(self) -> None:
         """The caller or a viewer lost a picture, or has none yet: make one of the next a complete one."""
         self._keyframe_wanted = True
+
+    def go_on_after(self, other: PictureTrack) -> None:
+        """Take another track's place in time."""
+        self._next_slot = other._next_slot
 
     def drain_encode_ms(self) -> list[float]:
         """Encoding times in milliseconds since the last call."""
@@ -89,20 +94,27 @@ class PictureTrack(MediaStreamTrack):
 
     async def recv(self) -> VideoPacket:
         """The next picture, at its due time."""
-        while True:
-            if self.readyState != "live":
-                raise MediaStreamError
-            await self._pacer.wait(self._next_slot, lead_s=self._lead_s)
-            slot = self._pacer.latest_slot(self._next_slot)
-            self._next_slot = slot + 1
-            picture = self._pacer.picture(slot)
-            data = await self._encoded(picture)
-            if data is None:
-                continue
-            await self._clock.sleep_until(self._pacer.due(slot))
-            self._pacer.sent_picture(picture)
-            self.fan_out.send(data)
-            return data
+        async with self._turn:
+            while True:
+                if self.readyState != "live":
+                    raise MediaStreamError
+                await self._pacer.wait(self._next_slot, lead_s=self._lead_s)
+                slot = self._pacer.latest_slot(self._next_slot)
+                self._next_slot = slot + 1
+                try:
+                    picture = self._pacer.picture(slot)
+                    data = await self._encoded(picture)
+                    if data is None:
+                        continue
+                    await self._clock.sleep_until(self._pacer.due(slot))
+                except (
+                    asyncio.CancelledError
+                ):  # the reader has gone, and with it a picture that others build on
+                    self.request_keyframe()
+                    raise
+                self._pacer.sent_picture(picture)
+                self.fan_out.send(data)
+                return data
 
     async def _encoded(self, picture: Picture) -> VideoPacket | None:
         pts = picture.slot * self._ticks_per_slot
@@ -117,9 +129,7 @@ class PictureTrack(MediaStreamTrack):
         if picture.image.shape[0] * picture.image.shape[1] <= INLINE_PIXELS:
             packet = self._encoder.encode(picture.image, pts, keyframe)
         else:
-            packet = await asyncio.get_running_loop().run_in_executor(
-                None, self._encoder.encode, picture.image, pts, keyframe
-            )
+            packet = await _to_the_end(self._encoder.encode, picture.image, pts, keyframe)
         self._note_cost(self._clock.now() - started_s)
         return packet
 
@@ -147,6 +157,11 @@ class VoiceTrack(MediaStreamTrack):
         self._encoder: OpusEncoder | None = None
         self._pacer = pacer
         self._sent_samples = 0
+        self._turn = asyncio.Lock()
+
+    def go_on_after(self, other: VoiceTrack) -> None:
+        """Take another track's place in time."""
+        self._sent_samples = other._sent_samples
 
     def encode_for(self, codec: str) -> None:
         """Encode for the negotiated codec (MIME type) if that is Opus."""
@@ -154,17 +169,18 @@ class VoiceTrack(MediaStreamTrack):
 
     async def recv(self) -> av.AudioFrame | AudioPacket:
         """The next 10 ms, at their due time."""
-        if self.readyState != "live":
-            raise MediaStreamError
-        position = self._sent_samples / self._pacer.slot_samples
-        await self._pacer.wait_as_master(position)
-        pcm = self._samples(self._sent_samples, PACKET_SAMPLES)
-        encode = voice_frame if self._encoder is None else self._encoder.encode
-        data = encode(pcm, self._sent_samples)
-        self._sent_samples += PACKET_SAMPLES
-        self._pacer.sent_voice(position)
-        self.fan_out.send(data)
-        return data
+        async with self._turn:
+            if self.readyState != "live":
+                raise MediaStreamError
+            position = self._sent_samples / self._pacer.slot_samples
+            await self._pacer.wait_as_master(position)
+            pcm = self._samples(self._sent_samples, PACKET_SAMPLES)
+            encode = voice_frame if self._encoder is None else self._encoder.encode
+            data = encode(pcm, self._sent_samples)
+            self._sent_samples += PACKET_SAMPLES
+            self._pacer.sent_voice(position)
+            self.fan_out.send(data)
+            return data
 
     def _samples(self, start: int, count: int) -> Int16Array:
         slot, within = divmod(start, self._pacer.slot_samples)
@@ -173,6 +189,16 @@ class VoiceTrack(MediaStreamTrack):
             return voice[within : within + count]
         rest = within + count - len(voice)
         return np.concatenate([voice[within:], self._pacer.voice(slot + 1)[:rest]])
+
+
+async def _to_the_end(encode: Callable[..., VideoPacket | None], *args: object) -> VideoPacket | None:
+    """Encode beside the event loop; a reader that leaves meanwhile leaves the encoder idle."""
+    encoding = asyncio.get_running_loop().run_in_executor(None, partial(encode, *args))
+    try:
+        return await asyncio.shield(encoding)
+    except asyncio.CancelledError:
+        await asyncio.wait({encoding})
+        raise
 
 
 def picture_track(pacer: Pacer, clock: Clock, spec: EngineSpec, codec: str) -> PictureTrack:

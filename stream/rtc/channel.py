@@ -8,6 +8,7 @@ docs/protocol.md. Unknown types are ignored, so that either side may learn new o
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,8 +19,11 @@ from aiortc.exceptions import InvalidStateError
 from stream.engine.protocol import EngineSpec
 from stream.outbound.tracks import VOICE_AHEAD_S
 
+logger = logging.getLogger(__name__)
+
 PROTOCOL = 1
 MAX_MESSAGE_CHARS = 4096
+MOST_LOGGED = 3  # failures of one channel that the log tells of: a stranger shall not fill it
 MAX_UNSENT_BYTES = 64 * 1024  # beyond this the page is not reading: stats are left out
 
 
@@ -34,6 +38,7 @@ class Channel:
     def __init__(self, channel: RTCDataChannel, on_message: Callable[[str, dict[str, Any]], None]) -> None:
         self._channel = channel
         self._on_message = on_message
+        self.failed = 0  # messages that made something raise
         channel.on("message", self._take)
 
     def send(self, kind: str, fields: Mapping[str, object]) -> bool:
@@ -47,6 +52,15 @@ class Channel:
         return True
 
     def _take(self, message: str | bytes) -> None:
+        """Hear one message. Whatever it makes us raise ends here: aiortc would end the connection."""
+        try:
+            self._hear(message)
+        except Exception:
+            self.failed += 1
+            if self.failed <= MOST_LOGGED:
+                logger.exception("a message of %d characters could not be heard", len(message))
+
+    def _hear(self, message: str | bytes) -> None:
         if not isinstance(message, str) or len(message) > MAX_MESSAGE_CHARS:
             return
         try:
@@ -57,10 +71,18 @@ class Channel:
             return
         kind = fields["type"]
         if kind == "ping":
-            stamp = fields.get("t")
-            known = isinstance(stamp, int | float) and not isinstance(stamp, bool) and math.isfinite(stamp)
-            self.send("pong", {"t": stamp if known else None})
+            self.send("pong", {"t": _stamp(fields.get("t"))})
         self._on_message(kind, fields)
+
+
+def _stamp(value: object) -> float | None:
+    """The `t` of a ping, to be sent back; None for what is no number that JSON can carry."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return value if math.isfinite(value) else None
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
 
 
 def greeting(spec: EngineSpec, scales: Mapping[str, float]) -> dict[str, object]:

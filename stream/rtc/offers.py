@@ -7,28 +7,30 @@ itself is read later (`offer_check.py`), once there is a place for who sent it.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from stream.engine.controls import read_scale
 from stream.engine.protocol import Controls
 from stream.errors import SignalingError
+from stream.live.wish import MAX_SEED, Wish
 
 MAX_BODY_BYTES = 128 * 1024
-MAX_SEED = 2**63 - 1
+RESUME_FORM: Final = re.compile(r"[A-Za-z0-9_-]{22,128}")
 
 
 @dataclass(frozen=True, slots=True)
 class OfferRequest:
     """What a page asks for.
 
-    `sdp` is as it came, `Peer.answer` checks it; `controls` meet the engine's ranges later.
+    `sdp` is as it came, `Peer.answer` checks it; the wish's controls meet the engine's ranges later. `resume` is
+    the secret of a call that is to go on.
     """
 
     sdp: str
-    avatar: str | None
-    seed: int
-    controls: Controls
+    wish: Wish
+    resume: str | None
 
 
 def parse_offer(body: bytes) -> OfferRequest:
@@ -40,9 +42,8 @@ def parse_offer(body: bytes) -> OfferRequest:
     fields, sdp = _read_offer(body)
     request = OfferRequest(
         sdp=sdp,
-        avatar=_text(fields, "avatar", required=False),
-        seed=_seed(fields),
-        controls=_controls(fields),
+        wish=Wish(_text(fields, "avatar", required=False), _seed(fields), _controls(fields)),
+        resume=_resume(fields),
     )
     return request
 
@@ -101,6 +102,18 @@ def _text(fields: dict[str, Any], name: str, *, required: bool) -> str | None:
             "invalid_request", f'The field "{name}" must be a non-empty string, got {_kind(value)}.', 422
         )
     return value
+
+
+def _resume(fields: dict[str, Any]) -> str | None:
+    secret = _text(fields, "resume", required=False)
+    if secret is not None and RESUME_FORM.fullmatch(secret) is None:
+        raise SignalingError(
+            "invalid_request",
+            'The field "resume" must be 22 to 128 of the characters A-Z, a-z, 0-9, - and _; send the one that an '
+            "answer gave, or none.",
+            422,
+        )
+    return secret
 
 
 def _controls(fields: dict[str, Any]) -> Controls:

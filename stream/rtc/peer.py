@@ -13,7 +13,6 @@ import contextlib
 import logging
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from aiortc import (
     MediaStreamTrack,
@@ -28,7 +27,9 @@ from aiortc.rtcrtptransceiver import RTCRtpTransceiver
 from aiortc.stats import RTCRemoteInboundRtpStreamStats
 
 from stream.errors import SignalingError
-from stream.outbound.tracks import VOICE_AHEAD_S, PictureTrack, VoiceTrack
+from stream.media import Codecs
+from stream.outbound.caller_track import CallerTrack
+from stream.outbound.tracks import VOICE_AHEAD_S
 from stream.rtc.certificate import welcome_rsa
 from stream.rtc.datagrams import admit_the_peer_alone
 from stream.rtc.ice import IceConfig, advertise, connections, offer_addresses
@@ -44,14 +45,6 @@ CHANNEL_LABEL = "fada"
 ANSWER_WITHIN_S = 5.0
 MIC_PACKET_MS = 10
 FRACTION_UNITS = 256  # RTCP says losses in 1/256 (RFC 3550, 6.4.1)
-
-
-@dataclass(frozen=True, slots=True)
-class Codecs:
-    """What a call was negotiated in, as MIME types."""
-
-    audio: str
-    video: str
 
 
 class Peer:
@@ -75,6 +68,7 @@ class Peer:
         self.codecs = Codecs("", "")
         self._picture_sender: RTCRtpSender | None = None
         self._audio: RTCRtpTransceiver | None = None
+        self._video: RTCRtpTransceiver | None = None
 
     @property
     def state(self) -> str:
@@ -86,15 +80,23 @@ class Peer:
         """Whether the peer wants to hear anything; false for one whose audio is "sendonly"."""
         return self._audio is not None and self._audio.currentDirection in ("sendrecv", "sendonly")
 
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether the peer wants to see anything."""
+        return self._video is not None and self._video.currentDirection in ("sendrecv", "sendonly")
+
     async def answer(
-        self, sdp: str, voice: VoiceTrack, make_pictures: Callable[[str], PictureTrack]
+        self,
+        sdp: str,
+        tracks: Callable[[Codecs], tuple[CallerTrack, CallerTrack]],
+        agreed: Codecs | None = None,
     ) -> RTCSessionDescription:
         """Answer an offer.
 
         Args:
             sdp: the offer as it came.
-            voice: track to send.
-            make_pictures: builds the picture track once the codec is known, given its MIME type.
+            tracks: gives the voice's and the pictures' track to send, once the codecs are known.
+            agreed: what the call has been in before, to be preferred, since viewers get it so.
 
         Raises:
             SignalingError: see `check_sdp`; the two sides have no codec in common, or the offer does not hold
@@ -103,7 +105,8 @@ class Peer:
         offer = await check_aside(sdp, CALLER)
         audio = self._connection.addTransceiver("audio", direction="sendrecv")
         video = self._connection.addTransceiver("video", direction="sendonly")
-        video.setCodecPreferences(_vp8_first())
+        audio.setCodecPreferences(_first("audio", agreed.audio if agreed else "audio/opus"))
+        video.setCodecPreferences(_first("video", agreed.video if agreed else "video/VP8"))
         await self._apply(offer, "The offer and this server share no codec; offer Opus audio and VP8 video.")
         self.microphone = audio.receiver.track
         if self.microphone is None:
@@ -112,8 +115,7 @@ class Peer:
             )
         hear_promptly(audio.receiver)
         self.codecs = Codecs(audio=audio._codecs[0].mimeType, video=video._codecs[0].mimeType)
-        pictures = make_pictures(self.codecs.video)
-        voice.encode_for(self.codecs.audio)
+        voice, pictures = tracks(self.codecs)
         answer = await self._send(offer, audio, voice, video, pictures, pictures.request_keyframe)
         return self._description(_wish_short_packets(answer.sdp), sdp)
 
@@ -170,7 +172,7 @@ class Peer:
         request_keyframe: Callable[[], None],
     ) -> RTCSessionDescription:
         self._picture_sender = video.sender
-        self._audio = audio
+        self._audio, self._video = audio, video
         accept_playout_delay(video, sdp, PlayoutDelay())
         # Of one stream, a browser would delay one of the two by what it guesses of the other; the page does that.
         audio.sender._stream_id = f"{video.sender._stream_id}-voice"
@@ -238,9 +240,10 @@ def _wish_short_packets(answer_sdp: str) -> str:
     )
 
 
-def _vp8_first() -> list[RTCRtpCodecCapability]:
-    codecs = RTCRtpSender.getCapabilities("video").codecs
-    return sorted(codecs, key=lambda codec: codec.mimeType.lower() != "video/vp8")
+def _first(kind: str, mime_type: str) -> list[RTCRtpCodecCapability]:
+    """All codecs, one of them first."""
+    codecs = RTCRtpSender.getCapabilities(kind).codecs
+    return sorted(codecs, key=lambda codec: codec.mimeType.lower() != mime_type.lower())
 
 
 def _only(kind: str, mime_type: str) -> list[RTCRtpCodecCapability]:

@@ -68,6 +68,7 @@ async def running_server(
     *,
     max_sessions: int = 2,
     max_viewers: int = 16,
+    grace_s: float = 0.0,
     ready: bool = True,
     **more: Any,
 ) -> AsyncIterator[Running]:
@@ -76,6 +77,7 @@ async def running_server(
         avatars=make_avatars(folder / "avatars"),
         max_sessions=max_sessions,
         max_viewers=max_viewers,
+        grace_s=grace_s,
         ice_addresses=("127.0.0.1",),
         **more,
     )

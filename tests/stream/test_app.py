@@ -130,6 +130,34 @@ async def test_wrong_doors(method: str, path: str, status: int, code: str, tmp_p
         assert (response.status_code, response.json()["error"]) == (status, code)
 
 
+async def test_of_the_avatars_folder_the_catalogues_pictures_alone_are_served(tmp_path: Path) -> None:
+    async with running_server(tmp_path) as running:
+        folder = tmp_path / "avatars"
+        (folder / "below").mkdir()
+        for name in (".hidden", "notes.txt", "other.png", "below/ada.png"):
+            (folder / name).write_bytes((folder / "ada.png").read_bytes())
+        for avatar in (await running.http.get("/avatars")).json():
+            for address in (avatar["image"], avatar["thumbnail"]):
+                served = await running.http.get(f"/{address}")
+                assert served.status_code == 200 and served.content == (tmp_path / address).read_bytes()
+                again = await running.http.get(
+                    f"/{address}", headers={"if-none-match": served.headers["etag"]}
+                )
+                assert again.status_code == 304
+        for name in (
+            ".hidden",
+            "notes.txt",
+            "other.png",
+            "below/ada.png",
+            "below",
+            "index.json",
+            "",
+            "ada%00.png",
+        ):
+            answer = await running.http.get(f"/avatars/{name}")
+            assert (answer.status_code, answer.json()["error"]) == (404, "not_found"), name
+
+
 async def test_while_loading_the_process_is_up_and_not_ready(tmp_path: Path) -> None:
     gate = threading.Event()
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import itertools
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -45,18 +47,44 @@ def test_sound_lies_where_its_time_stamps_say(tmp_path: Path) -> None:
     assert not media.sound(write_video(tmp_path / "mute.mp4", numbered(5), None)).size
 
 
-def test_a_phones_sideways_video_is_turned_upright(tmp_path: Path) -> None:
+@pytest.mark.parametrize("matrix", list(itertools.product((1, -1), (1, -1), (False, True))))
+def test_turned_and_mirrored_videos_are_laid_upright(matrix: tuple[int, int, bool], tmp_path: Path) -> None:
+    """All eight ways in which a phone may store a picture: four turns, each mirrored or not."""
+    right, down, swapped = matrix
+    a, b, c, d = (0, right, down, 0) if swapped else (right, 0, 0, down)
     frames = numbered(8)
-    frames[:, :10] = 250  # a bright edge on top
+    frames[:, :10] = 250  # a bright edge on top, a middling one at the left
+    frames[:, 10:, :10] = 150
     path = write_video(tmp_path / "v.mp4", frames, None)
     data = bytearray(path.read_bytes())
-    matrix = data.index(b"tkhd") + 4 + 4 + 20 + 8 + 8  # version, times and ids, reserved, layer and volume
-    quarter = np.array([0, 1 << 16, 0, -(1 << 16), 0, 0, 0, 0, 1 << 30], ">i4")  # a quarter turn clockwise
-    data[matrix : matrix + 36] = quarter.tobytes()
+    at = data.index(b"tkhd") + 4 + 4 + 20 + 8 + 8  # version, times and ids, reserved, layer and volume
+    said = np.array([a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30], ">i4")
+    data[at : at + 36] = said.tobytes()
     path.write_bytes(bytes(data))
     image, _ = next(media.pictures(path))
-    assert image.shape == (64, 48, 3)
-    assert image[:, -5:].mean() > 200 and image[:, :5].mean() < 100
+    assert image.shape == ((64, 48, 3) if swapped else (48, 64, 3))
+    edges = {(0, -1): image[:5], (0, 1): image[-5:], (-1, 0): image[:, :5], (1, 0): image[:, -5:]}
+    assert edges[-c, -d].mean() > 200  # up, (0, -1), as the matrix shows it
+    assert 120 < np.median(edges[-a, -b]) < 180  # left, (-1, 0)
+
+
+def test_sides_out_of_phase_are_heard(tmp_path: Path) -> None:
+    t = np.arange(96_000) / 48_000
+    one = (0.3 * np.sin(2 * np.pi * 220 * t)).astype(np.float32)
+    path = tmp_path / "v:1.mkv"
+    with av.open(f"file:{path}", "w") as out:
+        video = out.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        voice = out.add_stream("pcm_s16le", rate=48_000, layout="stereo")
+        for image in numbered(50):
+            out.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        out.mux(video.encode(None))
+        block = av.AudioFrame.from_ndarray(np.stack((one, -one)), format="fltp", layout="stereo")
+        block.sample_rate = 48_000
+        out.mux(voice.encode(block))
+        out.mux(voice.encode(None))
+    heard = media.sound(path)
+    assert float(np.sqrt(np.mean(heard[1600:30_000] ** 2))) == pytest.approx(0.3 / np.sqrt(2), rel=0.05)
 
 
 def test_damaged_files_are_named_so(tmp_path: Path) -> None:

@@ -338,7 +338,7 @@ async def test_twenty_cycles_leave_no_task_thread_or_descriptor_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "stream.calls.session.CONNECT_WITHIN_S", 1.0
+        "stream.calls.callers.CONNECT_WITHIN_S", 1.0
     )  # for those who leave before they are here
     async with running_server(tmp_path) as running:
         for number in range(2):  # whatever is made once and kept is made here

@@ -100,7 +100,9 @@ async def test_sessions_with_different_scales_share_a_batch_and_get_what_each_ge
     start, listeners = await scheduler.open_state(picture, 7), [Listener() for _ in scales]
     streams = [scheduler.add_stream(start, listener) for listener in listeners]
     gate = threading.Semaphore(0)
-    held = asyncio.create_task(scheduler._call(lambda: gate.acquire(timeout=5)))  # so that all windows wait
+    held = asyncio.create_task(
+        scheduler._thread.call(lambda: gate.acquire(timeout=5), str)
+    )  # so that all windows wait
     for stream, pair in zip(streams, scales, strict=True):
         stream.controls = Controls(*pair)
         stream.submit(Window(0, 0, sound), 1e9)

@@ -175,8 +175,8 @@ async def test_a_result_on_its_way_to_the_loop_is_dropped_when_the_epoch_passes(
 async def _mean_lag(rig: Rig, engine: GatedEngine) -> float:
     """Windows between the newest and the one just drawn, of an engine that draws three windows in four."""
     clock = FakeClock()
-    rig.scheduler._clock = clock
-    rig.scheduler._queue_windows = 4
+    rig.scheduler._clock = rig.scheduler._desk.clock = clock
+    rig.scheduler._desk.places = 4
     stream, listener = await rig.stream()
     lags = []
     for index in range(60):
@@ -199,7 +199,7 @@ async def test_a_queue_that_never_empties_is_cut_to_its_newest_window(
     gated: tuple[Rig, GatedEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut = await _mean_lag(*gated)
-    monkeypatch.setattr("stream.engine.scheduler.STANDING_S", math.inf)
+    monkeypatch.setattr("stream.engine.engine_stream.STANDING_S", math.inf)
     standing = await _mean_lag(*gated)
     assert cut < standing - 1.5
     assert cut < 2
@@ -385,4 +385,4 @@ async def test_a_rest_overtakes_everybody_and_drops_what_its_own_session_had(
     assert heard.drawn[1].first_frame == 8
     first.close()
     first.rest()
-    assert not first.jobs, "a closed stream rests for good"
+    assert not first.waits, "a closed stream rests for good"

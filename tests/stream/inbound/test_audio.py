@@ -81,6 +81,22 @@ async def test_any_codec_becomes_both_streams(rate_hz: int, layout: str) -> None
     assert inbound.packets == 50
 
 
+async def test_a_microphone_whose_sides_are_out_of_phase_is_heard() -> None:
+    clock = FakeClock(10.0)
+    tone = np.rint(9000 * np.sin(2 * np.pi * 200 * np.arange(48_000) / 48_000)).astype(np.int16)
+    frames = []
+    for n in range(50):
+        side = tone[960 * n : 960 * (n + 1)]
+        made = av.AudioFrame.from_ndarray(
+            np.stack((side, -side), 1).reshape(1, -1), format="s16", layout="stereo"
+        )
+        made.sample_rate, made.pts = 48_000, 960 * n
+        frames.append((10.0 + 0.02 * (n + 1), made))
+    heard = await listen(InboundAudio(clock, 16_000), clock, FixedTrack(clock, frames), 1.0)
+    voice = np.concatenate([piece.voice for piece in heard]).astype(np.float64)
+    assert float(np.sqrt(np.mean(voice[4800:43_000] ** 2))) == pytest.approx(9000 / np.sqrt(2), rel=0.02)
+
+
 async def test_silence_flows_when_the_microphone_never_comes() -> None:
     clock = FakeClock(10.0)
     heard = await listen(InboundAudio(clock, 16_000), clock, FixedTrack(clock, [(99.0, None)]), 2.0)  # type: ignore[list-item]

@@ -13,6 +13,7 @@ import pytest
 
 from stream.engine.protocol import Controls
 from stream.errors import SignalingError
+from stream.live.wish import Wish
 from stream.rtc.offer_check import CALLER, VIEWER, check_sdp
 from stream.rtc.offers import MAX_BODY_BYTES, OfferRequest, parse_offer, parse_viewer_offer
 
@@ -53,9 +54,10 @@ def refused(raw: bytes) -> SignalingError:
 
 def test_a_good_offer_passes() -> None:
     offer = read_offer(body(avatar="ada", seed=7, audio_scale=1.5, reference_scale=0, unknown=[1]))
-    assert (offer.avatar, offer.seed, offer.controls) == ("ada", 7, Controls(1.5, 0.0))
+    assert offer.wish == Wish("ada", 7, Controls(1.5, 0.0))
+    assert offer.resume is None
     bare = read_offer(body())
-    assert (bare.avatar, bare.seed, bare.controls) == (None, 0, Controls())
+    assert (bare.wish, bare.resume) == (Wish(), None)
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"sdp": NaN'])
@@ -222,3 +224,12 @@ def test_hidden_candidates_are_left_out_so_that_nothing_waits_for_multicast() ->
     assert "127.0.0.1 50001" in offer.sdp
     assert "end-of-candidates" not in offer.sdp
     assert "end-of-candidates" in read_offer(body(GOOD + plain + "a=end-of-candidates\r\n")).sdp
+
+
+def test_a_calls_secret_is_read_and_one_of_another_form_refused() -> None:
+    secret = "Ab3_-" * 5
+    assert read_offer(body(resume=secret)).resume == secret
+    for wrong in ("short", "x" * 129, "sp ace" * 5, "ü" * 30, "a" * 21, "a" * 30 + "\n"):
+        with pytest.raises(SignalingError, match='"resume" must be 22 to 128') as raised:
+            read_offer(body(resume=wrong))
+        assert (raised.value.code, raised.value.status) == ("invalid_request", 422)
