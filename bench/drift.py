@@ -1,7 +1,7 @@
 """`fada bench drift`: hours of a call in minutes, on a clock of its own: do sound and picture stay together?
 
 In flow hours and the error of the microphone's clock; out flow skew, delay and what was repeated or left out. The
-server's own timeline and pacer run with simulated packets (20 ms, jitter, loss, reordering), a simulated engine
+server's own timeline and face run with simulated packets (10 ms, jitter, loss, reordering), a simulated engine
 (a hop of two frames, 20 to 45 ms), simulated hiccups of the event loop, and a standstill of the whole process half
 way. Nothing here waits: every moment is set.
 """
@@ -20,13 +20,16 @@ import numpy as np
 from tqdm import tqdm
 
 from bench.report import make_report, summarise
+from stream.engine.engine_stream import Drawn
+from stream.engine.protocol import Controls, EngineSpec, ScaleRange
+from stream.engine.windower import Window
 from stream.inbound.timeline import Timeline
-from stream.media import RATE_HZ, Int16Array
-from stream.outbound.pacer import Pacer
+from stream.live.face import Face
+from stream.media import RATE_HZ, Heard, Int16Array
 
 FPS: Final = 25
-SLOT_SAMPLES: Final = RATE_HZ // FPS
-PACKET_SAMPLES: Final = 960
+PACKET_SAMPLES: Final = 480
+ENGINE_RATE_HZ: Final = 16_000
 PICTURE_LEAD_S: Final = 0.004
 LATENCY_KEPT: Final = 1_000_000
 
@@ -91,7 +94,7 @@ class _Microphone:
         self._case, self._start_s = case, start_s
         self._random = random.Random(case.seed)
         n = np.arange(PACKET_SAMPLES)
-        self._speech = (6000 * np.sin(2 * np.pi * n * 10 / PACKET_SAMPLES)).astype(
+        self._speech = (6000 * np.sin(2 * np.pi * n * 5 / PACKET_SAMPLES)).astype(
             np.int16
         )  # 500 Hz, seamless
         self._pause: Int16Array = np.zeros(PACKET_SAMPLES, np.int16)
@@ -115,62 +118,119 @@ class _Microphone:
             self._next += 1
         while self._heap and self._heap[0][0] <= now_s:
             arrival_s, index = heapq.heappop(self._heap)
-            second = index // 50
+            second = index // 100
             yield arrival_s, index * PACKET_SAMPLES, self._pause if second % 5 == 4 else self._speech
+
+
+class _Easel:
+    """Stands for the engine: draws one window after the other, each in its own time."""
+
+    def __init__(self, case: DriftCase) -> None:
+        self.controls = Controls()
+        self.heard_s = 0.0  # when the sound came that completes the next window
+        self.drawn: list[tuple[float, int]] = []  # heap of (moment, first frame)
+        self._case = case
+        self._chance = random.Random(case.seed + 1)
+        self._free_s = 0.0
+
+    def submit(self, window: Window, deadline_s: float) -> None:
+        self._free_s = max(self.heard_s, self._free_s) + self._chance.uniform(*self._case.compute_s)
+        heapq.heappush(self.drawn, (self._free_s, window.first_frame))
+
+    def restart(self, state: object) -> int:
+        raise NotImplementedError("nobody changes faces here")
+
+    def rest(self) -> int:
+        raise NotImplementedError("nobody interrupts here")
+
+    def close(self) -> None:
+        self.drawn.clear()
+
+
+class _Call:
+    """The server's own timeline and face, and everything around them simulated."""
+
+    def __init__(self, case: DriftCase) -> None:
+        self.clock = SetClock()
+        self.woken_s = self.clock.now()
+        self.timeline = Timeline(self.clock.now())
+        self.face = Face(self.clock, _spec(case), np.zeros((2, 2, 3), np.uint8))
+        self.pacer = self.face.pacer
+        self.pacer.picture_lead_s = PICTURE_LEAD_S
+        self.pacer.due(0)
+        self._easel = _Easel(case)
+        self.face.draw_on(self._easel)
+        self._microphone = _Microphone(case, self.clock.now())
+        self._frames = np.zeros((case.hop_frames, 2, 2, 3), np.uint8)
+        self._last_index = -1
+        self._engine_samples = 0
+
+    def stand_still(self, for_s: float) -> None:
+        """The whole process stands still."""
+        self.clock.now_s += for_s
+        self.woken_s = self.clock.now_s
+
+    def live_until(self, now_s: float) -> None:
+        """Hear and draw everything that happens up to a moment."""
+        self.clock.now_s = max(self.clock.now_s, now_s)
+        for arrival_s, position, pcm in self._microphone.until(now_s):
+            index = position // PACKET_SAMPLES
+            if index > self._last_index:  # else it is too late, and the prompt buffer drops it
+                self._last_index = index
+                self._hear(arrival_s, position, pcm)
+        drawn = self._easel.drawn
+        while drawn and drawn[0][0] <= now_s:
+            ready_s, first = heapq.heappop(drawn)
+            self.clock.now_s = ready_s if ready_s >= self.woken_s else self.clock.now_s
+            self.face.on_drawn(Drawn(first, self._frames, 0, None, 1, 0.0, 0.0, 0.0, 0.0, {}))
+        self.clock.now_s = now_s
+
+    def _hear(self, arrival_s: float, position: int, pcm: Int16Array) -> None:
+        self._easel.heard_s = max(arrival_s, self.woken_s)
+        before = self.timeline.length_samples
+        for chunk in self.timeline.add(pcm, position, self._easel.heard_s):
+            before += len(chunk)
+            count = before // 3 - self._engine_samples
+            self._engine_samples += count
+            self.face.hear(Heard(arrival_s, chunk, np.zeros(count, np.float32)))
+
+
+def _spec(case: DriftCase) -> EngineSpec:
+    """Windows of the case; pictures of nothing."""
+    scale = ScaleRange(1.0, 1.0, 1.0)
+    return EngineSpec(
+        fps=FPS,
+        sample_rate_hz=ENGINE_RATE_HZ,
+        width=2,
+        height=2,
+        hop_frames=case.hop_frames,
+        overlap_frames=0,
+        context_samples=0,
+        lookahead_samples=case.lookahead_frames * ENGINE_RATE_HZ // FPS,
+        max_batch=1,
+        audio_scale=scale,
+        reference_scale=scale,
+    )
 
 
 def simulate(case: DriftCase, progress: bool = False) -> DriftFigures:
     """Run one call."""
-    clock = SetClock()
-    chance = random.Random(case.seed + 1)
-    still = np.zeros((2, 2, 3), np.uint8)
-    timeline, pacer = Timeline(clock.now()), Pacer(clock, FPS, still)
-    pacer.picture_lead_s = PICTURE_LEAD_S
-    microphone = _Microphone(case, clock.now())
-    frames = np.zeros((case.hop_frames, 2, 2, 3), np.uint8)
-    drawn: list[tuple[float, int]] = []
-    window, engine_free_s, last_index = 0, 0.0, -1
+    call = _Call(case)
+    clock, pacer, hiccups = call.clock, call.pacer, random.Random(case.seed + 2)
     figures, minute = DriftFigures(), []
     slots = round(case.hours * 3600 * FPS)
     shown_s, shown_frame = clock.now(), None
-    pacer.due(0)
-
-    def live_until(now_s: float) -> None:
-        """Hear and draw everything that happens up to a moment."""
-        nonlocal window, engine_free_s, last_index
-        clock.now_s = max(clock.now_s, now_s)
-        for arrival_s, position, pcm in microphone.until(now_s):
-            index = position // PACKET_SAMPLES
-            if index < last_index:  # as the prompt buffer does: too late
-                continue
-            last_index = index
-            for chunk in timeline.add(pcm, position, max(arrival_s, woken_s)):
-                pacer.push_voice(chunk, arrival_s)
-            while (
-                timeline.length_samples >= (window + case.hop_frames + case.lookahead_frames) * SLOT_SAMPLES
-            ):
-                began_s = max(arrival_s, woken_s, engine_free_s)
-                engine_free_s = began_s + chance.uniform(*case.compute_s)
-                heapq.heappush(drawn, (engine_free_s, window))
-                window += case.hop_frames
-        while drawn and drawn[0][0] <= now_s:
-            ready_s, first = heapq.heappop(drawn)
-            clock.now_s = ready_s if ready_s >= woken_s else clock.now_s
-            pacer.push_frames(first, frames)
-        clock.now_s = now_s
-
-    woken_s = clock.now()
     for slot in tqdm(range(slots), disable=not progress, unit="slot", mininterval=5):
         if slot == slots // 2 and case.standstill_s:
-            woken_s = clock.now_s = clock.now_s + case.standstill_s
+            call.stand_still(case.standstill_s)
             pacer.follow_standstill(slot)
-        live_until(pacer.due(slot) - PICTURE_LEAD_S)
+        call.live_until(pacer.due(slot) - PICTURE_LEAD_S)
         picture = pacer.picture(slot)
-        live_until(max(clock.now_s, pacer.due(slot)))
+        call.live_until(max(clock.now_s, pacer.due(slot)))
         pacer.follow_standstill(slot)
         pacer.voice(slot)
         pacer.sent_voice(slot)
-        clock.now_s += chance.random() * 0.001
+        clock.now_s += hiccups.random() * 0.001
         pacer.sent_picture(picture)
         if picture.media_frame != shown_frame:
             gap_s = clock.now_s - shown_s - (case.standstill_s if slot == slots // 2 else 0.0)
@@ -178,17 +238,22 @@ def simulate(case: DriftCase, progress: bool = False) -> DriftFigures:
                 figures.longest_freeze_s = max(figures.longest_freeze_s, gap_s)
             shown_s, shown_frame = clock.now_s, picture.media_frame
         if slot % FPS == 0:
-            delays, skews = pacer.stats.drain()
-            minute += delays
-            figures.skews_s += skews
-            buffered_s = timeline.length_samples / RATE_HZ - pacer.voice_sent_s
-            figures.most_buffered_s = max(figures.most_buffered_s, buffered_s)
+            minute += _note_second(figures, call)
         if slot % (60 * FPS) == 60 * FPS - 1:
             figures.delays_s.append(float(np.median(minute)))
             minute = []
     figures.held, figures.moves = pacer.stats.held_frames, pacer.stats.moves
-    figures.concealed_samples = timeline.concealed_samples
+    figures.concealed_samples = call.timeline.concealed_samples
     return figures
+
+
+def _note_second(figures: DriftFigures, call: _Call) -> list[float]:
+    """Take the figures of one second; returns its delays."""
+    delays, skews = call.pacer.stats.drain()
+    figures.skews_s += skews
+    buffered_s = call.timeline.length_samples / RATE_HZ - call.pacer.voice_sent_s
+    figures.most_buffered_s = max(figures.most_buffered_s, buffered_s)
+    return delays
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

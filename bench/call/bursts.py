@@ -19,7 +19,7 @@ import numpy.typing as npt
 Float32Array = npt.NDArray[np.float32]
 
 MIC_RATE_HZ = 48_000
-PACKET_SAMPLES = MIC_RATE_HZ // 50  # 20 ms, Opus' usual frame
+PACKET_SAMPLES = MIC_RATE_HZ // 100  # 10 ms, what the server asks browsers for
 
 VOWEL_S = 1.2
 VOWEL_PERIOD_S = 3.0

@@ -8,11 +8,9 @@ from __future__ import annotations
 import asyncio
 import time
 import wave
-from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-import av
 import numpy as np
 import numpy.typing as npt
 from aiortc import MediaStreamTrack
@@ -20,6 +18,7 @@ from aiortc.mediastreams import MediaStreamError
 
 from bench.call.bursts import MIC_RATE_HZ, PACKET_SAMPLES, BurstPlan
 from bench.call.latency import correlate_syllable
+from stream.outbound.voice_encoder import AudioPacket, OpusEncoder
 
 _SAME_SYLLABLE: Final = 0.5  # correlation; a browser's noise suppression leaves 0.7 and more
 _APART_SAMPLES: Final = MIC_RATE_HZ // 2  # two onsets nearer to each other are one
@@ -30,7 +29,7 @@ class SilentMicrophoneError(Exception):
 
 
 class BurstTrack(MediaStreamTrack):
-    """A microphone that plays the plan, one 20 ms packet at its due time, then silence.
+    """A microphone that plays the plan, one 10 ms packet at its due time, then silence.
 
     Args:
         plan: what it plays.
@@ -43,10 +42,11 @@ class BurstTrack(MediaStreamTrack):
         super().__init__()
         self.times_s: list[float] = []
         self._delay_s = delay_s
+        self._encoder = OpusEncoder()
         self._samples = np.round(plan.render() * 32767).astype(np.int16)
 
-    async def recv(self) -> av.AudioFrame:
-        """The next packet; its send time is noted as it leaves."""
+    async def recv(self) -> AudioPacket:
+        """The next packet, encoded (aiortc's own encoder would make 20 ms of it); its time is noted as it leaves."""
         index = len(self.times_s)
         due_s = self.times_s[0] + index * PACKET_SAMPLES / MIC_RATE_HZ if index else time.monotonic()
         await asyncio.sleep(max(0.0, due_s + self._delay_s - time.monotonic()))
@@ -55,12 +55,9 @@ class BurstTrack(MediaStreamTrack):
         packet = np.zeros((1, PACKET_SAMPLES), dtype=np.int16)
         piece = self._samples[index * PACKET_SAMPLES : (index + 1) * PACKET_SAMPLES]
         packet[0, : piece.size] = piece
-        frame = av.AudioFrame.from_ndarray(packet, format="s16", layout="mono")
-        frame.sample_rate = MIC_RATE_HZ
-        frame.pts = index * PACKET_SAMPLES
-        frame.time_base = Fraction(1, MIC_RATE_HZ)
+        data = self._encoder.encode(packet[0], index * PACKET_SAMPLES)
         self.times_s.append(time.monotonic() - self._delay_s)
-        return frame
+        return data
 
     async def until(self, sample: int) -> None:
         """Wait until this sample counts as spoken."""

@@ -34,11 +34,11 @@ def interrupted_call(silent_after_s: float, rest_after_s: float, clears: bool = 
     packets = samples // PACKET_SAMPLES
     return Recording(
         onset_samples=PLAN.onset_samples(),
-        mic_times_s=np.arange(packets) * 0.02,
+        mic_times_s=np.arange(packets) * PACKET_SAMPLES / MIC_RATE_HZ,
         video_times_s=video_s,
         mouths=mouths.astype(np.uint8),
         repeated=np.zeros(len(video_s), bool),
-        audio_times_s=np.arange(packets) * 0.02,
+        audio_times_s=np.arange(packets) * PACKET_SAMPLES / MIC_RATE_HZ,
         audio_starts=np.arange(packets, dtype=np.int64) * PACKET_SAMPLES,
         audio=audio,
         clear_times_s=ends_s if clears else np.zeros(0),

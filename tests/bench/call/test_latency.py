@@ -52,11 +52,11 @@ def synthetic_call(
     packets = track.size // PACKET_SAMPLES
     return Recording(
         onset_samples=PLAN.onset_samples(),
-        mic_times_s=np.arange(packets) * 0.02,
+        mic_times_s=np.arange(packets) * PACKET_SAMPLES / MIC_RATE_HZ,
         video_times_s=video_times_s,
         mouths=np.array(mouths),
         repeated=np.zeros(frames, dtype=bool),
-        audio_times_s=np.arange(packets) * 0.02,
+        audio_times_s=np.arange(packets) * PACKET_SAMPLES / MIC_RATE_HZ,
         audio_starts=np.arange(packets) * PACKET_SAMPLES,
         audio=audio.astype(np.float32),
         marks_s={"offer_sent": 0.0, "answered": 0.2, "first_video": 0.5},
