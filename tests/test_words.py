@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -190,3 +192,57 @@ def test_every_command_that_is_shown_exists_with_its_options(capsys: pytest.Capt
         assert main([*asked, "--help"]) == 0, f"fada {' '.join(words_of)}"
         known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
         assert options <= known, f"fada {' '.join(words_of)} has no {sorted(options - known)}"
+
+
+def report(name: str) -> tuple[str, Any]:
+    """A report's short commit and its figures."""
+    held = json.loads((ROOT / "bench" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    return held["commit"][:7], held["figures"]
+
+
+def quoted(figure: dict[str, float], *percentiles: str) -> str:
+    """Whole milliseconds, halves upwards."""
+    return " / ".join(str(int(figure[name] + 0.5)) for name in percentiles) + " ms"
+
+
+def window_ms(figures: Any, arm: str, batch: int = 1) -> dict[str, float]:
+    """A hop's milliseconds at one evaluation."""
+    of = [row for row in figures["arms"] if (row["arm"], row["batch"], row["nfe"]) == (arm, batch, 1)]
+    found: dict[str, float] = of[0]["hop_ms"]
+    return found
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/performance.md"])
+def test_the_figures_of_a_call_are_those_of_its_report(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    commit, call = report("e2e_chromium")
+    assert commit in text
+    assert quoted(call["mic_to_frame_ms"], "p50", "p95") in text
+    assert quoted(call["av_skew_abs_ms"], "p95") in text
+    assert quoted(call["interruption"]["clear_to_both_ms"], "p95") in text
+    assert quoted(call["first_frame_after_start_ms"], "p50", "p95") in text
+
+
+def test_the_first_page_quotes_the_engines_reports() -> None:
+    text = FIRST_PAGES[0].read_text(encoding="utf-8")
+    assert quoted(report("e2e_chromium")[1]["server_stages_ms"]["engine"], "p50", "p95") in text
+    commit, amx = report("engine_amx")
+    assert commit in text
+    assert quoted(window_ms(amx, "native-bf16"), "p50") in text
+    commit, h100 = report("engine_h100")
+    assert commit in text
+    assert f"{window_ms(h100, 'torch-bf16+graph')['p50']:.1f} ms" in text
+    assert f"16 at once {quoted(window_ms(h100, 'torch-bf16+graph', 16), 'p99')}" in text
+
+
+def test_the_first_page_quotes_the_shipped_students_lip_sync() -> None:
+    text = FIRST_PAGES[0].read_text(encoding="utf-8")
+    suites = json.loads((ROOT / "weights" / "small" / "eval.json").read_text(encoding="utf-8"))["suites"]
+    rows = {
+        "held-out": "people, voices and texts",
+        "open-set": "drawing styles",
+        "degraded": "degraded portraits",
+    }
+    for suite, row in rows.items():
+        found = suites[suite]
+        assert f"| {row} | {found['r_opening']:.2f} | {found['lag_frames']} frames |" in text
