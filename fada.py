@@ -51,6 +51,9 @@ COMMANDS: dict[str, Command] = {
     "bench": Command("bench.command", "measure this machine: kernels, engine, end to end"),
     "doctor": Command("bench.doctor", "say what this machine has and what would run on it"),
     "export": Command("models.runtimes.export", "export the shipped networks to ONNX and check them"),
+    "avatar": Command(
+        "stream.avatars.command", "add pictures of your own as faces, list, show and remove them"
+    ),
     "avatars": Command("distill.avatars", "draw the bundled avatars"),
 }
 

@@ -46,7 +46,7 @@ WEB_CLIENT = ROOT / "web_client"
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
     """Attributes:
-    avatars: folder with `index.json`.
+    avatars: folder of faces; see `stream.avatars.avatar_folder`.
     host: where the server listens; decides whether loopback is offered for media.
     max_sessions: seats.
     max_viewers: viewers of each session at a time; 0 allows none.
@@ -55,6 +55,7 @@ class ServerConfig:
     ice_servers: (url, user name or None, password or None), for the server and its pages; none by default.
     public_addresses: under which a 1:1 NAT hands on to this machine.
     web_client: folder of the page.
+    more_avatars: folders whose faces are offered after those.
     """
 
     avatars: Path
@@ -66,6 +67,7 @@ class ServerConfig:
     ice_servers: Sequence[tuple[str, str | None, str | None]] = field(default_factory=tuple)
     public_addresses: Sequence[str] = ()
     web_client: Path = WEB_CLIENT
+    more_avatars: Sequence[Path] = ()
 
     def __post_init__(self) -> None:
         if self.max_viewers < 0:
@@ -76,7 +78,7 @@ class Server:
     """What the routes share: the scheduler, the sessions and whether loading worked."""
 
     def __init__(self, config: ServerConfig, load: Callable[[], Engine], clock: Clock) -> None:
-        self.catalogue = AvatarCatalogue.read(config.avatars)
+        self.catalogue = AvatarCatalogue.read(config.avatars, *config.more_avatars)
         self.metrics = Metrics()
         self.clock = clock
         self.scheduler = Scheduler(load, clock, SchedulerConfig(max_sessions=config.max_sessions))

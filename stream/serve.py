@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from kernels.machine import ROOT
 from models.runtimes.options import add_engine_arguments, read_engine_options
 from stream.app import ServerConfig, create_app
+from stream.avatars.own_avatars import own_folders
 from stream.engine.protocol import Engine, EngineSpec
 from stream.errors import StreamError
 from stream.listening import open_port, page_address, read_host
@@ -36,7 +37,12 @@ AVATARS = ROOT / "avatars"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `fada serve`: people's first, then those of the networks."""
     group = parser.add_argument_group("the server")
-    group.add_argument("--avatars", type=Path, default=AVATARS, help="folder of faces with index.json")
+    group.add_argument(
+        "--avatars",
+        type=Path,
+        default=AVATARS,
+        help="folder of faces: pictures, or index.json and what it names (default: the bundled ones and your own)",
+    )
     group.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     group.add_argument(
         "--port", type=int, default=8080, help="port; 0 takes a free one (default: %(default)s)"
@@ -110,6 +116,7 @@ def serve(args: argparse.Namespace, load: Callable[[], Engine]) -> int:
             raise ValueError(f"Expected --port between 0 and 65535, got {args.port}.")
         config = ServerConfig(
             avatars=args.avatars,
+            more_avatars=own_folders() if args.avatars == AVATARS else (),
             host=read_host(args.host),
             max_sessions=args.max_sessions,
             max_viewers=args.max_viewers,

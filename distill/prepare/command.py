@@ -18,8 +18,8 @@ import torch
 from tqdm import tqdm
 
 from distill.prepare import report
-from distill.prepare.faces import FaceFinder
 from distill.prepare.source import Job, Options, prepare_source
+from models.framing.finder import FaceFinder
 
 SUMMARY = "turn a folder of talking-head videos into a dataset for training"
 SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"Expected at least one worker, got {args.workers}.")
     jobs = _jobs(args.videos, args.out, options)
     if not options.framed:
-        FaceFinder()  # says at once, and once, when the package is missing
+        FaceFinder()  # says at once, and once, when its weights are missing
     records = {record["name"]: record for record in _earlier(args.out)}
     todo = [job for job in jobs if not _still_good(records.get(job.name), job)]
     kept = len(jobs) - len(todo)

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from distill.prepare.media import UInt8
-from models.face import CANVAS_PX, EYE_LINE_Y, FACE_BOX
+from models.face import CANVAS_PX, EYE_LINE_Y
 from models.framing.similarity import MIDDLE, TARGET, WEIGHTS, Similarity, cut_placed, turns_of
 
 Floats = npt.NDArray[np.float64]
@@ -99,15 +99,6 @@ def cut_work(image: UInt8, turn: complex, shift: complex) -> UInt8:
     """One picture on the enlarged canvas (WORK_PX, WORK_PX, 3), edge pixels repeated beyond the picture."""
     placed = Similarity(turn, shift + WORK_MARGIN * (1 + 1j)).scaled(WORK_SCALE)
     return cut_placed(image, placed, WORK_PX)
-
-
-def outside_share(turn: complex, shift: complex, width: int, height: int) -> float:
-    """How much of the face box lies beyond a source picture, 0..1."""
-    left, top, box_width, box_height = FACE_BOX
-    x, y = np.meshgrid(np.linspace(left, left + box_width, 12), np.linspace(top, top + box_height, 12))
-    source = (x + 1j * y - shift) / turn
-    inside = (source.real >= 0) & (source.real <= width) & (source.imag >= 0) & (source.imag <= height)
-    return float(1 - inside.mean())
 
 
 def register(work: UInt8) -> tuple[Floats, float]:

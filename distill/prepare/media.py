@@ -15,9 +15,9 @@ from typing import Any
 import av
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from models.face import FPS, SAMPLE_RATE_HZ
+from models.framing.finder import resize
 from models.sound import DownMix, ffmpeg_url
 
 UInt8 = npt.NDArray[np.uint8]
@@ -254,8 +254,3 @@ def _close(
 
 def _floats(frame: av.AudioFrame) -> Floats:
     return frame.to_ndarray().astype(np.float32, copy=False)
-
-
-def resize(image: UInt8, width: int, height: int) -> UInt8:
-    """Scale (H, W, 3) with an antialiasing filter."""
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))

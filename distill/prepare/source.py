@@ -19,11 +19,12 @@ import numpy.typing as npt
 
 from distill.prepare import framing, media, sync, tracks
 from distill.prepare.dataset import StoredClip, encode_picture, write_clip
-from distill.prepare.faces import FaceFinder
 from distill.prepare.quality import grade, levels_db, picture_figures, pose_figures, sound_figures
 from distill.prepare.track import Loss, Span, Survey, spans, survey_faces, survey_framed
 from distill.probe import Probe, load_probe
 from models.face import EYE_SPREAD_X, FPS, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
+from models.framing.finder import FaceFinder
+from models.framing.similarity import Similarity, outside_share
 from models.presets import shipped
 
 LEAD_S = 1.0
@@ -177,7 +178,7 @@ def _cut_spans(job: Job, survey: Survey, kept: Sequence[Span]) -> Iterator[Cut]:
                 frames = _framing(job.options, survey, span, image)
             turn, shift = complex(frames.turn[index - span.first]), complex(frames.shift[index - span.first])
             work.append(framing.cut_work(image, turn, shift))
-            outside.append(framing.outside_share(turn, shift, image.shape[1], image.shape[0]))
+            outside.append(outside_share(Similarity(turn, shift), image.shape[1], image.shape[0]))
             if index == span.last - 1:
                 break
         if len(work) == span.last - span.first and frames is not None:

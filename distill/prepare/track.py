@@ -13,9 +13,9 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from distill.prepare.faces import Face, FaceFinder, overlap
-from distill.prepare.media import UInt8, resize
+from distill.prepare.media import UInt8
 from distill.prepare.quality import LUMA, blockiness
+from models.framing.finder import Face, FaceFinder, overlap, resize
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from models.face import CANVAS_PX, EYE_LINE_Y, EYE_SPREAD_X, MOUTH_LINE_Y
+from models.face import CANVAS_PX, EYE_LINE_Y, EYE_SPREAD_X, FACE_BOX, MOUTH_LINE_Y
 
 UInt8 = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
@@ -169,6 +169,15 @@ def _inside(marks: Floats, size: int) -> tuple[int, int]:
 
 def _beyond(px: float) -> int:
     return max(0, math.ceil(float(px))) + 2
+
+
+def outside_share(similarity: Similarity, width: int, height: int) -> float:
+    """How much of the face box lies beyond a picture of that size, 0..1."""
+    left, top, box_width, box_height = FACE_BOX
+    x, y = np.meshgrid(np.linspace(left, left + box_width, 12), np.linspace(top, top + box_height, 12))
+    source = similarity.to_picture(np.asarray(x + 1j * y))
+    inside = (source.real >= 0) & (source.real <= width) & (source.imag >= 0) & (source.imag <= height)
+    return float(1 - inside.mean())
 
 
 def put_back(picture: UInt8, canvas: UInt8, similarity: Similarity) -> UInt8:

@@ -1,90 +1,77 @@
-"""The faces on offer: `index.json` and the pictures beside it. The list is read once, at the start.
+"""The faces on offer, from one folder or several. The lists are read once, at the start.
 
-In: a folder. Out: a checked list for GET /avatars and a framed canvas per session. An id from a client is looked
-up in the list, never joined to a path. Portraits that were used last are kept, so that a change of face reads no
-file twice. Any thread.
+In: folders. Out: a checked list for GET /avatars, the pictures it shows, and a framed canvas per session. An id
+from a client is looked up in the list, never joined to a path. Portraits that were used last are kept, so that a
+change of face reads no file twice. Any thread.
 """
 
 from __future__ import annotations
 
-import json
+import io
+import logging
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from stream.avatars.picture_files import read_picture
+from PIL import Image
+
+from stream.avatars.avatar_folder import Avatar, Entry, read_folder
 from stream.avatars.portrait import Portrait
 from stream.errors import MediaError, SignalingError
 from stream.media import UInt8Array
 
+__all__ = ["Avatar", "AvatarCatalogue"]
+
+logger = logging.getLogger(__name__)
+
 KEPT_BYTES: Final = 192 * 1024 * 1024
 """Memory for portraits that may be asked for again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Avatar:
-    """One face. `image` and `thumbnail` are file names inside the folder."""
-
-    id: str
-    name: str
-    image: str
-    thumbnail: str
-    about: str
-
-    def __post_init__(self) -> None:
-        if not self.id or len(self.id) > 64:
-            raise ValueError(f"an avatar's id must have 1 to 64 characters, got {self.id!r}")
-        for file_name in (self.image, self.thumbnail):
-            if not file_name or Path(file_name).name != file_name or file_name.startswith("."):
-                raise ValueError(f"avatar {self.id}: expected a plain file name, got {file_name!r}")
+IMAGE_PX: Final = 256
+THUMBNAIL_PX: Final = 96
 
 
 class AvatarCatalogue:
     """The faces a server offers; the first one is the default."""
 
-    def __init__(self, folder: Path, avatars: list[Avatar]) -> None:
-        if not avatars:
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        if not entries:
             raise ValueError("a catalogue needs at least one avatar")
-        self.folder = folder
-        self._avatars = {avatar.id: avatar for avatar in avatars}
-        if len(self._avatars) != len(avatars):
+        self._entries = {entry.avatar.id: entry for entry in entries}
+        if len(self._entries) != len(entries):
             raise ValueError("two avatars have the same id")
         self._lock = threading.Lock()
         self._kept: dict[str, Portrait] = {}  # the one used last stands last
+        self._shown: dict[str, Path | bytes] = {}
+        for entry in entries:
+            self._show(entry)
 
     @classmethod
-    def read(cls, folder: Path) -> AvatarCatalogue:
-        """Read `index.json`.
+    def read(cls, folder: Path, *more: Path) -> AvatarCatalogue:
+        """Read folders of faces; see `stream.avatars.avatar_folder`.
 
         Raises:
-            MediaError: the folder, its index or a picture is missing or wrong.
+            MediaError: a folder, its index or a picture is missing or wrong, or two faces have the same id.
         """
-        index = folder / "index.json"
-        try:
-            rows = json.loads(index.read_text(encoding="utf-8"))
-            if not isinstance(rows, list):
-                raise ValueError(f"expected a list, got {type(rows).__name__}")
-            catalogue = cls(folder, [_avatar(row) for row in rows])
-        except OSError as error:
-            raise MediaError(
-                "no_avatars",
-                f"No avatars in {folder}: index.json cannot be read ({error.strerror}); make some with "
-                "`fada avatars` or name another folder with --avatars.",
-            ) from error
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise MediaError("bad_avatars", f"The list {index} is wrong: {error}.") from error
-        for avatar in catalogue:
-            if not (folder / avatar.image).is_file():
-                raise MediaError("bad_avatars", f"{index} names {avatar.image}, which is not there.")
-        return catalogue
+        entries: dict[str, Entry] = {}
+        for place in (folder, *more):
+            found, refused = read_folder(place)
+            for sentence in refused:
+                logger.warning("not offered: %s", sentence)
+            for entry in found:
+                other = entries.setdefault(entry.avatar.id, entry)
+                if other is not entry:
+                    raise MediaError(
+                        "bad_avatars",
+                        f"{other.path} and {entry.path} have the same id {entry.avatar.id!r}; rename one.",
+                    )
+        return cls(list(entries.values()))
 
     def __iter__(self) -> Iterator[Avatar]:
-        return iter(self._avatars.values())
+        return (entry.avatar for entry in self._entries.values())
 
     def __len__(self) -> int:
-        return len(self._avatars)
+        return len(self._entries)
 
     def find(self, avatar_id: str | None) -> Avatar:
         """The avatar of that id, or the first one for None.
@@ -93,11 +80,11 @@ class AvatarCatalogue:
             SignalingError: no such avatar (404).
         """
         if avatar_id is None:
-            return next(iter(self._avatars.values()))
+            return next(iter(self))
         try:
-            return self._avatars[avatar_id]
+            return self._entries[avatar_id].avatar
         except KeyError:
-            known = ", ".join(list(self._avatars)[:12])
+            known = ", ".join(list(self._entries)[:12])
             raise SignalingError(
                 "unknown_avatar", f"There is no avatar {avatar_id[:64]!r}; this server has: {known}.", 404
             ) from None
@@ -113,7 +100,7 @@ class AvatarCatalogue:
             if kept is not None:
                 self._kept[avatar.id] = kept
                 return kept
-        portrait = _laid_out(self.folder / avatar.image)
+        portrait = self._entries[avatar.id].portrait()
         with self._lock:
             self._kept[avatar.id] = portrait
             while len(self._kept) > 1 and sum(map(_bytes_of, self._kept.values())) > KEPT_BYTES:
@@ -123,6 +110,10 @@ class AvatarCatalogue:
     def canvas(self, avatar: Avatar, side: int) -> UInt8Array:
         """The avatar as engines take it, (side, side, 3) uint8 RGB; read-only."""
         return self.portrait(avatar).canvas(side)
+
+    def shown(self, name: str) -> Path | bytes | None:
+        """What is shown under a name of `as_json`: a file, or a PNG made at the start; None for any other name."""
+        return self._shown.get(name)
 
     def as_json(self) -> list[dict[str, str]]:
         """The body of GET /avatars; picture addresses are relative to the page."""
@@ -137,23 +128,21 @@ class AvatarCatalogue:
             for avatar in self
         ]
 
+    def _show(self, entry: Entry) -> None:
+        avatar = entry.avatar
+        names = (avatar.image, avatar.thumbnail)
+        if entry.similarity is None:
+            self._shown |= {name: entry.path.with_name(name) for name in names}
+        else:
+            canvas = Image.fromarray(entry.portrait().canvas(IMAGE_PX))
+            small = canvas.resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
+            self._shown |= {name: _png(image) for name, image in zip(names, (canvas, small), strict=True)}
 
-def _avatar(row: Mapping[str, object]) -> Avatar:
-    image = str(row["image"])
-    return Avatar(
-        id=str(row["id"]),
-        name=str(row.get("name") or row["id"]),
-        image=image,
-        thumbnail=str(row.get("thumbnail") or image),
-        about=str(row.get("about") or ""),
-    )
 
-
-def _laid_out(path: Path) -> Portrait:
-    try:
-        return Portrait.laid_out(read_picture(path))
-    except ValueError as error:
-        raise MediaError("bad_image", f"The picture {path} is no face: {error}.") from error
+def _png(image: Image.Image) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()
 
 
 def _bytes_of(portrait: Portrait) -> int:

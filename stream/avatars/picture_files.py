@@ -67,10 +67,12 @@ class Pixels:
     Attributes:
         rgb: (H, W, 3) uint8 sRGB, upright.
         alpha: (H, W) uint8, how much of each pixel is there; None where all is.
+        scale: pixels here for one of the upright file; below 1 where the picture was larger than `MAX_SIDE`.
     """
 
     rgb: UInt8Array
     alpha: UInt8Array | None = None
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         if self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or self.rgb.dtype != np.uint8:
@@ -124,6 +126,7 @@ def _read(path: Path) -> Pixels:
         raise MediaError("no_image", f"The picture {path} cannot be read: {_reason(error)}.", 404) from error
     with opened:
         _check_size(opened, path)
+        longer = max(opened.size)
         opened.draft(
             "RGB", _bounded(opened.size)
         )  # a JPEG is decoded at half or a quarter where that is enough
@@ -140,7 +143,7 @@ def _read(path: Path) -> Pixels:
     if turn is not None:
         image, alpha = image.transpose(turn), alpha and alpha.transpose(turn)
     matte = None if alpha is None or alpha.getextrema() == (255, 255) else np.asarray(alpha, np.uint8)
-    return Pixels(np.asarray(image, np.uint8), matte)
+    return Pixels(np.asarray(image, np.uint8), matte, max(image.size) / longer)
 
 
 @cache

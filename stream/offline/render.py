@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from models.presets import StreamConfig
 from models.runtimes.options import add_engine_arguments, read_engine_options
+from stream.avatars.command import add_points, portrait_of, read_points
 from stream.avatars.picture_files import read_picture
 from stream.avatars.portrait import Portrait
 from stream.engine.controls import check_scales
@@ -55,7 +56,15 @@ class RenderReport:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `fada render`."""
-    parser.add_argument("--image", type=Path, required=True, help="picture of a face: PNG, JPEG or WebP")
+    parser.add_argument(
+        "--image", type=Path, required=True, help="picture of a face: PNG, JPEG, WebP, AVIF, HEIC …"
+    )
+    add_points(parser)
+    parser.add_argument(
+        "--already-framed",
+        action="store_true",
+        help="the picture is laid out as the bundled faces are: look for no face, take its middle square as it is",
+    )
     parser.add_argument("--audio", type=Path, required=True, help="recording: WAV, FLAC, MP3 …")
     parser.add_argument(
         "--out", type=Path, required=True, help="the video to write: .mp4, .m4v, .mov, .mkv or .webm"
@@ -109,7 +118,7 @@ def render(args: argparse.Namespace, load: Callable[[], Engine]) -> int:
     """
     try:
         controls = _controls(args)
-        portrait = Portrait.laid_out(read_picture(args.image))
+        portrait = _portrait(args)
         inputs = (args.image, args.audio)
         check_output(args.out, inputs)
         container_of(args.out)
@@ -208,6 +217,19 @@ def _controls(args: argparse.Namespace) -> Controls:
     if not 0 <= args.seed < 2**63:
         raise ValueError(f"Expected --seed between 0 and 2^63 - 1, got {args.seed}.")
     return Controls(audio_scale=args.audio_scale, reference_scale=args.reference_scale, nfe=args.nfe)
+
+
+def _portrait(args: argparse.Namespace) -> Portrait:
+    points = read_points(args.points)
+    if not args.already_framed:
+        portrait = portrait_of(args.image, points)
+    elif points is None:
+        portrait = Portrait.laid_out(read_picture(args.image))
+    else:
+        raise ValueError("Expected --points or --already-framed, got both.")
+    for note in portrait.notes:
+        print(f"fada render: {note}", file=sys.stderr)
+    return portrait
 
 
 def _out_of_range(controls: Controls, engine: Engine) -> str:

