@@ -8,9 +8,9 @@ vectors, and a row's control is c_0 + s_ref c_1 + s_aud c_2, summed inside the n
 
 How a network calls it:
 
-    h = conv1(group_norm_silu(x, norm1.num_groups, norm1.weight, norm1.bias, eps=norm1.eps))
-    scale, shift = emb(F.silu(embedding)).chunk(2, dim=1)
-    h = conv2(group_norm_silu(h, groups, weight, bias, eps=eps, scale=scale, shift=shift, control=control))
+    h = conv1(group_norm_silu(x, norm1.num_groups, norm1.weight, norm1.bias, eps=norm1.eps)) scale, shift
+    = emb(F.silu(embedding)).chunk(2, dim=1) h = conv2(group_norm_silu(h, groups, weight, bias, eps=eps,
+    scale=scale, shift=shift, control=control))
 
 SD's residual blocks add their embedding before the norm instead: `offset`.
 """

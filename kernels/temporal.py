@@ -9,8 +9,8 @@ How a network calls it, for (B*T, L, C) tokens and motion frames whose keys and 
 window:
 
     q, k, v = (part.unflatten(0, (-1, frames)) for part in to_qkv(tokens).chunk(3, dim=-1))  # views
-    out = temporal_attention(q, k, v, heads=heads, k2=motion_k, v2=motion_v)
-    tokens = tokens + to_out(out.flatten(0, 1))
+    out = temporal_attention(q, k, v, heads=heads, k2=motion_k, v2=motion_v) tokens = tokens +
+    to_out(out.flatten(0, 1))
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Iterator
@@ -246,3 +247,42 @@ def test_the_first_page_quotes_the_shipped_students_lip_sync() -> None:
     for suite, row in rows.items():
         found = suites[suite]
         assert f"| {row} | {found['r_opening']:.2f} | {found['lag_frames']} frames |" in text
+
+
+HOUSE = ("kernels", "models", "stream", "distill", "bench", "tests")
+_NAME = rf"((?:{'|'.join(HOUSE)})(?:\.[A-Za-z_]\w*)+)"
+DOTTED = re.compile(rf"(?:`|python -m |^\s*(?={_NAME}: )){_NAME}", re.MULTILINE)
+"""A module or what is in it: in code, run by Python, or as an error that is raised."""
+
+
+def docstrings(path: Path) -> Iterator[str]:
+    """Of a module and all in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield ast.get_docstring(node) or ""
+
+
+def is_known(dotted: str) -> bool:
+    """Whether a module of that name is there, and has what follows it."""
+    parts = dotted.split(".")
+    for depth in range(len(parts), 0, -1):
+        place = ROOT.joinpath(*parts[:depth])
+        for file in (place.with_suffix(".py"), place / "__init__.py"):
+            if file.is_file():
+                rest = parts[depth:]
+                return not rest or bool(re.search(rf"\b{rest[0]}\b", file.read_text(encoding="utf-8")))
+    return False
+
+
+@pytest.mark.parametrize("room", HOUSE)
+def test_modules_that_docstrings_name_are_there(room: str) -> None:
+    for path in (ROOT / room).rglob("*.py"):
+        for text in docstrings(path):
+            for _, name in DOTTED.findall(text):
+                assert is_known(name), f"{name_of(path)} names {name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_modules_that_pages_name_are_there(page: Path) -> None:
+    for _, name in DOTTED.findall(page.read_text(encoding="utf-8")):
+        assert is_known(name) or is_there(name), name  # `kernels.json` is a file

@@ -95,8 +95,8 @@ def run(args: argparse.Namespace) -> list[Mapping[str, Any]]:
 
     Raises:
         E2EError: the call failed.
-        bench.server_process.ServerError: the server did not come up.
-        bench.chromium.ChromiumError: no browser, or no Playwright.
+        bench.call.server_process.ServerError: the server did not come up.
+        bench.call.browser.chromium.ChromiumError: no browser, or no Playwright.
         ValueError: options that make no sense.
     """
     bursts = BurstPlan(args.seconds, interruptions=args.interruptions)

@@ -1,7 +1,7 @@
 """The end-to-end measurement's client: one call with a known microphone, written down as it comes back.
 
 In flow a server's address and a `CallPlan`; out flows a `Recording` on disk. Runs as a process of its
-own (`python -m bench.peer`), so that its decoding shares no interpreter with the server. One event loop;
+own (`python -m bench.call.peer`), so that its decoding shares no interpreter with the server. One event loop;
 pictures are cut on it, frames are decoded on aiortc's threads.
 
 Arrival times are taken as packets come off the wire, before any jitter buffer: aiortc's own would hold audio
@@ -261,7 +261,7 @@ def _luma(frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
 
 
 def main() -> int:
-    """One call from the command line: `python -m bench.peer URL OUT PLAN`, the plan as JSON."""
+    """One call from the command line: `python -m bench.call.peer URL OUT PLAN`, the plan as JSON."""
     parser = argparse.ArgumentParser(description="One measured call; see `fada bench e2e`.")
     parser.add_argument("url")
     parser.add_argument("out", type=Path)

@@ -1,4 +1,4 @@
-"""An engine without networks, to measure everything else, with a server: `python -m bench.plain_engine`.
+"""An engine without networks, to measure everything else, with a server: `python -m bench.call.plain_engine`.
 
 In: windows of sound, cut as for the preset. Out: the reference picture with a dark mouth, as open as each frame's
 own samples are loud. It costs next to nothing and answers at once, so that what a call measures is the way there

@@ -1,8 +1,8 @@
 """What a viewer gets: pictures per second, freezes, and whether the mouth moves with the voice.
 
-In: a page with a call that is live, in whichever browser. Out: frozen dataclasses. The measuring itself runs in
-the page (`probe.js`), once per presented picture; here its rows become
-figures. Also used by hand and by benchmarks.
+In: a page with a call that is live, in whichever browser. Out: frozen dataclasses. The measuring itself
+runs in the page (`probe.js`), once per presented picture; here its rows become figures. Also used by hand
+and by benchmarks.
 """
 
 from __future__ import annotations

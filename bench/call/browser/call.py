@@ -155,7 +155,7 @@ def call(
 
     Raises:
         BrowserCallError: the page did not go live.
-        bench.chromium.ChromiumError: no browser, or no Playwright.
+        bench.call.browser.chromium.ChromiumError: no browser, or no Playwright.
     """
     lead_s = 2.0  # the page goes live in this time, so the first syllables are not lost
     voice = write_microphone(folder / "microphone.wav", plan.bursts, lead_s)

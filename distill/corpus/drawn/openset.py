@@ -133,7 +133,7 @@ class OpenStyle:
         """True gap after the change of proportions; gap and mouth line before it, canvas pixels, (N,)."""
         if self.proportions == Proportions():
             return gap_px
-        # 0.34 of a drawn gap lies above the mouth line, the rest below (distill.corpus.mouth)
+        # 0.34 of a drawn gap lies above the mouth line, the rest below (distill.corpus.drawn.mouth)
         upper, lower = mouth_y - 0.34 * gap_px, mouth_y + 0.66 * gap_px
         return self.proportions.target_y(lower) - self.proportions.target_y(upper)
 

@@ -5,7 +5,7 @@ Triton's wheel brings the whole way, `ptxas` included. It catches what the inter
 change in a loop, block sizes that are no powers of two, products too narrow for tensor cores, shared memory and
 registers beyond a streaming multiprocessor's. Prints one JSON line for each launch.
 
-    python -m tests.kernels.compile_cuda [--all] [--dtype bf16 ...] [--only NAME]
+    python -m tests.kernels.compiled.compile_cuda [--all] [--dtype bf16 ...] [--only NAME]
 """
 
 from __future__ import annotations
