@@ -46,7 +46,7 @@ class BurstTrack(MediaStreamTrack):
         self._samples = np.round(plan.render() * 32767).astype(np.int16)
 
     async def recv(self) -> AudioPacket:
-        """The next packet, encoded (aiortc's own encoder would make 20 ms of it); its time is noted then."""
+        """The next packet, encoded (aiortc makes 20 ms of it otherwise); its time is noted as it leaves."""
         index = len(self.times_s)
         due_s = self.times_s[0] + index * PACKET_SAMPLES / MIC_RATE_HZ if index else time.monotonic()
         await asyncio.sleep(max(0.0, due_s + self._delay_s - time.monotonic()))

@@ -27,7 +27,7 @@ class CallerTrack(MediaStreamTrack):
         super().__init__()
         self.kind = source.kind
         self._source = source
-        self.request_keyframe()  # a new reader has none
+        self._awaits_keyframe = isinstance(source, PictureTrack)  # it may begin anywhere in the call
 
     def request_keyframe(self) -> None:
         """The caller lost a picture."""
@@ -40,6 +40,12 @@ class CallerTrack(MediaStreamTrack):
         Raises:
             MediaStreamError: this end or the whole track was stopped.
         """
-        if self.readyState != "live":
-            raise MediaStreamError
-        return await self._source.recv()
+        while True:
+            if self.readyState != "live":
+                raise MediaStreamError
+            if self._awaits_keyframe:
+                self.request_keyframe()
+            data = await self._source.recv()
+            self._awaits_keyframe = self._awaits_keyframe and not getattr(data, "is_keyframe", True)
+            if not self._awaits_keyframe:
+                return data

@@ -52,3 +52,20 @@ def test_bad_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="low_loss < high_loss"):
         BitRateConfig(high_loss=0.01)
     assert BitRateControl(100_000).ladder == (100_000,)
+
+
+def test_impossible_round_trip_times_teach_nothing() -> None:
+    """A wall clock that is set back by two seconds gives one of -1.9 s."""
+    control = BitRateControl(800_000)
+    highest = control.bit_rate
+    for second, rtt_s in enumerate([0.05, -1.9, float("nan"), float("inf"), -0.001] + 40 * [0.05]):
+        assert control.note(0.0, rtt_s, float(second)) == highest
+
+
+def test_the_least_round_trip_time_is_that_of_the_last_minute() -> None:
+    control = BitRateControl(800_000)
+    control.note(0.0, 0.02, 0.0)
+    assert control.note(0.0, 0.30, 10.0) < control.ladder[0], "a queue fills"
+    for second in range(20, 400, 1):  # the route has changed: it is 0.3 s from now on
+        rate = control.note(0.0, 0.30, float(second))
+    assert rate == control.ladder[0]
