@@ -7,17 +7,18 @@ a run folder. Out: see `distill.training.loop`. Alone or in several processes un
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
 from distill.methods.tokens import RATES
-from distill.stage_maker import check_options, make_clips, make_stage, trained_vae
+from distill.stage_maker import make_clips, make_stage, trained_vae
 from distill.stages.speech import make_all_speech
+from distill.train_config import STAGES, ClipsConfig, PaceConfig, StartConfig, TrainConfig
 from distill.training.loop import Loop, LoopConfig
 from distill.training.parallel import WAYS, join_world, leave_world, own_device, world
 from distill.training.precision import PRECISIONS, trains_in_bf16
@@ -27,7 +28,6 @@ from models.presets import WEIGHTS, Preset, preset
 from models.weights import load_model, save_model
 
 SUMMARY = "train one stage of the model, resumable"
-STAGES = ("speech", "vae", "decoder", "probe", "audio", "corpus", "teacher", "student", "steps", "ship")
 STEPS = {
     "vae": 3000,
     "audio": 3000,
@@ -78,7 +78,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--high-only", action="store_true", help="corpus, student, steps: leave moderate clips out"
     )
     parser.add_argument(
-        "--part", default="0/1", help="corpus stage: which share of the clips to make, as I/N"
+        "--part",
+        type=share,
+        default=(0, 1),
+        metavar="I/N",
+        help="corpus stage: which share of the clips to make, as I/N",
     )
 
 
@@ -155,63 +159,114 @@ def _add_pace(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def read_config(args: argparse.Namespace) -> TrainConfig:
+    """The command line as one checked value; what was not given is the stage's own.
+
+    Raises:
+        ValueError: a choice that the stage would ignore.
+    """
+    stage = args.stage
+    return TrainConfig(
+        stage=stage,
+        preset=args.preset,
+        pace=PaceConfig(
+            steps=args.steps or STEPS.get(stage, 0),
+            batch=args.batch or BATCHES.get(stage, 0),
+            lr=args.lr or LEARNING_RATES.get(stage, 0.0),
+            device=args.device,
+            frames=args.frames,
+            minutes=args.minutes,
+            ema=args.ema,
+            seed=args.seed,
+            checkpoint_s=args.checkpoint_s,
+            threads=args.threads,
+            precision=args.precision,
+            parallel=args.parallel,
+            resume=not args.no_resume,
+        ),
+        clips=ClipsConfig(args.data, args.clips, args.speech, args.high_only, args.identities),
+        start=StartConfig(args.from_weights, args.audio, args.init, args.control, args.method, args.grids),
+        runs=args.runs,
+        out=args.out,
+        part=args.part,
+    )
+
+
+def share(text: str) -> tuple[int, int]:
+    """A share of an option, "0/4" -> (0, 4).
+
+    Raises:
+        ArgumentTypeError: not two whole numbers.
+    """
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal()):
+        raise argparse.ArgumentTypeError(f"expected a share such as 0/4, got '{text}'")
+    return int(index), int(count)
+
+
 def run(args: argparse.Namespace) -> int:
     """Run one stage; returns the exit code."""
-    torch.set_num_threads(args.threads)
-    chosen = preset(args.preset)
-    check_options(args)
-    if args.stage == "speech":
-        return make_all_speech(args.data, args.speech or args.clips)
-    if args.stage in ("corpus", "ship"):
-        return (_make_corpus if args.stage == "corpus" else _ship)(args, chosen)
-    join_world()
-    args.device = own_device(args.device)
-    torch.manual_seed(args.seed)
-    figures = _train(args, chosen)
+    config = read_config(args)
+    torch.set_num_threads(config.pace.threads)
+    chosen = preset(config.preset)
+    if config.stage == "speech":
+        return make_all_speech(config.clips.data, config.clips.speech or config.clips.clips)
+    if config.stage == "corpus":
+        return _make_corpus(config, chosen)
+    if config.stage == "ship":
+        return _ship(config, chosen)
+    figures = train(config)
     if args.json and world()[0] == 0:
-        args.json.write_text(json.dumps({"stage": args.stage, **figures}, indent=2) + "\n")
+        args.json.write_text(json.dumps({"stage": config.stage, **figures}, indent=2) + "\n")
     leave_world()
     return 0
 
 
-def _train(args: argparse.Namespace, chosen: Preset) -> dict[str, float]:
-    config = LoopConfig(
-        out=args.out or args.runs / args.stage,
-        steps=args.steps or STEPS[args.stage],
-        lr=args.lr or LEARNING_RATES[args.stage],
-        minutes=args.minutes,
-        ema=args.ema,
-        checkpoint_s=args.checkpoint_s,
-        seed=args.seed,
-        device=args.device,
-        bf16=trains_in_bf16(args.precision, args.device),
-        resume=not args.no_resume,
-        parallel=args.parallel,
-        rates=RATES if args.stage == "student" else (),
+def train(config: TrainConfig) -> dict[str, float]:
+    """Train a stage to its end or as far as its minutes allow; returns the last figures.
+
+    In several processes all of them call this; who calls leaves the world afterwards.
+    """
+    join_world()
+    pace = replace(config.pace, device=own_device(config.pace.device))
+    torch.manual_seed(pace.seed)
+    loop = LoopConfig(
+        out=config.folder,
+        steps=pace.steps,
+        lr=pace.lr,
+        minutes=pace.minutes,
+        ema=pace.ema,
+        checkpoint_s=pace.checkpoint_s,
+        seed=pace.seed,
+        device=pace.device,
+        bf16=trains_in_bf16(pace.precision, pace.device),
+        resume=pace.resume,
+        parallel=pace.parallel,
+        rates=RATES if config.stage == "student" else (),
     )
-    return Loop(make_stage(args, chosen, args.batch or BATCHES[args.stage]), config).run()
+    return Loop(make_stage(replace(config, pace=pace)), loop).run()
 
 
-def _make_corpus(args: argparse.Namespace, chosen: Preset) -> int:
+def _make_corpus(config: TrainConfig, chosen: Preset) -> int:
     """Render and encode the talking clips ahead of training; several processes may each make a part."""
-    part, parts = (int(v) for v in args.part.split("/"))
-    vae = trained_vae(args, chosen)
-    channels_last(vae).to(args.device).eval()
-    for quality, count in (("high", args.clips), ("moderate", args.clips // 4)):
-        if quality == "moderate" and args.high_only:
+    (part, parts), clips = config.part, config.clips
+    vae = trained_vae(config, chosen)
+    channels_last(vae).to(config.pace.device).eval()
+    for quality, count in (("high", clips.clips), ("moderate", clips.clips // 4)):
+        if quality == "moderate" and clips.high_only:
             continue
-        clips = make_clips(args, chosen, vae, quality, count)
+        made = make_clips(clips, chosen, vae, quality, count)
         for index in tqdm(
-            range(part, len(clips), parts), desc=f"clips {quality}", mininterval=10, file=sys.stderr
+            range(part, len(made), parts), desc=f"clips {quality}", mininterval=10, file=sys.stderr
         ):
-            clips[index]
-            clips.forget()
+            made[index]
+            made.forget()
     return 0
 
 
-def _ship(args: argparse.Namespace, chosen: Preset) -> int:
+def _ship(config: TrainConfig, chosen: Preset) -> int:
     """Put the trained student, its refined decoder and the probe into ``weights/PRESET`` in bf16."""
-    runs = [args.runs / name / "model.safetensors" for name in ("student", "steps")]
+    runs = [config.runs / name / "model.safetensors" for name in ("student", "steps")]
     # whichever was trained last; load_model says what is missing where there is neither
     student_path = max(
         (path for path in runs if path.is_file()), key=lambda path: path.stat().st_mtime, default=runs[0]
@@ -219,17 +274,17 @@ def _ship(args: argparse.Namespace, chosen: Preset) -> int:
     print(f"shipping {student_path}")
     student = load_model(student_path)
     # how windows follow each other may have been tuned since the weights were trained
-    student.preset = dataclasses.replace(student.preset, stream=chosen.stream)
+    student.preset = replace(student.preset, stream=chosen.stream)
     notes = {"student": read_tensors(student_path)[1]["notes"]}
-    refined = args.runs / "decoder" / "model.safetensors"
+    refined = config.runs / "decoder" / "model.safetensors"
     if refined.is_file():
-        tensors, config = read_tensors(refined)
+        tensors, made = read_tensors(refined)
         load_strict(student.vae, tensors, refined)
-        notes["decoder"] = config["notes"]
-    folder = args.out or WEIGHTS / chosen.name
+        notes["decoder"] = made["notes"]
+    folder = config.out or WEIGHTS / chosen.name
     save_model(
         folder / "student.safetensors", student, torch.bfloat16, file_bytes=SHIPPED_FILE_BYTES, **notes
     )
-    probe, config = read_tensors(args.runs / "probe" / "model.safetensors")
-    save_tensors(folder / "probe.safetensors", probe, config)
+    probe, made = read_tensors(config.runs / "probe" / "model.safetensors")
+    save_tensors(folder / "probe.safetensors", probe, made)
     return 0

@@ -11,8 +11,8 @@ import re
 import sys
 from typing import Final
 
-CALLS: Final = ("stream.calls", "stream.app")
-"""Loggers whose lines tell of callers, one for each start, end and refusal."""
+QUIET: Final = ("stream.engine",)
+"""Of our own loggers, those whose information is for `--verbose` alone; the others tell of callers, a line each."""
 KEPT_OF_ID: Final = 4
 _ID: Final = re.compile(r"(?<![\w.-])(?=[\w-]*\d)[\w-]{16,}(?![\w-])")
 
@@ -35,6 +35,7 @@ def start_logging(verbose: bool) -> None:
     out = logging.StreamHandler(sys.stderr)
     out.setFormatter(ShortIds("%(asctime)s %(name)s: %(message)s" if verbose else "%(asctime)s %(message)s"))
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[out])
-    for name in CALLS:
-        logging.getLogger(name).setLevel(logging.INFO)
+    logging.getLogger("stream").setLevel(logging.INFO)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.NOTSET if verbose else logging.WARNING)
     logging.getLogger("aioice").setLevel(logging.WARNING)

@@ -45,6 +45,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("evaluation", "prepare"),
         ("stages",),
         ("methods",),
+        ("train_config",),
         ("stage_maker",),
         ("train",),
         ("ladder",),

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from distill.evaluation.config import EvalConfig, Extras, Pictures, StudentConfig
 from distill.evaluation.head_motion import head_motion
 from distill.evaluation.long_run import long_run
 from distill.evaluation.run import ClipFrames, evaluate
@@ -24,9 +25,9 @@ from distill.evaluation.sweep import sweep
 from distill.probe import Probe, load_probe
 from kernels.machine import ROOT
 from models.hop import HopControls
-from models.presets import StreamConfig, shipped
+from models.presets import shipped
 from models.runtimes.backends import choose_backend, load_networks
-from models.runtimes.options import add_hop_arguments, read_hop
+from models.runtimes.options import AUTO, add_hop_arguments, read_hop
 from models.streaming import Streamer
 from models.weights import load_model
 
@@ -67,21 +68,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, help="write all figures here")
 
 
+def read_config(args: argparse.Namespace) -> EvalConfig:
+    """The command line as one checked value.
+
+    Raises:
+        ValueError: a choice makes no sense.
+    """
+    usual = SUITES["held-out"]
+    return EvalConfig(
+        student=StudentConfig(
+            args.weights or shipped(args.preset),
+            args.backend,
+            read_hop(args),
+            args.nfe,
+            args.audio_scale,
+            args.reference_scale,
+        ),
+        probe=args.probe or shipped(args.preset, "probe"),
+        suite=args.suite,
+        suites=chosen_suites(args.suite, args.split, args.clips, args.seconds),
+        split=args.split,
+        motion_clips=args.clips or usual.clips,
+        motion_s=args.seconds or usual.seconds,
+        data=args.data,
+        pictures=Pictures(args.avatars, args.sheet, args.plots, args.avatar_sheet),
+        extras=Extras(args.long_run, args.sweep, args.speech, args.speech_files),
+        batch=args.batch,
+        threads=args.threads,
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Measure and report; returns the exit code."""
-    torch.set_num_threads(args.threads)
-    if args.batch < 1:
-        raise ValueError(f"--batch must be 1 or more, got {args.batch}.")
+    config = read_config(args)
+    torch.set_num_threads(config.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    probe = load_probe(args.probe or shipped(args.preset, "probe"), str(device))
-    model = load_model(args.weights or shipped(args.preset))
-    backend = choose_backend(device) if args.backend == "auto" else args.backend
-    model.preset = read_hop(args).applied(model.preset)
+    probe = load_probe(config.probe, str(device))
+    model = load_model(config.student.weights)
+    named = config.student.backend
+    backend = choose_backend(device) if named == AUTO else named
+    model.preset = config.student.hop.applied(model.preset)
     streamer = Streamer(load_networks(model, device, backend), device, move_head=False)
-    controls = _controls(args, model.preset.stream)
-    figures = _measure(args, streamer, probe, controls)
     stream = model.preset.stream
-    figures |= {"backend": backend, "split": args.split}
+    figures = _measure(config, streamer, probe, config.student.controls(stream))
+    figures |= {"backend": backend, "split": config.split}
     figures |= {"hop": stream.hop_frames, "overlap": stream.overlap_frames}
     figures |= {"lookahead": model.preset.lookahead_frames}
     print(report(figures))
@@ -91,51 +121,55 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _controls(args: argparse.Namespace, stream: StreamConfig) -> HopControls:
-    return HopControls(
-        stream.audio_scale if args.audio_scale is None else args.audio_scale,
-        stream.reference_scale if args.reference_scale is None else args.reference_scale,
-        args.nfe or stream.nfe,
-    )
+def chosen_suites(
+    suite: str, split: str, clips: int | None = None, seconds: float | None = None
+) -> tuple[Suite, ...]:
+    """The suite of a name, or all of them, with this split and, where given, number and length of clips."""
+    names = list(SUITES) if suite == "all" else [suite]
+    given: dict[str, Any] = {
+        key: value for key, value in (("clips", clips), ("seconds", seconds)) if value is not None
+    }
+    return tuple(dataclasses.replace(SUITES[name], split=split, **given) for name in names)
 
 
-def chosen_suites(args: argparse.Namespace) -> list[Suite]:
-    """The suites asked for, with the command line's split, number and length of clips."""
-    names = list(SUITES) if args.suite == "all" else [args.suite]
-    changes = {"split": args.split, "clips": args.clips, "seconds": args.seconds}
-    given = {key: value for key, value in changes.items() if value is not None}
-    return [dataclasses.replace(SUITES[name], **given) for name in names]
-
-
-def _measure(
-    args: argparse.Namespace, streamer: Streamer, probe: Probe, controls: HopControls
-) -> dict[str, Any]:
+def _measure(config: EvalConfig, streamer: Streamer, probe: Probe, controls: HopControls) -> dict[str, Any]:
     """All that was asked for; one suite's figures lie at the top level, several under their names."""
     suites: dict[str, dict[str, float]] = {}
     first: list[ClipFrames] = []
-    for suite in chosen_suites(args):
+    data, plots = config.data, config.pictures.plots
+    for suite in config.suites:
         clips: list[ClipFrames] = []
-        suites[suite.name] = evaluate(streamer, probe, suite, controls, args.data, args.batch, clips)
-        if args.plots:
-            _draw_suite(args.plots, suite, clips, probe)
+        suites[suite.name] = evaluate(streamer, probe, suite, controls, data, config.batch, clips)
+        if plots:
+            _draw_suite(plots, suite, clips, probe)
         first = first or clips
     figures: dict[str, Any] = (
-        dict(next(iter(suites.values()))) | {"suite": args.suite} if len(suites) == 1 else {"suites": suites}
+        dict(next(iter(suites.values()))) | {"suite": config.suite}
+        if len(suites) == 1
+        else {"suites": suites}
     )
-    usual = SUITES["held-out"]
-    figures["head_motion"] = head_motion(
-        args.data, args.split, args.clips or usual.clips, args.seconds or usual.seconds
-    )
-    if args.long_run:
-        figures["long_run"] = long_run(streamer, probe, args.long_run, controls, args.data, split=args.split)
-    if args.sweep:
-        figures["sweep"] = sweep(streamer, probe, chosen_suites(args)[0], controls, args.data)
+    figures["head_motion"] = head_motion(data, config.split, config.motion_clips, config.motion_s)
     spoken: list[SpokenFile] = []
-    if args.speech:
-        figures["speech"] = human_speech(streamer, probe, args.speech, controls, args.speech_files, spoken)
-    if args.plots:
-        _draw_rest(args.plots, suites, figures, spoken)
-    _draw_sheets(args, streamer, controls, first)
+    figures |= _measure_extras(config, streamer, probe, controls, spoken)
+    if plots:
+        _draw_rest(plots, suites, figures, spoken)
+    _draw_sheets(config.pictures, streamer, controls, first)
+    return figures
+
+
+def _measure_extras(
+    config: EvalConfig, streamer: Streamer, probe: Probe, controls: HopControls, spoken: list[SpokenFile]
+) -> dict[str, Any]:
+    """What was asked for besides the suites; recordings that were spoken go into ``spoken``."""
+    extras, figures = config.extras, dict[str, Any]()
+    if minutes := extras.long_run_min:
+        figures["long_run"] = long_run(streamer, probe, minutes, controls, config.data, split=config.split)
+    if extras.sweep:
+        figures["sweep"] = sweep(streamer, probe, config.suites[0], controls, config.data)
+    if extras.speech:
+        figures["speech"] = human_speech(
+            streamer, probe, extras.speech, controls, extras.speech_files, spoken
+        )
     return figures
 
 
@@ -160,16 +194,16 @@ def _draw_rest(
 
 
 def _draw_sheets(
-    args: argparse.Namespace, streamer: Streamer, controls: HopControls, clips: list[ClipFrames]
+    pictures: Pictures, streamer: Streamer, controls: HopControls, clips: list[ClipFrames]
 ) -> None:
     from distill.evaluation.plots import contact_sheet
 
-    if args.sheet:
-        contact_sheet(args.sheet, clips)
-    if args.avatar_sheet:
+    if pictures.sheet:
+        contact_sheet(pictures.sheet, clips)
+    if pictures.avatar_sheet:
         moving = Streamer(streamer.networks, streamer.device)
         item = next((clip.clip.item for clip in clips if clip.opening_px.any()), clips[0].clip.item)
-        avatar_sheet(args.avatar_sheet, moving, item, args.avatars, controls, people=6, moments=8)
+        avatar_sheet(pictures.avatar_sheet, moving, item, pictures.avatars, controls, people=6, moments=8)
 
 
 def report(figures: dict[str, Any], indent: str = "") -> str:

@@ -13,11 +13,12 @@ from typing import Any
 
 import torch
 
-from distill.evaluation.long_run import LEAST_WINDOWS, WINDOW_S
 from distill.evaluation.suites import EVAL_SECONDS
+from distill.ladder.config import LadderConfig, RowMeasuring, RowTraining, TeacherTraining
 from distill.ladder.jobs import Plan, all_jobs, run_jobs, training_jobs, write_json
 from distill.ladder.rows import ROWS, STEP_METHODS, TEACHER, Row, chosen_rows
 from distill.ladder.table import collect, into_document, markdown, plot, short_table
+from distill.train_config import ClipsConfig
 from kernels.machine import ROOT, describe_commit, describe_machine, describe_versions
 from models.presets import shipped
 
@@ -72,31 +73,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--job", help=argparse.SUPPRESS)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Make the ladder, or one of its jobs; returns the exit code."""
-    if args.table:
-        return _print_table(args)
+def read_config(args: argparse.Namespace) -> LadderConfig:
+    """The command line as one checked value.
+
+    Raises:
+        ValueError: an unknown row or suite, or a number that makes no sense.
+    """
     suites = tuple(name.strip() for name in args.suites.split(","))
     strange = [name for name in suites if name not in SUITES]
     if strange:
         raise ValueError(f"Unknown suites {strange}; expected some of {', '.join(SUITES)}.")
-    if 0 < args.drift_seconds < LEAST_WINDOWS * WINDOW_S:
-        raise ValueError(
-            f"Expected --drift-seconds of 0 or at least {LEAST_WINDOWS * WINDOW_S:g}, got {args.drift_seconds:g}."
-        )
-    plan = Plan(
-        args.out,
-        args.teacher,
-        chosen_rows(args.rows),
-        args.seeds,
-        suites,
-        args.shipped or shipped(args.preset),
-        tuple(args.once.split(",")),
+    usual = shipped(args.preset)
+    rows, once = chosen_rows(args.rows), tuple(args.once.split(","))
+    return LadderConfig(
+        plan=Plan(args.out, args.teacher, rows, args.seeds, suites, args.shipped or usual, once),
+        training=RowTraining(
+            args.preset,
+            ClipsConfig(args.data, args.clips, args.speech),
+            args.steps,
+            args.batch,
+            args.frames,
+            args.lr,
+            args.device,
+        ),
+        teacher=TeacherTraining(args.weights or usual, args.teacher_steps),
+        measuring=RowMeasuring(
+            args.data,
+            args.probe or shipped(args.preset, "probe"),
+            args.eval_clips,
+            args.eval_seconds,
+            args.drift_seconds,
+            args.device,
+            args.threads,
+        ),
     )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the ladder, or one of its jobs; returns the exit code."""
+    if args.table:
+        return _print_table(args)
+    config = read_config(args)
+    plan = config.plan
     if args.job:
-        return _run_job(args, plan)
+        return _run_job(config, args.job)
     jobs = training_jobs(plan) if args.train_only else all_jobs(plan)
-    failed = run_jobs(jobs, _command(args), args.workers, args.threads)
+    failed = run_jobs(jobs, job_command(args), args.workers, args.threads)
     if failed:
         raise RuntimeError(f"These jobs failed: {', '.join(failed)}. Their logs are in {args.out}.")
     if not args.train_only:
@@ -121,7 +143,7 @@ def _publish(args: argparse.Namespace, ladder: dict[str, Any], rows: tuple[Row, 
         plot(args.plot, ladder)
 
 
-def _command(args: argparse.Namespace) -> list[str]:
+def job_command(args: argparse.Namespace) -> list[str]:
     """This command line again, for a job."""
     kept = (
         "out",
@@ -165,26 +187,27 @@ def _about(args: argparse.Namespace) -> dict[str, Any]:
     return {**about, "commit": describe_commit(), "hardware": hardware, "versions": describe_versions()}
 
 
-def _run_job(args: argparse.Namespace, plan: Plan) -> int:
-    torch.set_num_threads(args.threads)
-    kind, *rest = args.job.split(":")
+def _run_job(config: LadderConfig, job: str) -> int:
+    torch.set_num_threads(config.measuring.threads)
+    plan = config.plan
+    kind, *rest = job.split(":")
     if kind == TEACHER:
         from distill.ladder.training import train_teacher
 
-        return train_teacher(args)
-    if kind == "train":
+        train_teacher(config)
+    elif kind == "train":
         from distill.ladder.training import train_row
 
-        train_row(args, plan, rest[0], int(rest[1]), step_stage=rest[0] in STEP_METHODS)
+        train_row(config.training, plan, rest[0], int(rest[1]), step_stage=rest[0] in STEP_METHODS)
     elif kind == "measure":
         from distill.ladder.measuring import measure_row
 
         row = next(row for row in plan.rows if row.name == rest[0])
-        measure_row(args, plan, row, int(rest[1]))
+        measure_row(config.measuring, plan, row, int(rest[1]))
     elif kind == "time":
         from distill.ladder.measuring import time_rows
 
-        time_rows(args, plan)
+        time_rows(config.measuring, plan)
     else:
-        raise ValueError(f"Unknown job '{args.job}'.")
+        raise ValueError(f"Unknown job '{job}'.")
     return 0

@@ -1,11 +1,10 @@
 """Measuring one row of the ladder: every suite, a long stream, and the time of all rows in one run.
 
-In: the command's options and a row. Out: JSON files of figures.
+In: a `RowMeasuring` and a row. Out: JSON files of figures.
 """
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 
 import torch
@@ -15,11 +14,12 @@ from distill.evaluation.long_run import long_run
 from distill.evaluation.run import evaluate
 from distill.evaluation.streams import paired_time
 from distill.evaluation.suites import SUITES
+from distill.ladder.config import RowMeasuring
 from distill.ladder.jobs import Plan, write_json
 from distill.ladder.rows import Row
-from distill.probe import Probe, load_probe
+from distill.probe import load_probe
 from models.hop import HopControls
-from models.presets import HopChoice, shipped
+from models.presets import HopChoice
 from models.runtimes.backends import choose_backend, kernels_of, load_networks
 from models.streaming import Streamer
 from models.weights import load_model
@@ -45,38 +45,34 @@ def open_row(plan: Plan, row: Row, seed: int, device: str) -> tuple[Streamer, Ho
     return Streamer(networks, target, move_head=False), controls
 
 
-def measure_row(args: argparse.Namespace, plan: Plan, row: Row, seed: int) -> None:
+def measure_row(measuring: RowMeasuring, plan: Plan, row: Row, seed: int) -> None:
     """All figures of a row with one seed, suite by suite."""
-    streamer, controls = open_row(plan, row, seed, args.device)
-    probe = the_probe(args)
+    streamer, controls = open_row(plan, row, seed, measuring.device)
+    probe, data = load_probe(measuring.probe), measuring.data
     figures = {}
     for name in plan.suites:
-        suite = replace(SUITES[name], clips=args.eval_clips, seconds=args.eval_seconds)
-        figures[name] = evaluate(streamer, probe, suite, controls, args.data)
+        suite = replace(SUITES[name], clips=measuring.clips, seconds=measuring.seconds)
+        figures[name] = evaluate(streamer, probe, suite, controls, data)
         figures[name].pop("ms_per_frame", None)  # other workers run beside this one: the job "time" says
-    if seed == 0 and args.drift_seconds:
-        drift = long_run(streamer, probe, args.drift_seconds / 60, controls, args.data, people=1)
+    if seed == 0 and measuring.drift_seconds:
+        drift = long_run(streamer, probe, measuring.drift_seconds / 60, controls, data, people=1)
         figures[plan.suites[0]]["drift_ratio"] = drift["identity_ratio"]
     write_json(plan.figures(row, seed), figures)
 
 
-def the_probe(args: argparse.Namespace) -> Probe:
-    """The measuring probe, the shipped one unless another is asked for."""
-    return load_probe(args.probe or shipped(args.preset, "probe"))
-
-
-def time_rows(args: argparse.Namespace, plan: Plan) -> None:
+def time_rows(measuring: RowMeasuring, plan: Plan) -> None:
     """Time per frame of every row, interleaved, with the machine to itself: with one thread and with all."""
-    rows = {row.name: open_row(plan, row, 0, args.device) for row in plan.rows}
+    device = measuring.device
+    rows = {row.name: open_row(plan, row, 0, device) for row in plan.rows}
     found = {}
-    for threads in sorted({1, args.threads}) if args.device == "cpu" else (1,):
+    for threads in sorted({1, measuring.threads}) if device == "cpu" else (1,):
         torch.set_num_threads(threads)
-        name = "GPU" if args.device != "cpu" else f"{threads} thread{'s' if threads > 1 else ''}"
+        name = "GPU" if device != "cpu" else f"{threads} thread{'s' if threads > 1 else ''}"
         found[name] = paired_time(rows, rounds=ROUNDS)
     write_json(
         plan.times,
         {
             "ms_per_frame": found,
-            "about": f"one identity, {args.device}, {choose_backend(torch.device(args.device))}",
+            "about": f"one identity, {device}, {choose_backend(torch.device(device))}",
         },
     )

@@ -1,16 +1,16 @@
 """Training one model of the ladder: the same clips, steps and rates for every row.
 
-In: the command's options, a row's model and a seed. Out: ``OUT/MODEL-sSEED/model.safetensors``.
+In: a `RowTraining`, a row's model and a seed. Out: ``OUT/MODEL-sSEED/model.safetensors``.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
 from pathlib import Path
 
 from distill.data.clip_set import ClipSet
 from distill.data.speech_set import SpeechSet
+from distill.ladder.config import LadderConfig, RowTraining
 from distill.ladder.jobs import Plan, write_json
 from distill.ladder.rows import PARENT
 from distill.methods.recipes import recipe
@@ -18,45 +18,46 @@ from distill.methods.stage import StudentStage, start_student
 from distill.methods.step_stages import STEP_STAGES
 from distill.methods.tokens import RATES
 from distill.stages.speech import spoken_count
+from distill.train import train
+from distill.train_config import ClipsConfig, PaceConfig, StartConfig, TrainConfig
 from distill.training.loop import Loop, LoopConfig, Stage
 from distill.training.precision import trains_in_bf16
 from models.avatar_model import AvatarModel, channels_last
 from models.modules.vae import VAE
-from models.presets import shipped
+from models.presets import preset
 from models.weights import load_model
 
 WARMUP_STEPS = 20
+TEACHER_LR = 1.5e-3
 
 
-def clip_sets(args: argparse.Namespace, vae: VAE) -> tuple[ClipSet, ClipSet]:
+def clip_sets(training: RowTraining, vae: VAE) -> tuple[ClipSet, ClipSet]:
     """The training clips of high and of moderate quality, a quarter as many."""
-    from models.presets import preset
-
+    chosen, clips = preset(training.preset), training.clips
     made = []
-    for quality, count in (("high", args.clips), ("moderate", max(1, args.clips // 4))):
-        spoken = spoken_count(count, args.speech, quality)
-        speech = SpeechSet(args.data, "train", spoken, quality=quality)
-        made.append(
-            ClipSet(args.data, preset(args.preset), vae.eval(), speech, "train", count, quality=quality)
-        )
+    for quality, count in (("high", clips.clips), ("moderate", max(1, clips.clips // 4))):
+        spoken = spoken_count(count, clips.speech, quality)
+        speech = SpeechSet(clips.data, "train", spoken, quality=quality)
+        made.append(ClipSet(clips.data, chosen, vae.eval(), speech, "train", count, quality=quality))
     return made[0], made[1]
 
 
-def train_row(args: argparse.Namespace, plan: Plan, name: str, seed: int, step_stage: bool) -> None:
+def train_row(training: RowTraining, plan: Plan, name: str, seed: int, step_stage: bool) -> None:
     """Train the model ``name`` with a seed from the teacher, or from the Fast student of the same seed."""
-    parent = load_model(plan.model(PARENT, seed) if step_stage else plan.teacher, args.device)
+    device = training.device
+    parent = load_model(plan.model(PARENT, seed) if step_stage else plan.teacher, device)
     channels_last(parent)
-    sets = clip_sets(args, parent.vae)
+    sets = clip_sets(training, parent.vae)
     stage: Stage
     if step_stage:
         student = channels_last(copy.deepcopy(parent))
-        stage = STEP_STAGES[name](student, parent, *sets, args.batch, args.frames, args.device)
+        stage = STEP_STAGES[name](student, parent, *sets, training.batch, training.frames, device)
     else:
         chosen = recipe(name)
-        student = channels_last(start_student(parent, chosen).to(args.device))
-        stage = StudentStage(student, parent, *sets, args.batch, args.frames, args.device, chosen)
+        student = channels_last(start_student(parent, chosen).to(device))
+        stage = StudentStage(student, parent, *sets, training.batch, training.frames, device, chosen)
     freeze(student)
-    _loop(args, stage, plan.model(name, seed).parent, seed)
+    _loop(training, stage, plan.model(name, seed).parent, seed)
 
 
 def freeze(student: AvatarModel) -> None:
@@ -67,35 +68,45 @@ def freeze(student: AvatarModel) -> None:
     student.audio.requires_grad_(False)
 
 
-def _loop(args: argparse.Namespace, stage: Stage, out: Path, seed: int) -> None:
+def _loop(training: RowTraining, stage: Stage, out: Path, seed: int) -> None:
     config = LoopConfig(
         out=out,
-        steps=args.steps,
-        lr=args.lr,
-        warmup=min(WARMUP_STEPS, args.steps),
+        steps=training.steps,
+        lr=training.lr,
+        warmup=min(WARMUP_STEPS, training.steps),
         ema=0.97,
         seed=seed,
         rates=RATES,
-        device=args.device,
-        bf16=trains_in_bf16("auto", args.device),
+        device=training.device,
+        bf16=trains_in_bf16("auto", training.device),
     )
     figures = Loop(stage, config).run()
     write_json(out / "done.json", figures)
     (out / "state.pt").unlink()  # the row is finished; its weights stay
 
 
-def train_teacher(args: argparse.Namespace) -> int:
-    """Train the teacher by ``fada train``, on the shipped VAE and audio encoder."""
-    from distill.train import add_arguments, run
+def teacher_config(config: LadderConfig) -> TrainConfig:
+    """The teacher's run: the rows' clips and frames, twice their batch, on the named VAE and audio encoder."""
+    training = config.training
+    return TrainConfig(
+        stage="teacher",
+        preset=training.preset,
+        pace=PaceConfig(
+            steps=config.teacher.steps,
+            batch=2 * training.batch,
+            lr=TEACHER_LR,
+            device=training.device,
+            frames=training.frames,
+        ),
+        clips=ClipsConfig(training.clips.data, training.clips.clips),
+        start=StartConfig(from_weights=config.teacher.weights),
+        out=config.plan.teacher.parent / "making",
+    )
 
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    weights = args.weights or shipped(args.preset)
-    line = ["--stage", "teacher", "--preset", args.preset, "--data", args.data, "--device", args.device]
-    making = args.teacher.parent / "making"
-    line += ["--from-weights", weights, "--out", making, "--steps", args.teacher_steps]
-    line += ["--clips", args.clips, "--frames", args.frames, "--batch", 2 * args.batch, "--lr", 1.5e-3]
-    code = run(parser.parse_args([str(part) for part in line]))
-    if code == 0:  # before that, the file is only a checkpoint of an unfinished teacher
-        (making / "model.safetensors").replace(args.teacher)
-    return code
+
+def train_teacher(config: LadderConfig) -> None:
+    """Train the teacher as ``fada train`` does, and put it where the rows look for it."""
+    making = teacher_config(config)
+    train(making)
+    # before that, the file is only a checkpoint of an unfinished teacher
+    (making.folder / "model.safetensors").replace(config.plan.teacher)

@@ -12,10 +12,12 @@ import pytest
 
 from distill.ladder import table
 from distill.ladder.claims import claims, claims_table
-from distill.ladder.command import add_arguments, run
+from distill.ladder.command import add_arguments, job_command, read_config, run
 from distill.ladder.jobs import Job, Plan, all_jobs, run_jobs, training_jobs, write_json
 from distill.ladder.rows import ROWS, Row, chosen_rows
 from distill.ladder.table import collect, into_document, markdown, plot, short_table, summary
+from distill.ladder.training import teacher_config
+from models.presets import shipped
 
 
 def plan_of(root: Path, names: str = "all", seeds: int = 2) -> Plan:
@@ -188,3 +190,26 @@ def test_summary_is_mean_and_sample_deviation() -> None:
     out = summary([{"a": 1.0}, {"a": 2.0}, {"a": 3.0}])
     assert out["a"] == {"mean": 2.0, "spread": 1.0, "n": 3}
     assert summary([{"a": 5.0}])["a"]["spread"] == 0.0
+
+
+def test_the_teacher_is_a_value_and_not_a_command_line(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    words = ["--teacher", str(tmp_path / "t" / "model.safetensors"), "--data", str(tmp_path), "--batch", "3"]
+    config = read_config(
+        parser.parse_args([*words, "--teacher-steps", "7", "--frames", "4", "--device", "cpu"])
+    )
+    made = teacher_config(config)
+    assert (made.stage, made.folder) == ("teacher", tmp_path / "t" / "making")
+    assert (made.pace.steps, made.pace.batch, made.pace.frames, made.pace.device) == (7, 6, 4, "cpu")
+    assert made.start.from_weights == shipped("small")
+    assert made.clips.data == config.measuring.data == tmp_path
+
+
+def test_every_option_of_the_ladder_survives_the_way_to_its_jobs(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    words = ["--out", str(tmp_path), "--speech", "40", "--lr", "0.001", "--rows", "fast", "--seeds", "2"]
+    args = parser.parse_args([*words, "--eval-clips", "3", "--drift-seconds", "0", "--device", "cpu"])
+    again = parser.parse_args(job_command(args)[2:])
+    assert read_config(again) == read_config(args)

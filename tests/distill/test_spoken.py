@@ -10,12 +10,11 @@ import pytest
 from distill.corpus.drawn import clips
 from distill.data.speech_set import SpeechSet
 from distill.evaluation.suites import SUITES, load_clip
-from distill.stage_maker import check_options, make_stage
+from distill.stage_maker import make_stage
 from distill.stages import speech as spoken
 from distill.stages.speech import make_all_speech, spoken_count
 from distill.stages.teacher import TeacherStage
-from distill.train import add_arguments
-from models.presets import preset
+from distill.train import add_arguments, read_config
 
 SHIPPED = Path(__file__).resolve().parents[2] / "weights" / "small" / "student.safetensors"
 
@@ -40,7 +39,7 @@ def test_what_was_spoken_is_all_that_training_and_measuring_need(
 
     monkeypatch.setattr(clips, "speech_clip", refuse)
     line = ("--from-weights", str(SHIPPED), "--data", str(tmp_path), "--speech", "4", "--clips", "6")
-    stage = make_stage(options("--stage", "teacher", *line), preset("small"), 2)
+    stage = make_stage(read_config(options("--stage", "teacher", *line, "--batch", "2")))
     assert isinstance(stage, TeacherStage) and len(stage.data) == 6
     assert stage.data[5].latents.shape[0] == 40, "the sixth clip speaks the second sound"
     assert load_clip(SUITES["held-out"], 0, tmp_path).frames == 200
@@ -53,6 +52,6 @@ def test_the_number_of_speech_clips() -> None:
     assert spoken_count(100, 40, "high") == 40 and spoken_count(100, 40, "moderate") == 10
     assert spoken_count(8, 40, "high") == 8
     with pytest.raises(ValueError, match=r"--speech takes 4 clips or more.*got 3 for teacher"):
-        check_options(options("--stage", "teacher", "--speech", "3"))
+        read_config(options("--stage", "teacher", "--speech", "3"))
     with pytest.raises(ValueError, match="for the stages speech, corpus"):
-        check_options(options("--stage", "vae", "--speech", "30"))
+        read_config(options("--stage", "vae", "--speech", "30"))

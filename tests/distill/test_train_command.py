@@ -14,12 +14,11 @@ from distill.data.clip_set import ClipSet
 from distill.methods.recipes import RECIPES
 from distill.methods.stage import StudentStage, start_student
 from distill.probe import Probe
-from distill.stage_maker import check_options, make_stage, start_control, start_trunk
+from distill.stage_maker import make_stage, start_control, start_trunk
 from distill.stages.audio import AudioStage
 from distill.stages.teacher import TeacherStage
-from distill.train import add_arguments, run
+from distill.train import add_arguments, read_config, run
 from models.checkpoint import CheckpointError, save_tensors
-from models.presets import preset
 from models.weights import load_model, save_model
 from tests.models.tiny import tiny_model
 
@@ -43,7 +42,7 @@ def test_a_teacher_starts_from_shipped_parts_in_one_command(tmp_path: Path) -> N
         "--data",
         str(tmp_path),
     ]
-    stage = make_stage(options(*line), preset("small"), 2)
+    stage = make_stage(read_config(options(*line, "--batch", "2")))
     assert isinstance(stage, TeacherStage) and isinstance(stage.data, ClipSet)
     shipped = load_model(SHIPPED)
     for mine, theirs in ((stage.model.vae, shipped.vae), (stage.model.audio, shipped.audio)):
@@ -70,7 +69,7 @@ def test_a_student_starts_from_a_teachers_trunk_and_keeps_its_control_layers(tmp
 
 def test_an_audio_encoder_is_trained_on_and_given_to_the_teacher(tmp_path: Path) -> None:
     line = ("--stage", "audio", "--init", str(SHIPPED), "--data", str(tmp_path))
-    stage = make_stage(options(*line), preset("small"), 2)
+    stage = make_stage(read_config(options(*line, "--batch", "2")))
     assert isinstance(stage, AudioStage)
     shipped = load_model(SHIPPED).audio.state_dict()
     assert all(torch.equal(value, shipped[key]) for key, value in stage.encoder.state_dict().items())
@@ -85,7 +84,7 @@ def test_an_audio_encoder_is_trained_on_and_given_to_the_teacher(tmp_path: Path)
         "--audio",
         str(tmp_path / "audio.safetensors"),
     )
-    teacher = make_stage(options(*line, "--data", str(tmp_path)), preset("small"), 2)
+    teacher = make_stage(read_config(options(*line, "--data", str(tmp_path), "--batch", "2")))
     assert isinstance(teacher, TeacherStage)
     torch.testing.assert_close(teacher.model.audio.leave.bias, shipped["leave.bias"] + 1)
 
@@ -124,14 +123,14 @@ def test_a_trunk_of_another_shape_is_refused(tmp_path: Path) -> None:
 )
 def test_options_that_a_stage_would_ignore_are_refused(line: tuple[str, ...], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        check_options(options(*line))
+        read_config(options(*line))
 
 
 def test_prepared_videos_are_for_the_diffusion_stages(tmp_path: Path) -> None:
     (tmp_path / "dataset.json").write_text("{}")
     with pytest.raises(ValueError, match="holds prepared videos"):
-        check_options(options("--stage", "vae", "--data", str(tmp_path)))
-    check_options(options("--stage", "teacher", "--data", str(tmp_path)))
+        read_config(options("--stage", "vae", "--data", str(tmp_path)))
+    read_config(options("--stage", "teacher", "--data", str(tmp_path)))
 
 
 def test_unknown_presets_and_missing_runs_say_what_to_do(tmp_path: Path) -> None:
@@ -164,7 +163,7 @@ def test_a_student_visits_the_times_of_the_step_counts_asked_for(
     save_model(path, tiny_model("teacher"))
     line = ("--stage", "student", "--runs", str(tmp_path), "--data", str(tmp_path))
     for more, grids in (((), (6,)), (("--grids", "1, 2"), (1, 2))):
-        stage = make_stage(options(*line, *more), preset("small"), 2)
+        stage = make_stage(read_config(options(*line, *more, "--batch", "2")))
         assert isinstance(stage, StudentStage) and stage.drawing.grids == grids
     for wrong in ("0", "1,two", "", "99"):
         with pytest.raises(SystemExit):

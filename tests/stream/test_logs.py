@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from stream.logs import ShortIds, shorten_ids
+from stream.logs import ShortIds, shorten_ids, start_logging
 
 
 def written(message: str, *values: object) -> str:
@@ -42,3 +42,23 @@ def test_an_id_is_cut_in_whatever_line_it_stands(make: Callable[[], str]) -> Non
 )
 def test_words_stay_whole(text: str) -> None:
     assert shorten_ids(text) == text
+
+
+@pytest.fixture
+def levels() -> Iterator[None]:
+    """Puts the loggers back as they were."""
+    names = ("", "stream", "stream.engine", "aioice")
+    before = {name: logging.getLogger(name).level for name in names}
+    yield
+    for name, level in before.items():
+        logging.getLogger(name).setLevel(level)
+
+
+@pytest.mark.usefixtures("levels")
+@pytest.mark.parametrize("verbose", [False, True])
+def test_without_verbose_only_what_tells_of_callers_is_written(verbose: bool) -> None:
+    start_logging(verbose)
+    for told in ("stream.calls.session", "stream.calls.viewer", "stream.app"):
+        assert logging.getLogger(told).isEnabledFor(logging.INFO)
+    assert logging.getLogger("stream.engine.torch_engine").isEnabledFor(logging.INFO) == verbose
+    assert logging.getLogger("stream.engine.scheduler").isEnabledFor(logging.WARNING)

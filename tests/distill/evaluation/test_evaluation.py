@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import math
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 import fada
-from distill.evaluation.command import chosen_suites
+from distill.evaluation.command import add_arguments, chosen_suites, read_config
 from distill.evaluation.figures import read_clip, summarise
 from distill.evaluation.long_run import long_run
 from distill.evaluation.run import ClipFrames, evaluate, perform
@@ -232,11 +233,16 @@ def test_the_command_writes_figures_and_pictures(data: Path, probe: Probe, tmp_p
     assert {"suites.png", "speech.png", "open-set-sheet.png", "degraded-references.png"} <= drawn
 
 
-def test_options_change_the_suites() -> None:
-    import argparse
+@pytest.mark.parametrize("option", ["--batch", "--threads"])
+def test_an_option_that_makes_no_sense_is_told_before_anything_is_loaded(option: str) -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    with pytest.raises(ValueError, match=f"{option} must be 1 or more, got 0"):
+        read_config(parser.parse_args([option, "0"]))
 
-    args = argparse.Namespace(suite="open-set", split="val", clips=3, seconds=None)
-    (suite,) = chosen_suites(args)
+
+def test_options_change_the_suites() -> None:
+    (suite,) = chosen_suites("open-set", "val", clips=3)
     assert (suite.name, suite.split, suite.clips, suite.seconds, suite.open_set) == (
         "open-set",
         "val",
