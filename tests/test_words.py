@@ -21,7 +21,7 @@ PAGES = [*FIRST_PAGES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("
 MOST_BYTES = {"README.md": 9_000, "ARCHITECTURE.md": 9_216}
 MOST_WORDS_A_PARAGRAPH = 90
 MOST_WORDS_A_SENTENCE = 30
-HAVE_PARTS = ("bench",)
+HAVE_PARTS = ("avatar", "bench")
 """Commands whose first word chooses one of several."""
 
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
