@@ -76,7 +76,7 @@ def read_folder(folder: Path) -> tuple[list[Entry], list[str]]:
     """The faces of a folder.
 
     Returns:
-        (entries, a sentence for each picture of a plain folder that cannot be used).
+        (entries, a sentence for each picture that cannot be used). Every picture has been opened once.
 
     Raises:
         MediaError: there is no such folder, nothing in it, or its index is wrong.
@@ -86,7 +86,7 @@ def read_folder(folder: Path) -> tuple[list[Entry], list[str]]:
             "no_avatars", f"No avatars in {folder}: there is no such folder; make some with `fada avatars`."
         )
     if (folder / INDEX).is_file():
-        return _indexed(folder), []
+        return _indexed(folder)
     pictures = sorted(
         path
         for path in folder.iterdir()
@@ -136,7 +136,7 @@ def _plain(pictures: list[Path]) -> tuple[list[Entry], list[str]]:
     return list(entries.values()), refused
 
 
-def _indexed(folder: Path) -> list[Entry]:
+def _indexed(folder: Path) -> tuple[list[Entry], list[str]]:
     index = folder / INDEX
     try:
         rows = json.loads(index.read_text(encoding="utf-8"))
@@ -153,7 +153,22 @@ def _indexed(folder: Path) -> list[Entry]:
     for entry in entries:
         if not entry.path.is_file():
             raise MediaError("bad_avatars", f"{index} names {entry.path.name}, which is not there.")
-    return [_framed(entry, row) for entry, row in zip(entries, rows, strict=True)]
+    return _opened([_framed(entry, row) for entry, row in zip(entries, rows, strict=True)])
+
+
+def _opened(entries: list[Entry]) -> tuple[list[Entry], list[str]]:
+    """Those whose picture can be read now; a damaged one is better found at the start than in a call."""
+    usable, refused = [], []
+    for entry in entries:
+        try:
+            entry.portrait()
+        except MediaError as error:
+            refused.append(error.message)
+        else:
+            usable.append(entry)
+    if not usable:
+        raise MediaError("no_avatars", f"None of the faces can be used. {refused[0]}")
+    return usable, refused
 
 
 def _entry(folder: Path, row: object, number: int) -> Entry:

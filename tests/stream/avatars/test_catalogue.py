@@ -95,3 +95,18 @@ def test_names_and_thumbnails_may_be_left_out(tmp_path: Path) -> None:
     (make_avatars(tmp_path) / "index.json").write_text(json.dumps([{"id": "ada", "image": "ada.png"}]))
     avatar = AvatarCatalogue.read(tmp_path).find("ada")
     assert (avatar.name, avatar.thumbnail, avatar.about) == ("ada", "ada.png", "")
+
+
+def test_a_damaged_picture_is_found_at_the_start_and_not_offered(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    picture = make_avatars(tmp_path) / "bo.png"
+    picture.write_bytes(picture.read_bytes()[:60])
+    catalogue = AvatarCatalogue.read(tmp_path)
+    assert [avatar.id for avatar in catalogue] == ["ada"]
+    assert "not offered" in caplog.text
+    assert "bo.png" in caplog.text
+    (tmp_path / "ada.png").write_bytes(b"no picture")
+    with pytest.raises(MediaError, match="None of the faces can be used") as raised:
+        AvatarCatalogue.read(tmp_path)
+    assert raised.value.code == "no_avatars"

@@ -215,3 +215,26 @@ async def test_a_microphone_that_ends_does_not_end_the_call(tmp_path: Path) -> N
         assert len(caller.received.pictures) > pictures
         assert session_of(running).state.value == "live"
         await caller.hang_up()
+
+
+async def test_a_change_to_a_damaged_picture_is_a_notice_without_a_path_and_the_call_goes_on(
+    tmp_path: Path,
+) -> None:
+    async with running_server(tmp_path, grace_s=GRACE_S) as running:
+        caller, late = Caller(bursts), Caller()
+        await caller.call(running, avatar="ada")
+        await until_drawn(caller)
+        (tmp_path / "avatars" / "bo.png").write_bytes(b"damaged since the start")
+        say(caller, {"type": "avatar", "id": "bo"})
+        await caller.until(lambda: bool(caller.received.of_type("notice")))
+        notice = caller.received.of_type("notice")[0]
+        assert (notice["error"], str(tmp_path) in notice["message"]) == ("bad_avatar", False)
+        count = len(caller.received.pictures)
+        await caller.until(lambda: len(caller.received.pictures) > count + 10)
+        assert session_of(running).state.value == "live"
+        refused = await running.http.post("/offer", json={**await late.offer(), "avatar": "bo"})
+        assert (refused.status_code, refused.json()["error"]) == (500, "bad_avatar")
+        assert str(tmp_path) not in refused.text
+        assert running.server.scheduler.seats.taken == 1
+        for each in (caller, late):
+            await each.hang_up()
