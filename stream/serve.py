@@ -90,14 +90,7 @@ def run(args: argparse.Namespace) -> int:
         from stream.engine.torch_engine import load_engine
 
         engine = load_engine(replace(options, threads=options.threads or live_threads()))
-        said = [what_fits(engine.fitted, engine.spec)] if engine.fitted is not None else []
-        if engine.slower:
-            said.append(f"Drawing is slower than it could be here. {engine.slower}")
-        elif engine.why == "rule":
-            said.append(
-                "`fada doctor --calibrate` measures, in about a minute, how this machine draws fastest."
-            )
-        for sentence in filter(None, said):
+        for sentence in what_to_tell(engine.spec, engine.fitted, engine.slower, engine.why):
             print(sentence, file=sys.stderr, flush=True)
         return engine
 
@@ -167,6 +160,23 @@ def read_public_address(text: str) -> str:
     if address is None or address.is_unspecified or address.is_multicast:
         raise ValueError(f"Expected --public-address to be an IP address such as 203.0.113.7, got {text!r}.")
     return str(address)
+
+
+def what_to_tell(spec: EngineSpec, fitted: HopFit | None, slower: str, why: str) -> list[str]:
+    """What the operator should know of the engine that was loaded, in sentences; nothing where all is well.
+
+    Args:
+        spec: of the engine.
+        fitted: what the hop was fitted to, if it was.
+        slower: why it draws slower than it could here, and what helps.
+        why: its runtime was taken: "measured", "rule" or "asked".
+    """
+    told = [what_fits(fitted, spec)] if fitted is not None else []
+    if slower:
+        told.append(f"Drawing is slower than it could be here. {slower}")
+    elif why == "rule":
+        told.append("`fada doctor --calibrate` measures, in about a minute, how this machine draws fastest.")
+    return [sentence for sentence in told if sentence]
 
 
 def what_fits(fitted: HopFit, spec: EngineSpec) -> str:

@@ -11,7 +11,15 @@ from models.runtimes.hop_fit import HopFit
 from stream.engine.protocol import Engine
 from stream.errors import EngineError
 from stream.listening import open_port
-from stream.serve import add_arguments, read_ice_server, read_public_address, run, serve, what_fits
+from stream.serve import (
+    add_arguments,
+    read_ice_server,
+    read_public_address,
+    run,
+    serve,
+    what_fits,
+    what_to_tell,
+)
 from tests.fakes import FakeEngine
 from tests.stream.rig import make_avatars
 
@@ -88,6 +96,15 @@ def test_what_the_operator_is_told_is_in_plain_words() -> None:
     assert what_fits(own, spec) == ""
     assert "the face answers 40 ms later. `--hop 2` insists" in what_fits(longer, spec)
     assert "drawing takes 110% of the time there is" in what_fits(slow, spec)
+
+
+def test_a_slower_way_of_drawing_is_told_with_its_reason_and_never_silently_taken() -> None:
+    spec, own = FakeEngine().spec, HopFit(2, {2: 30.0}, in_time=True)
+    assert what_to_tell(spec, own, "", "measured") == what_to_tell(spec, None, "", "asked") == []
+    (sentence,) = what_to_tell(spec, own, "Expected a C compiler, found none; install one.", "rule")
+    assert sentence.endswith("slower than it could be here. Expected a C compiler, found none; install one.")
+    (hint,) = what_to_tell(spec, own, "", "rule")
+    assert "doctor --calibrate" in hint
 
 
 def test_avatars_that_are_not_there(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
