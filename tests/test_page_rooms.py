@@ -1,4 +1,4 @@
-"""Who may know whom among the page's modules: floors, the lowest first, read from the source."""
+"""The page's modules, read from the source: who may know whom, and what the oldest browsers do not know."""
 
 from __future__ import annotations
 
@@ -37,3 +37,25 @@ def test_arrows_between_the_folders_run_one_way() -> None:
             assert own == other or floor_of[other] < floor_of[own], (
                 f"{path.relative_to(PAGE)} knows {found['module']}"
             )
+
+
+NEWER: Final = (
+    r"AbortSignal\.(any|timeout)\(",
+    r"\b(structuredClone|OffscreenCanvas|RTCRtpScriptTransform)\b",
+    r"\.(findLast|findLastIndex|toSorted|toReversed|toSpliced|isWellFormed|randomUUID)\(",
+    r"\b(Object|Map)\.groupBy\(|Promise\.(withResolvers|try)\(|Array\.fromAsync\(",
+    r"\.(union|intersection|difference)\(",
+    r"\(\?<[=!]",
+    r"\bstatic \{",
+    r"light-dark\(|:has\(|color-mix\(|@layer|@container|@scope|@starting-style|^\s*&",
+    r"\d(svh|dvh|lvh)\b(?!\)\s*\{|;\s*\}\s*\})",
+)
+"""What browsers lack that `web_client/ui/first-look.js` lets in; `svh` only behind `@supports`."""
+
+
+def test_nothing_is_newer_than_the_oldest_browsers() -> None:
+    for path in sorted(PAGE.rglob("*.*")):
+        text = re.sub(r"/\*.*?\*/|^\s*//.*$", "", path.read_text(encoding="utf-8"), flags=re.S | re.M)
+        for pattern in NEWER:
+            found = re.search(pattern, text, re.M)
+            assert found is None, f"{path.relative_to(PAGE)} uses {found and found[0]!r}"

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable
 
 from stream.calls.metrics import Metrics
-from stream.calls.viewer import Viewer
+from stream.calls.viewer import CALL_OVER, Viewer
 from stream.clock import Clock
 from stream.errors import AdmissionError, SignalingError, StreamError, unknown_session
 from stream.media import Codecs
@@ -98,10 +98,14 @@ class Audience:
         for viewer in self._viewers.values():
             viewer.end(reason)
 
-    async def close(self) -> None:
-        """End all viewers and wait until they are gone. Later ones are refused."""
+    async def close(self, *, over: bool = False) -> None:
+        """End all viewers and wait until they are gone. Later ones are refused.
+
+        Args:
+            over: the caller ended the call for good: viewers are told, and need not ask again.
+        """
         self._closed = True
-        await self._end(self._viewers, "session_ended")
+        await self._end(self._viewers, CALL_OVER if over else "session_ended")
 
     async def _end(self, ids: Iterable[str], reason: str) -> None:
         chosen = list(ids)

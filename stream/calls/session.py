@@ -187,7 +187,8 @@ class Session:
             self._broadcast.stop()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_WITHIN_S):
-                    await asyncio.gather(self._broadcast.audience.close(), self._callers.close())
+                    audience = self._broadcast.audience.close(over=self.reason == "bye")
+                    await asyncio.gather(audience, self._callers.close())
         except Exception:
             logger.exception("session %s did not close cleanly", self.id)
         finally:

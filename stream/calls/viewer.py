@@ -30,6 +30,8 @@ CONNECT_WITHIN_S: Final = 10.0
 SILENT_AT_MOST_S: Final = 3.0  # for one that has a data channel and pings; consent checks take half a minute
 LOOK_EVERY_S: Final = 0.75
 CLOSE_WITHIN_S: Final = 5.0
+CALL_OVER: Final = "call_over"
+"""The reason of an end after which nobody need ask again."""
 
 
 class Viewer:
@@ -102,6 +104,8 @@ class Viewer:
 
     async def _close(self) -> None:
         self.end("cancelled")
+        if self.reason == CALL_OVER and self._channel is not None:
+            self._channel.send("bye", {})
         for track in self._tracks:
             track.stop()
         try:

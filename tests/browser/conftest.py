@@ -15,8 +15,10 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, BrowserType, Page, ViewportSize
 
 from bench.call.browser.chromium import find_chromium, launch, open_playwright
+from tests.browser.drivers.chromium import Chromium
 from tests.browser.drivers.firefox import Firefox, running_firefox
 from tests.browser.drivers.sound_card import SoundCard, running_sound_card
+from tests.browser.drivers.visit import Visit, VisitedBrowser
 from tests.browser.servers import ROOT, ServerProcess
 from tests.browser.voice import write_voice
 
@@ -28,6 +30,8 @@ SHARED_SEATS: Final = 8
 
 OpenPage = Callable[..., "CallPage"]
 """`open_page(server.url, dark=True, phone=True, before="…")`; see `open_page` below."""
+OpenVisit = Callable[..., Visit]
+"""`open_visit(url, before="JavaScript that runs ahead of the page's own")`"""
 
 
 def engines() -> list[Any]:
@@ -177,8 +181,9 @@ def new_context(browser: Browser, *, dark: bool = False, phone: bool = False, **
 
 
 def _leave(page: Page) -> None:
-    """Go away as a user does: the page says goodbye, and the shared server has its seat back."""
+    """End the call as a user does, and go: the shared server has its seat back."""
     if not page.is_closed():
+        page.evaluate("document.getElementById('stop')?.click()")
         page.goto("about:blank")
 
 
@@ -198,5 +203,28 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
             if before:
                 page.add_init_script(before)
             return CallPage(page).open(url)
+
+        yield open_one
+
+
+@pytest.fixture(params=["chromium", "firefox"])
+def visited(request: pytest.FixtureRequest) -> VisitedBrowser:
+    """Each browser in turn."""
+    if request.param == "firefox":
+        found: Firefox = request.getfixturevalue("firefox")
+        return found
+    browser: Browser = request.getfixturevalue("browser")
+    return Chromium(browser)
+
+
+@pytest.fixture
+def open_visit(visited: VisitedBrowser) -> Iterator[OpenVisit]:
+    """Opens a page in a window of its own, as often as a test likes."""
+    with ExitStack() as visits:
+
+        def open_one(url: str, **more: str) -> Visit:
+            visit = visits.enter_context(visited.open(**more))
+            visit.go_to(url)
+            return visit
 
         yield open_one

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-
 import pytest
-from playwright.sync_api import Browser
 
-from tests.browser.drivers.chromium import Chromium
-from tests.browser.drivers.firefox import Firefox
-from tests.browser.drivers.visit import Visit, VisitedBrowser, wait_for, wait_for_state, wait_for_words
+from tests.browser.conftest import OpenVisit
+from tests.browser.drivers.call import complaints, copy_watch_link, go_live
+from tests.browser.drivers.visit import Visit, wait_for, wait_for_state, wait_for_words
 from tests.browser.playback import CALLER, VIEWER, measure
 from tests.browser.servers import ServerProcess
 from tests.machine_time import measured_undisturbed
 
 FPS_AT_LEAST = 24
 MEASURED_S = 8
-LOADING_FAILED = "Failed to load resource"  # Chromium's own line for every answer of 400 and above
-HAS_FACES = "() => document.querySelector('[data-testid=avatar-option] input') !== null"
 FIGURE = "name => document.querySelector(`[data-figure=${name}]`).textContent"
 TURN = """
 ([id, value]) => {
@@ -27,48 +21,6 @@ TURN = """
   slider.dispatchEvent(new Event("input", { bubbles: true }));
 }
 """
-
-OpenVisit = Callable[..., Visit]
-"""`open_visit(url, before="JavaScript that runs ahead of the page's own")`"""
-
-
-@pytest.fixture(params=["chromium", "firefox"])
-def visited(request: pytest.FixtureRequest) -> VisitedBrowser:
-    """Each browser in turn."""
-    if request.param == "firefox":
-        found: Firefox = request.getfixturevalue("firefox")
-        return found
-    browser: Browser = request.getfixturevalue("browser")
-    return Chromium(browser)
-
-
-@pytest.fixture
-def open_visit(visited: VisitedBrowser) -> Iterator[OpenVisit]:
-    """Opens a page in a window of its own, as often as a test likes."""
-    with ExitStack() as visits:
-
-        def open_one(url: str, **more: str) -> Visit:
-            visit = visits.enter_context(visited.open(**more))
-            visit.go_to(url)
-            return visit
-
-        yield open_one
-
-
-def go_live(call: Visit) -> None:
-    """Press Start and wait for the first picture."""
-    wait_for(call, HAS_FACES)
-    call.press("#start")
-    state = wait_for_state(call, "live", "stopped")
-    assert state == "live", call.evaluate("() => document.getElementById('status').innerText")
-
-
-def copy_watch_link(call: Visit) -> str:
-    """What the clipboard holds after the button was pressed."""
-    wait_for(call, "() => !document.getElementById('watch-link').disabled")
-    call.press("#watch-link")
-    wait_for(call, "() => document.getElementById('watch-link').innerText.includes('Link copied')")
-    return str(call.evaluate("() => navigator.clipboard.readText()"))
 
 
 def flows(visit: Visit, video: str) -> None:
@@ -90,7 +42,7 @@ def test_pictures_flow_and_the_mouth_moves_with_the_voice(
     for figure in ("fps", "latency", "skew", "dropped", "size"):
         assert call.evaluate(FIGURE, figure) != "–", figure
     assert call.evaluate(FIGURE, "link") == "good"
-    assert call.complaints == []
+    assert complaints(call) == []
 
 
 def test_another_face_and_other_scales_in_the_call(fake_server: ServerProcess, open_visit: OpenVisit) -> None:
@@ -111,7 +63,7 @@ def test_another_face_and_other_scales_in_the_call(fake_server: ServerProcess, o
         )
     call.press("#stop")
     assert wait_for_state(call, "stopped") == "stopped"
-    assert call.complaints == []
+    assert complaints(call) == []
 
 
 @pytest.mark.timed
@@ -124,5 +76,4 @@ def test_a_viewer_sees_and_hears_the_same_call(fake_server: ServerProcess, open_
     flows(watch, VIEWER)
     call.press("#stop")
     wait_for_state(watch, "ended")
-    assert call.complaints == []
-    assert [words for words in watch.complaints if LOADING_FAILED not in words] == []
+    assert complaints(call) == complaints(watch) == []

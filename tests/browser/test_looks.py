@@ -77,7 +77,8 @@ def test_every_sentence_fits_its_place_on_a_phone(fake_server: ServerProcess, op
             const { Problem } = await import("/rtc/problems.js");
             const codes = ["no_microphone", "permission_refused", "microphone_busy", "microphone_lost",
               "server_full", "not_ready", "unknown_avatar", "unreachable", "lost", "no_video", "blocked_network",
-              "gave_up", "autoplay_blocked", "unsupported"];
+              "gave_up", "autoplay_blocked", "unsupported", "replaced", "microphone_replaced", "microphone_kept",
+              "microphone_silent"];
             const changes = codes.map((code) => new Problem(code)).map((problem) => ({
                 state: problem.retry ? "retrying" : "stopped", problem, attempt: 13, wait_s: 8,
             }));

@@ -58,7 +58,8 @@ def test_every_state_and_problem_has_words(fake_server: ServerProcess, open_page
               "microphone_busy", "microphone_lost", "server_full", "not_ready", "unknown_avatar",
               "unreachable", "lost", "no_video", "broke_off", "blocked_network", "refused",
               "gave_up", "autoplay_blocked", "no_session", "unknown_session", "session_ended",
-              "viewers_full"];
+              "viewers_full", "session_away", "too_old", "replaced", "own_fault", "microphone_replaced",
+              "microphone_kept", "microphone_silent"];
             const plain = ["idle", "requesting", "connecting", "live", "stopped"]
               .map((state) => captionFor({ state, problem: null, attempt: 0, wait_s: 0 }, "Ada"));
             const troubled = codes.flatMap((code) => ["retrying", "stopped"]
@@ -159,3 +160,51 @@ def test_skew_is_what_was_sent_and_what_this_browser_adds(
         """async ([said, link]) => (await import("/rtc/stats.js")).skewOf(link, said)""", [said, link]
     )
     assert told == skew_ms
+
+
+OFFER = "a=candidate:1 1 udp 99 {host} 5000 typ {kind}"
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "page", "servers", "words"),
+    [
+        ([], ["10.0.0.5"], "fada.example", [], "WebRTC is held back by a setting"),
+        (["a.local"], [], "fada.example", [], "The server names no address"),
+        (["a.local"], ["127.0.0.1"], "fada.example", [], "start it with HOST=0.0.0.0"),
+        (["a.local"], ["10.0.0.5"], "fada.example", [], "(10.0.0.5): it needs --public-address"),
+        (["a.local"], ["10.0.0.5"], "10.0.0.5", [], "which this browser hides"),
+        (["10.0.0.9"], ["10.0.0.5"], "10.0.0.5", [], "A relay (--ice-server turn:…) helps."),
+        (["10.0.0.9"], ["203.0.113.7"], "fada.example", ["stun:x"], "A relay (--ice-server turn:…) helps."),
+        (["10.0.0.9"], ["203.0.113.7"], "fada.example", ["turn:x"], "The relay (TURN) gives no address"),
+        (["10.0.0.9", "relay"], ["203.0.113.7"], "fada.example", ["turn:x"], "Not even the relay"),
+        (["127.0.0.1"], ["127.0.0.1"], "localhost", [], "A firewall blocks UDP"),
+    ],
+)
+def test_why_there_is_no_way_through_the_network(
+    fake_server: ServerProcess,
+    open_page: OpenPage,
+    here: list[str],
+    there: list[str],
+    page: str,
+    servers: list[str],
+    words: str,
+) -> None:
+    def described(hosts: list[str]) -> str:
+        lines = [
+            OFFER.format(
+                host="198.51.100.1" if host == "relay" else host, kind="relay" if host == "relay" else "host"
+            )
+            for host in hosts
+        ]
+        return "\r\n".join(["v=0", *lines, ""])
+
+    sentence = open_page(fake_server.url).page.evaluate(
+        """async (tried) => (await import("/rtc/ice.js")).explainNoWay(tried)""",
+        {
+            "offer": described(here),
+            "answer": described(there),
+            "page": page,
+            "servers": [{"urls": url} for url in servers],
+        },
+    )
+    assert words in sentence and sentence.endswith(".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -40,18 +41,6 @@ def test_microphone_that_does_not_open(
     call.wait_for_status(sentence)
     assert call.page.get_by_test_id("start").is_visible()
     assert call.complaints == []
-
-
-def test_microphone_unplugged_in_the_call(fake_server: ServerProcess, open_page: OpenPage) -> None:
-    keep = """
-    const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
-    navigator.mediaDevices.getUserMedia = async (wish) => (window.microphone = await ask(wish));
-    """
-    call = open_page(fake_server.url, before=keep)
-    call.go_live()
-    call.page.evaluate("microphone.getAudioTracks()[0].dispatchEvent(new Event('ended'))")
-    call.wait_for_status("The microphone went away")
-    assert call.state == "stopped"
 
 
 def test_insecure_address(fake_server: ServerProcess, open_page: OpenPage) -> None:
@@ -196,3 +185,45 @@ def test_picture_held_back_by_the_browser(fake_server: ServerProcess, open_page:
     button.click()
     button.wait_for(state="hidden")
     call.wait_for_state("live")
+
+
+def test_no_way_through_the_network_is_explained(fake_server: ServerProcess, open_page: OpenPage) -> None:
+    """Each end is told that the other is where nobody is."""
+    call = open_page(fake_server.url)
+
+    def misdirect(text: str) -> str:
+        return re.sub(r"(a=candidate:\S+ 1 udp \S+ )\S+ \d+", r"\g<1>192.0.2.1 9", text, flags=re.IGNORECASE)
+
+    def answer(route: Route) -> None:
+        sent = route.request.post_data or ""
+        came = route.fetch(post_data=misdirect(sent))
+        route.fulfill(response=came, body=misdirect(came.text()))
+
+    call.page.route("**/offer", answer)
+    call.press_start()
+    call.wait_for_status("No way through the network", within_ms=40_000)
+    call.wait_for_status("A firewall blocks UDP")
+    assert "Trying again" in call.status
+    call.press_stop()
+    call.wait_for_state("stopped")
+
+
+def test_the_servers_ice_servers_are_used(fake_server: ServerProcess, open_page: OpenPage) -> None:
+    note = """
+    const Real = RTCPeerConnection;
+    window.asked = [];
+    window.RTCPeerConnection = class extends Real {
+      constructor(config) { super(config); window.asked.push(config.iceServers); }
+    };
+    """
+    call = open_page(fake_server.url, before=note)
+    servers = [
+        {"urls": "stun:127.0.0.1:9"},
+        {"urls": "turn:127.0.0.1:9", "username": "ada", "credential": "secret"},
+        {"urls": "http://127.0.0.1/"},
+    ]
+    call.page.route("**/config", lambda route: route.fulfill(json={"protocol": 1, "ice_servers": servers}))
+    call.page.reload()
+    call.page.get_by_test_id("avatar-option").first.wait_for()
+    call.go_live()
+    assert call.page.evaluate("asked") == [servers[:2]]

@@ -1,17 +1,20 @@
 /**
  * A call from Start to Stop: microphone, connection, first picture, and new tries when it is lost.
  *
- * In: `start`, `stop`, `changeAvatar`, `changeScales`, `changeMicrophone`. Out: events "state" (detail:
- * `StateChange`), "microphone" (detail: MediaStream or null), "media" (detail: MediaStream or null), and the
- * peer's "figures", "speaking", "avatar", "scales" and "watchable" (its watch id, null when it is over). The microphone stays open across new tries and is let go
- * at the end, whatever the end is.
+ * In: `start`, `stop`, `leave`, `changeAvatar`, `changeScales`, `changeMicrophone`. Out: events "state" (detail:
+ * `StateChange`), "microphone" (detail: MediaStream or null), "trouble" (detail: a `Problem` that the call outlives),
+ * "media" (detail: MediaStream or null), and the peer's "figures", "speaking", "avatar", "scales" and "watchable" (its
+ * watch id, null when it is over). The microphone stays open across new tries and is let go at the end, whatever the
+ * end is. The call's secret outlives its connections and a reload: with it the server knows the call again, and its
+ * link to watch stays the same.
  */
 
 import { MOST_TRIES, pause, waitBefore } from "../rtc/backoff.js";
 import { Peer } from "../rtc/peer.js";
 import { asProblem, Problem } from "../rtc/problems.js";
-import { closeMicrophone, openMicrophone } from "./microphone.js";
+import { forgetSecret, keepSecret, recallSecret } from "./secret.js";
 import { CallMachine } from "./state.js";
+import { Voice } from "./voice.js";
 
 /** Marks on the page's timeline from Start to the first picture, for measuring. */
 const STEPS = ["fada:start", "fada:microphone", "fada:offer", "fada:answer", "fada:first-frame"];
@@ -31,28 +34,33 @@ const SEAT_FREES_WITHIN_TRIES = 6; // after a loss our own old seat may still be
 /** The reason of this page's own doing. */
 const STOPPED = Symbol("stopped by the user");
 
+/**
+ * @typedef {object} Surroundings
+ * @property {() => Promise<void>} awaitFirstFrame resolves when the next picture is on the screen
+ * @property {() => import("../rtc/stats.js").Seen | null} takeSeen what was seen since the last call
+ * @property {() => Promise<RTCIceServer[]>} findServers that help to find a way through the network
+ */
+
 export class Call extends EventTarget {
   #machine = new CallMachine();
   /** @type {AbortController | null} */
   #running = null;
   /** @type {Peer | null} */
   #peer = null;
-  /** @type {MediaStream | null} */
-  #microphone = null;
+  #voice = new Voice(
+    (stream) => this.#send(stream),
+    (problem) => this.#emit("trouble", problem),
+  );
   /** @type {string | null} */
   #avatar = null;
   /** @type {ScaleWish} */
   #scales = { audio_scale: null, reference_scale: null };
   #wasLive = false;
 
-  /**
-   * @param {object} screen what shows the call's media
-   * @param {() => Promise<void>} screen.awaitFirstFrame resolves when the next picture is on the screen
-   * @param {() => import("../rtc/stats.js").Seen | null} screen.takeSeen what was seen since the last call
-   */
-  constructor(screen) {
+  /** @param {Surroundings} surroundings */
+  constructor(surroundings) {
     super();
-    this.screen = screen;
+    this.surroundings = surroundings;
   }
 
   /** @returns {boolean} */
@@ -78,21 +86,32 @@ export class Call extends EventTarget {
     let problem = null;
     try {
       this.#move("requesting");
-      this.#peer = this.#newPeer();
-      await this.#openMicrophone(deviceId, running.signal);
+      const peer = this.#makePeer(running.signal); // It gathers its addresses while the microphone opens.
+      peer.catch(() => {}); // Waited for below, unless the microphone fails first.
+      await this.#voice.open(deviceId);
+      running.signal.throwIfAborted();
       performance.mark("fada:microphone");
+      await peer;
       await this.#keepConnected(running.signal);
     } catch (error) {
       const reason = running.signal.aborted ? running.signal.reason : error;
       if (reason !== STOPPED) problem = asProblem(reason);
     } finally {
+      running.abort(STOPPED); // nothing that is still on its way begins now
       this.#release();
       this.#move("stopped", problem);
     }
   }
 
-  /** Ends the call and lets go of the microphone. */
+  /** Ends the call for everybody and lets go of the microphone. */
   stop() {
+    forgetSecret();
+    this.#peer?.sayBye();
+    this.leave();
+  }
+
+  /** Ends this page's part alone: the server keeps the call for a minute, and the secret leads back to it. */
+  leave() {
     this.#running?.abort(STOPPED);
     this.#peer?.close(STOPPED);
   }
@@ -109,37 +128,28 @@ export class Call extends EventTarget {
     this.#peer?.changeScales(scales);
   }
 
-  /** @param {string} deviceId */
-  async changeMicrophone(deviceId) {
-    const running = this.#running;
-    if (!this.#machine.busy || !running || !this.#microphone) return;
-    const before = this.#microphone;
-    try {
-      await this.#openMicrophone(deviceId, running.signal);
-      const [track] = this.#microphone.getAudioTracks();
-      await this.#peer?.replaceMicrophone(track);
-      closeMicrophone(before);
-    } catch (error) {
-      this.#fail(asProblem(error));
-    }
+  /** @returns {string} the device id of the microphone that is heard, "" where none is */
+  get microphoneId() {
+    return this.#voice.deviceId;
   }
 
   /**
-   * @param {string} deviceId
-   * @param {AbortSignal} signal
+   * @param {string} deviceId "" for the default one
+   * @returns {Promise<boolean>} whether it is on; where it does not open, the one before is
    */
-  async #openMicrophone(deviceId, signal) {
-    const stream = await openMicrophone(deviceId);
-    if (signal.aborted) {
-      closeMicrophone(stream);
-      throw signal.reason;
-    }
-    this.#microphone = stream;
-    const [track] = stream.getAudioTracks();
-    track.addEventListener("ended", () => {
-      if (this.#microphone === stream) this.#fail(new Problem("microphone_lost"));
-    });
+  changeMicrophone(deviceId) {
+    return this.#voice.choose(deviceId);
+  }
+
+  /** The system has other microphones than before. */
+  microphonesChanged() {
+    return this.#voice.lookAgain();
+  }
+
+  /** @param {MediaStream | null} stream of the microphone that is to be heard from now on; null is silence */
+  async #send(stream) {
     this.#emit("microphone", stream);
+    await this.#peer?.replaceMicrophone(stream?.getAudioTracks()[0] ?? null);
   }
 
   /**
@@ -185,9 +195,7 @@ export class Call extends EventTarget {
    * @param {AbortSignal} signal
    */
   async #connect(signal) {
-    if (!this.#microphone) throw new Problem("microphone_lost");
-    const [track] = this.#microphone.getAudioTracks();
-    const peer = (this.#peer ??= this.#newPeer());
+    const peer = this.#peer ?? (await this.#makePeer(signal));
     for (const type of ["figures", "speaking", "avatar", "watchable"]) {
       peer.addEventListener(type, (event) => this.#emit(type, /** @type {CustomEvent} */ (event).detail));
     }
@@ -195,16 +203,16 @@ export class Call extends EventTarget {
       this.#scales = /** @type {CustomEvent} */ (event).detail; // a new try begins where this one was
       this.#emit("scales", this.#scales);
     });
-    await peer.open(track, this.#avatar, this.#scales, signal);
+    const wish = { avatar: this.#avatar, scales: this.#scales, secret: recallSecret() };
+    const secret = await peer.open(this.#voice.track, wish, signal);
+    if (secret) keepSecret(secret);
     this.#emit("media", peer.media);
     let limit = 0;
     const late = new Promise((_, reject) => {
-      limit = setTimeout(() => {
-        reject(new Problem(peer.linkState === "connected" ? "no_video" : "blocked_network"));
-      }, FIRST_FRAME_WITHIN_MS);
+      limit = setTimeout(() => reject(peer.whyDark()), FIRST_FRAME_WITHIN_MS);
     });
     try {
-      await Promise.race([this.screen.awaitFirstFrame(), peer.ended, late]);
+      await Promise.race([this.surroundings.awaitFirstFrame(), peer.ended, late]);
     } finally {
       clearTimeout(limit);
     }
@@ -212,8 +220,12 @@ export class Call extends EventTarget {
     return peer;
   }
 
-  #newPeer() {
-    return new Peer(() => this.screen.takeSeen());
+  /** @param {AbortSignal} signal */
+  async #makePeer(signal) {
+    const servers = await this.surroundings.findServers();
+    signal.throwIfAborted();
+    this.#peer = new Peer(servers, () => this.surroundings.takeSeen());
+    return this.#peer;
   }
 
   #dropPeer() {
@@ -225,16 +237,8 @@ export class Call extends EventTarget {
 
   #release() {
     this.#dropPeer();
-    closeMicrophone(this.#microphone);
-    this.#microphone = null;
+    this.#voice.close();
     this.#running = null;
-    this.#emit("microphone", null);
-  }
-
-  /** @param {Problem} problem that ends the call */
-  #fail(problem) {
-    this.#running?.abort(problem);
-    this.#peer?.close(problem);
   }
 
   /**

@@ -6,7 +6,7 @@
 
 import { MOST_TRIES } from "../rtc/backoff.js";
 
-/** @typedef {{headline: string, detail: string, tone: "calm" | "busy" | "live" | "warn" | "error"}} Caption */
+/** @typedef {import("../ui/status-line.js").Caption} Caption */
 
 /**
  * @param {number} wait_s
@@ -22,6 +22,14 @@ function inSeconds(wait_s) {
  */
 export function captionForSlow() {
   return { headline: "You are live", detail: "Few pictures come through: the server or the network is busy.", tone: "warn" };
+}
+
+/**
+ * The page was reloaded in the middle of a call, or opened again in its tab.
+ * @returns {Caption}
+ */
+export function captionForReturn() {
+  return { headline: "Your call waits for you", detail: "Press Start to go on. Its watch link is still the same.", tone: "calm" };
 }
 
 /**

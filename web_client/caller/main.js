@@ -4,7 +4,7 @@
 
 import { askUntilAnswered } from "../rtc/backoff.js";
 import { asProblem, Problem } from "../rtc/problems.js";
-import { fetchAvatars, fetchScaleRanges } from "../rtc/signalling.js";
+import { fetchAvatars, fetchScaleRanges, rememberIceServers } from "../rtc/signalling.js";
 import { AvatarPicker } from "../ui/avatars.js";
 import { Diagnostics } from "../ui/diagnostics.js";
 import { Hud } from "../ui/hud.js";
@@ -13,18 +13,22 @@ import { Mat } from "../ui/mat.js";
 import { Scales } from "../ui/scales.js";
 import { recall, remember } from "../ui/settings.js";
 import { Stage } from "../ui/stage.js";
+import { setText, StatusLine } from "../ui/status-line.js";
 import { setUpTheme } from "../ui/theme.js";
 import { WatchLink } from "../ui/watch-link.js";
 import { Call } from "./call.js";
-import { captionFor, captionForSlow } from "./captions.js";
+import { captionFor, captionForReturn, captionForSlow } from "./captions.js";
 import { findObstacle, listMicrophones } from "./microphone.js";
+import { recallSecret } from "./secret.js";
 
 const SLOW_FPS = 12;
 const SLOW_SECONDS = 4; // in a row, before the page speaks of it
 const SILENT_READINGS = 90; // 6 s
 const NOTE_MIC_OFF = "Your voice is sent only while a call is on.";
 const NOTE_MIC_ON = "On. Your voice goes to this server and nowhere else.";
+const NOTE_MIC_NONE = "None. The face goes on in silence.";
 const NOTE_MIC_SILENT = "Nothing is heard. Muted, or the wrong one?";
+const TOLD_FOR_MS = 10_000;
 const NOTE_MUTED = "What comes back is your own voice a moment later, so every visit starts with it muted.";
 const NOTE_HEARD = "Wear headphones: from loudspeakers your voice would go round as an echo.";
 
@@ -42,9 +46,6 @@ function part(id, kind) {
 
 const start = part("start", HTMLButtonElement);
 const stop = part("stop", HTMLButtonElement);
-const status = part("status", HTMLElement);
-const headline = part("headline", HTMLElement);
-const detail = part("detail", HTMLElement);
 const mic = part("mic", HTMLSelectElement);
 const micNote = part("mic-note", HTMLElement);
 const mute = part("mute", HTMLInputElement);
@@ -60,12 +61,18 @@ const stage = new Stage({
   glow: part("glow", HTMLCanvasElement),
   mat,
   unblock: part("unblock", HTMLButtonElement),
-  onBlocked: () => sayProblem(new Problem("autoplay_blocked"), "warn"),
+  onBlocked: () => line.sayProblem(new Problem("autoplay_blocked"), "warn"),
 });
 const hud = new Hud(part("hud", HTMLElement), part("hud-toggle", HTMLButtonElement));
 const diagnostics = new Diagnostics(part("details", HTMLDialogElement), part("details-open", HTMLButtonElement));
 const watchLink = new WatchLink(part("watch-link", HTMLButtonElement));
-const call = new Call(stage);
+const findServers = rememberIceServers();
+void findServers(); // at once: a call need not wait for it
+const call = new Call({
+  awaitFirstFrame: () => stage.awaitFirstFrame(),
+  takeSeen: () => stage.takeSeen(),
+  findServers,
+});
 const picker = new AvatarPicker(part("avatars", HTMLElement), part("avatar-about", HTMLElement), (avatar) => {
   stage.showAvatar(avatar);
   call.changeAvatar(avatar.id);
@@ -76,39 +83,35 @@ const scales = new Scales(part("scales", HTMLElement), part("scales-reset", HTML
 );
 
 let silentReadings = 0;
+let heard = false; // since the microphone was opened
 let micOn = false;
 const meter = new LevelMeter(part("level", HTMLElement), part("level-canvas", HTMLCanvasElement), (level) => {
   stage.showVoice(level);
   silentReadings = level < 0.08 ? silentReadings + 1 : 0;
-  if (micOn) setText(micNote, silentReadings > SILENT_READINGS ? NOTE_MIC_SILENT : NOTE_MIC_ON);
+  if (!micOn) return;
+  const silent = silentReadings > SILENT_READINGS;
+  setText(micNote, silent ? NOTE_MIC_SILENT : NOTE_MIC_ON);
+  // Who is silent for a while may be listening; who was never heard has a microphone that does not work.
+  if (silent && !heard && isLive()) line.tell(new Problem("microphone_silent"));
+  if (silentReadings === 0 && !heard) {
+    heard = true;
+    line.calm("microphone_silent");
+  }
 });
 
-/**
- * @param {HTMLElement} element
- * @param {string} text
- */
-function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-
-/** @param {import("./captions.js").Caption} caption */
-function say(caption) {
-  status.setAttribute("aria-live", caption.tone === "error" ? "assertive" : "polite");
-  status.dataset.tone = caption.tone;
-  setText(headline, caption.headline);
-  setText(detail, caption.detail);
-}
-
-/**
- * @param {Problem} problem
- * @param {"warn" | "error"} tone
- */
-function sayProblem(problem, tone) {
-  say({ headline: problem.headline, detail: problem.sentence, tone });
-}
+const line = new StatusLine({
+  root: part("status", HTMLElement),
+  headline: part("headline", HTMLElement),
+  detail: part("detail", HTMLElement),
+  onCalm: () => isLive() && sayLive(),
+});
 
 function sayLive() {
-  say(captionFor({ state: "live", problem: null, attempt: 0, wait_s: 0 }, picker.chosen?.name ?? "the avatar"));
+  line.say(captionFor({ state: "live", problem: null, attempt: 0, wait_s: 0 }, picker.chosen?.name ?? "the avatar"));
+}
+
+function isLive() {
+  return document.body.dataset.state === "live";
 }
 
 let slowSeconds = 0;
@@ -117,7 +120,8 @@ let slowSeconds = 0;
 function watchSpeed(fps) {
   const wasSlow = slowSeconds >= SLOW_SECONDS;
   slowSeconds = fps !== null && fps < SLOW_FPS ? slowSeconds + 1 : 0;
-  if (slowSeconds === SLOW_SECONDS) say(captionForSlow());
+  if (line.busy) return;
+  if (slowSeconds === SLOW_SECONDS) line.say(captionForSlow());
   else if (wasSlow && slowSeconds === 0) sayLive();
 }
 
@@ -131,12 +135,13 @@ function showState(change) {
   hud.clear(call.busy ? "joining" : "off");
   stage.takeSeen();
   slowSeconds = 0;
-  say(captionFor(change, picker.chosen?.name ?? "the avatar"));
+  line.say(captionFor(change, picker.chosen?.name ?? "the avatar"));
+  if (isLive() && !micOn) line.tell(new Problem("microphone_lost"));
 }
 
-async function showMicrophones() {
+/** @param {string} wanted device id, "" for the default one */
+async function showMicrophones(wanted = mic.value || recall("microphone") || "") {
   const found = await listMicrophones();
-  const wanted = mic.value || recall("microphone") || "";
   const options = found.filter(({ id }) => id !== "default").map(({ id, name }) => new Option(name, id));
   mic.replaceChildren(new Option("Default microphone", ""), ...options);
   mic.value = options.some((option) => option.value === wanted) ? wanted : "";
@@ -150,10 +155,11 @@ function showSound() {
 
 start.addEventListener("click", () => void call.start(picker.chosen?.id ?? null, scales.wish, mic.value));
 stop.addEventListener("click", () => call.stop());
-addEventListener("pagehide", () => call.stop());
-mic.addEventListener("change", () => {
-  remember("microphone", mic.value);
-  void call.changeMicrophone(mic.value);
+addEventListener("pagehide", () => call.leave());
+mic.addEventListener("change", async () => {
+  const wanted = mic.value;
+  if (!call.busy || (await call.changeMicrophone(wanted))) remember("microphone", wanted);
+  else await showMicrophones(call.microphoneId);
 });
 mute.addEventListener("change", () => {
   showSound();
@@ -165,11 +171,15 @@ call.addEventListener("figures", (event) => {
   const figures = /** @type {CustomEvent} */ (event).detail;
   diagnostics.update(figures);
   const fps = hud.update(figures);
-  if (document.body.dataset.state === "live" && !document.hidden) watchSpeed(fps);
+  if (isLive() && !document.hidden) watchSpeed(fps);
 });
 call.addEventListener("scales", (event) => scales.adopt(/** @type {CustomEvent} */ (event).detail));
 call.addEventListener("avatar", () => {
-  if (document.body.dataset.state === "live") sayLive();
+  if (isLive() && !line.busy) sayLive();
+});
+call.addEventListener("trouble", (event) => {
+  const problem = /** @type {CustomEvent<Problem>} */ (event).detail;
+  if (isLive()) line.tell(problem, problem.code === "microphone_lost" ? undefined : TOLD_FOR_MS);
 });
 call.addEventListener("watchable", (event) => watchLink.show(/** @type {CustomEvent} */ (event).detail));
 call.addEventListener("speaking", (event) => {
@@ -179,15 +189,21 @@ call.addEventListener("microphone", (event) => {
   const stream = /** @type {CustomEvent<MediaStream | null>} */ (event).detail;
   micOn = stream !== null;
   silentReadings = 0;
+  heard = false;
   if (stream) {
     meter.start(stream);
+    line.calm("microphone_lost", "microphone_silent");
     void showMicrophones();
   } else {
     meter.stop();
-    setText(micNote, NOTE_MIC_OFF);
+    stage.rest();
+    setText(micNote, isLive() ? NOTE_MIC_NONE : NOTE_MIC_OFF);
   }
 });
-navigator.mediaDevices?.addEventListener?.("devicechange", () => void showMicrophones());
+navigator.mediaDevices?.addEventListener?.("devicechange", () => {
+  void showMicrophones();
+  void call.microphonesChanged();
+});
 
 setUpTheme(part("theme-toggle", HTMLButtonElement), part("theme-label", HTMLElement), () => {
   meter.draw();
@@ -197,17 +213,19 @@ mute.checked = true;
 showSound();
 void showMicrophones();
 
-const idle = () => {
+function sayIdle() {
   const obstacle = findObstacle();
-  if (obstacle) sayProblem(obstacle, "error");
-  else showState({ state: "idle", problem: null, attempt: 0, wait_s: 0 });
-};
+  if (obstacle) return line.sayProblem(obstacle, "error");
+  showState({ state: "idle", problem: null, attempt: 0, wait_s: 0 });
+  if (recallSecret()) line.say(captionForReturn());
+}
 
 void askUntilAnswered(fetchAvatars, (error) => {
-  const { headline: what, sentence } = asProblem(error);
-  if (!call.busy) say({ headline: what, detail: `${sentence} Trying again by itself.`, tone: "warn" });
+  const { headline, sentence } = asProblem(error);
+  if (!call.busy) line.say({ headline, detail: `${sentence} Trying again by itself.`, tone: "warn" });
 }).then((avatars) => {
   picker.show(avatars);
-  if (!call.busy) idle();
+  if (!call.busy) sayIdle();
 });
 void askUntilAnswered(fetchScaleRanges, () => {}).then((ranges) => scales.show(ranges));
+document.documentElement.dataset.ready = "";

@@ -9,6 +9,7 @@ import { Problem } from "../rtc/problems.js";
 /** @type {Readonly<Record<string, import("../rtc/problems.js").ProblemCode>>} */
 const CODE_OF = Object.freeze({
   NotFoundError: "no_microphone",
+  OverconstrainedError: "no_microphone",
   NotAllowedError: "permission_refused",
   SecurityError: "permission_refused",
   NotReadableError: "microphone_busy",
@@ -17,6 +18,8 @@ const CODE_OF = Object.freeze({
 
 /** @returns {Problem | null} why this browser or address cannot make calls at all */
 export function findObstacle() {
+  const { lacks, oldest } = document.documentElement.dataset; // ui/first-look.js
+  if (lacks) return new Problem("too_old", { sentence: `It lacks ${lacks}. Use ${oldest}.` });
   if (!window.isSecureContext) return new Problem("insecure_context");
   if (!navigator.mediaDevices?.getUserMedia || !window.RTCPeerConnection) return new Problem("unsupported");
   return null;
@@ -25,6 +28,7 @@ export function findObstacle() {
 /**
  * @param {string} deviceId "" for the system's default
  * @returns {Promise<MediaStream>}
+ * @throws {Problem} it does not open, or is gone ("no_microphone")
  */
 export async function openMicrophone(deviceId) {
   const obstacle = findObstacle();
@@ -39,11 +43,22 @@ export async function openMicrophone(deviceId) {
   try {
     return await navigator.mediaDevices.getUserMedia({ audio, video: false });
   } catch (error) {
-    const name = error instanceof DOMException ? error.name : "";
-    if (name === "OverconstrainedError" || (error instanceof Error && error.name === "OverconstrainedError")) {
-      if (deviceId) return openMicrophone(""); // The remembered one is gone: the default will do.
-    }
-    throw new Problem(CODE_OF[name] ?? "no_microphone", { cause: error });
+    const code = CODE_OF[error instanceof Error || error instanceof DOMException ? error.name : ""];
+    throw code ? new Problem(code, { cause: error }) : error;
+  }
+}
+
+/**
+ * The chosen microphone, or the default one where the chosen one is gone.
+ * @param {string} deviceId "" for the system's default
+ * @returns {Promise<MediaStream>}
+ */
+export async function openMicrophoneOrDefault(deviceId) {
+  try {
+    return await openMicrophone(deviceId);
+  } catch (error) {
+    if (!deviceId || !(error instanceof Problem) || error.code !== "no_microphone") throw error;
+    return openMicrophone("");
   }
 }
 

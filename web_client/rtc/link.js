@@ -8,6 +8,7 @@
  */
 
 import { Aligner } from "./aligner.js";
+import { explainNoWay } from "./ice.js";
 import { Problem } from "./problems.js";
 import { readStats, skewOf } from "./stats.js";
 
@@ -17,6 +18,7 @@ const UNANSWERED_PINGS = 4; // counted, not timed: a sleeping tab is no lost ser
 const GATHER_AT_MOST_MS = 1000;
 const DISCONNECTED_AT_MOST_MS = 3000;
 const STALLED_SECONDS = 5;
+const BYE_LEAVES_WITHIN_MS = 200;
 
 /** @typedef {import("./stats.js").LinkStats} LinkStats */
 /**
@@ -33,16 +35,20 @@ export class Link extends EventTarget {
   /** @type {Promise<never>} */
   ended;
   /**
-   * The server's last "stats" message; a subclass that hears them keeps it here.
+   * The server's last "stats" message; a subclass that hears one hands it to `keepStats`.
    * @protected @type {Record<string, unknown>}
    */
   said = {};
 
-  #pc = new RTCPeerConnection({ iceServers: [], bundlePolicy: "max-bundle" });
-  #channel = this.#pc.createDataChannel(CHANNEL, { ordered: true });
+  #pc;
+  #channel;
   /** @type {Promise<void>} */
   #gathered;
   #closed = false;
+  #saidBye = false;
+  /** @type {unknown} why */
+  #reason = null;
+  #answer = "";
   #unanswered = 0;
   #decoded = -1;
   #stalled_s = 0;
@@ -53,15 +59,20 @@ export class Link extends EventTarget {
   #ticker = 0;
   #aligner = new Aligner();
   #look;
+  #servers;
   #grace = 0;
 
   /**
    * @param {"sendrecv" | "recvonly"} sound which way it goes; the picture always comes in
+   * @param {RTCIceServer[]} servers that help to find a way through the network
    * @param {() => import("./stats.js").Seen | null} [look] what was seen on the screen since the last call
    */
-  constructor(sound, look = () => null) {
+  constructor(sound, servers, look = () => null) {
     super();
+    this.#servers = servers;
     this.#look = look;
+    this.#pc = new RTCPeerConnection({ iceServers: servers, bundlePolicy: "max-bundle" });
+    this.#channel = this.#pc.createDataChannel(CHANNEL, { ordered: true });
     this.ended = new Promise((_, reject) => (this.#end = reject));
     this.ended.catch(() => {}); // Whoever waits for it hears of it; nobody need wait.
     /** @protected */
@@ -89,29 +100,63 @@ export class Link extends EventTarget {
    * @param {AbortSignal} signal
    */
   async connect(ask, signal) {
-    await this.#gathered;
-    signal.throwIfAborted();
-    const offer = this.#pc.localDescription;
-    if (!offer) throw new Problem("lost");
-    const answer = await ask(offer);
-    signal.throwIfAborted();
-    await this.#pc.setRemoteDescription(answer);
-    signal.throwIfAborted();
+    await this.whileOpen(this.#gathered, signal);
+    const offer = /** @type {RTCSessionDescription} */ (this.#pc.localDescription);
+    const answer = await this.whileOpen(ask(offer), signal);
+    this.#answer = answer.sdp ?? "";
+    await this.whileOpen(this.#pc.setRemoteDescription(answer).catch(refuseAnswer), signal);
     this.#ticker = setInterval(() => void this.#tick(), PING_EVERY_MS);
   }
 
   /**
-   * Ends the connection at the wish of this page; `ended` rejects with the reason.
+   * A step of this connection. A closed connection refuses its steps with errors of its own: the reason counts.
+   * @protected
+   * @template T
+   * @param {Promise<T>} step
+   * @param {AbortSignal} signal
+   * @returns {Promise<T>} rejects with the signal's reason, or this link's, when either has ended meanwhile
+   */
+  async whileOpen(step, signal) {
+    try {
+      return await step;
+    } finally {
+      signal.throwIfAborted();
+      if (this.#closed) throw this.#reason;
+    }
+  }
+
+  /** @returns {Problem} why no picture has come by now */
+  whyDark() {
+    if (this.linkState === "connected") return new Problem("no_video");
+    const offer = this.#pc.localDescription?.sdp ?? "";
+    const tried = { offer, answer: this.#answer, page: location.hostname, servers: this.#servers };
+    return new Problem("blocked_network", { sentence: explainNoWay(tried) });
+  }
+
+  /** @returns {boolean} */
+  get closed() {
+    return this.#closed;
+  }
+
+  /** Says that its use is over, and not this connection alone; `close` then gives the word time to leave. */
+  sayBye() {
+    this.send("bye");
+    this.#saidBye = true;
+  }
+
+  /**
+   * Ends the connection; `ended` rejects with the reason. The call itself may outlive it: only "bye" ends that.
    * @param {unknown} reason
    */
   close(reason) {
     if (this.#closed) return;
     this.#closed = true;
+    this.#reason = reason;
     clearInterval(this.#ticker);
     clearTimeout(this.#grace);
-    this.send("bye");
-    this.#channel.close();
-    this.#pc.close();
+    for (const receiver of this.#pc.getReceivers()) receiver.track.enabled = false;
+    if (this.#saidBye) setTimeout(() => this.#pc.close(), BYE_LEAVES_WITHIN_MS);
+    else this.#pc.close();
     this.#end(reason);
   }
 
@@ -122,6 +167,14 @@ export class Link extends EventTarget {
    */
   send(type, fields = {}) {
     if (this.#channel.readyState === "open") this.#channel.send(JSON.stringify({ type, ...fields }));
+  }
+
+  /**
+   * @protected
+   * @param {Record<string, unknown>} stats
+   */
+  keepStats(stats) {
+    this.said = stats;
   }
 
   /**
@@ -150,7 +203,7 @@ export class Link extends EventTarget {
   #watchState() {
     clearTimeout(this.#grace);
     const state = this.#pc.connectionState;
-    if (state === "failed") this.#lose(this.#decoded < 0 ? "blocked_network" : "lost");
+    if (state === "failed") this.close(this.#decoded < 0 ? this.whyDark() : new Problem("lost"));
     if (state === "closed") this.#lose("lost");
     if (state === "disconnected") {
       this.#grace = setTimeout(() => this.#lose("lost"), DISCONNECTED_AT_MOST_MS);
@@ -167,8 +220,8 @@ export class Link extends EventTarget {
       if (++this.#unanswered > UNANSWERED_PINGS) return this.#lose("lost");
       this.send("ping", { t: performance.now() });
     }
-    const link = await readStats(this.#pc);
-    if (this.#closed) return;
+    const link = await readStats(this.#pc).catch(() => null);
+    if (this.#closed || !link) return; // A connection that closes meanwhile tells nothing.
     const seen = this.#look();
     link.way_ms = seen?.way_ms ?? (link.buffer_ms === null ? null : link.buffer_ms + (link.decode_ms ?? 0));
     link.voiceLate_ms = this.#aligner.follow(link);
@@ -197,4 +250,10 @@ export class Link extends EventTarget {
       this.hear(message);
     }
   }
+}
+
+/** @param {unknown} error of a browser that cannot use what the server answered */
+function refuseAnswer(error) {
+  const said = error instanceof Error ? error.message : String(error);
+  throw new Problem("refused", { cause: error, sentence: `This browser cannot use its answer: ${said}` });
 }

@@ -24,35 +24,43 @@ export class Peer extends Link {
     (values) => this.#emit("scales", values),
   );
 
-  /** @param {() => import("./stats.js").Seen | null} look what was seen on the screen since the last call */
-  constructor(look) {
-    super("sendrecv", look);
+  /**
+   * @param {RTCIceServer[]} servers that help to find a way through the network
+   * @param {() => import("./stats.js").Seen | null} look what was seen on the screen since the last call
+   */
+  constructor(servers, look) {
+    super("sendrecv", servers, look);
   }
 
   /**
    * Offers, and applies the server's answer. Pictures follow when the network path is up.
-   * @param {MediaStreamTrack} track of the microphone
-   * @param {string | null} avatar
-   * @param {import("./scale-line.js").ScaleWish} scales
+   * @param {MediaStreamTrack | null} track of the microphone; null is silence
+   * @param {import("./signalling.js").CallWish} wish
    * @param {AbortSignal} signal
+   * @returns {Promise<string | null>} the call's secret
    */
-  async open(track, avatar, scales, signal) {
-    await this.sender.replaceTrack(track);
-    this.#wanted ??= avatar;
+  async open(track, wish, signal) {
+    await this.whileOpen(this.sender.replaceTrack(track), signal);
+    this.#wanted ??= wish.avatar;
+    /** @type {string | null} */
+    let secret = null;
     await this.connect(async (offer) => {
       performance.mark("fada:offer");
-      const answer = await postOffer(offer, avatar, scales, signal);
+      const answer = await postOffer(offer, wish, signal);
       performance.mark("fada:answer");
-      return answer;
+      secret = answer.secret;
+      return answer.description;
     }, signal);
+    return secret;
   }
 
+
   /**
-   * Sends another microphone without a new connection.
-   * @param {MediaStreamTrack} track
+   * Sends another microphone without a new connection; a closed one takes none, and the next begins with it.
+   * @param {MediaStreamTrack | null} track null is silence
    */
   async replaceMicrophone(track) {
-    await this.sender.replaceTrack(track);
+    if (!this.closed) await this.sender.replaceTrack(track);
   }
 
   /**
@@ -79,7 +87,7 @@ export class Peer extends Link {
   hear(message) {
     switch (message.type) {
       case "stats":
-        this.said = message;
+        this.keepStats(message);
         this.#emit("speaking", message.speaking === true);
         break;
       case "controls":
@@ -95,7 +103,8 @@ export class Peer extends Link {
         else this.#readAvatar(message);
         break;
       case "error":
-        this.close(new Problem("broke_off", { sentence: String(message.message ?? "") }));
+        if (message.error === "replaced") this.close(new Problem("replaced"));
+        else this.close(new Problem("broke_off", { sentence: String(message.message ?? "") }));
     }
   }
 

@@ -6,10 +6,11 @@
  */
 
 /**
- * @typedef {"insecure_context" | "unsupported" | "no_microphone" | "permission_refused" | "microphone_busy"
+ * @typedef {"insecure_context" | "too_old" | "unsupported" | "no_microphone" | "permission_refused" | "microphone_busy"
  *   | "microphone_lost" | "server_full" | "not_ready" | "unknown_avatar" | "unreachable" | "lost" | "no_video"
  *   | "blocked_network" | "refused" | "gave_up" | "broke_off" | "autoplay_blocked" | "no_session" | "unknown_session"
- *   | "session_ended" | "viewers_full"} ProblemCode
+ *   | "session_ended" | "session_away" | "viewers_full" | "replaced" | "own_fault" | "microphone_replaced"
+ *   | "microphone_kept" | "microphone_silent"} ProblemCode
  */
 
 /**
@@ -29,7 +30,12 @@ const TEXTS = Object.freeze({
   },
   unsupported: {
     headline: "This browser cannot make calls",
-    sentence: "It has no WebRTC. Use a current Chrome, Edge, Firefox or Safari.",
+    sentence: "It has no WebRTC, or it is switched off. Use a current Chrome, Edge, Firefox or Safari.",
+    retry: false,
+  },
+  too_old: {
+    headline: "This browser is too old",
+    sentence: "Use a newer one.",
     retry: false,
   },
   no_microphone: {
@@ -49,7 +55,22 @@ const TEXTS = Object.freeze({
   },
   microphone_lost: {
     headline: "The microphone went away",
-    sentence: "Plug it in or pick another one, then press Start again.",
+    sentence: "The call goes on in silence. Plug it in, or pick another one.",
+    retry: false,
+  },
+  microphone_replaced: {
+    headline: "The microphone went away",
+    sentence: "Your default microphone has taken over.",
+    retry: false,
+  },
+  microphone_kept: {
+    headline: "That microphone does not open",
+    sentence: "The one before stays on.",
+    retry: false,
+  },
+  microphone_silent: {
+    headline: "Nothing is heard",
+    sentence: "Your microphone is muted, or it is the wrong one.",
     retry: false,
   },
   server_full: {
@@ -107,6 +128,16 @@ const TEXTS = Object.freeze({
     sentence: "Press the button on the picture to show it.",
     retry: false,
   },
+  replaced: {
+    headline: "The call goes on elsewhere",
+    sentence: "Another window has taken it over. Start takes it back.",
+    retry: false,
+  },
+  own_fault: {
+    headline: "This page made a mistake",
+    sentence: "Reload it, and report it if it comes again.",
+    retry: false,
+  },
   no_session: {
     headline: "No call in this address",
     sentence: "Copy the watch link again on the page of the call.",
@@ -114,8 +145,13 @@ const TEXTS = Object.freeze({
   },
   unknown_session: {
     headline: "There is no such call",
-    sentence: "It has ended, or the link is not complete. Every call has a link of its own.",
-    retry: false,
+    sentence: "It has ended or not begun, or the link is not complete.",
+    retry: true,
+  },
+  session_away: {
+    headline: "The call is interrupted",
+    sentence: "It comes back here by itself when it goes on.",
+    retry: true,
   },
   session_ended: {
     headline: "The call has ended",
@@ -152,8 +188,10 @@ export class Problem extends Error {
 
 /**
  * @param {unknown} error anything thrown
- * @returns {Problem} the same if it is one already, else "lost" with the cause kept
+ * @returns {Problem} the same if it is one already; anything else is a fault of this page, and trying again mends none
  */
 export function asProblem(error) {
-  return error instanceof Problem ? error : new Problem("lost", { cause: error });
+  if (error instanceof Problem) return error;
+  const said = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  return new Problem("own_fault", { cause: error, sentence: `${said.replace(/[.\s]*$/, "")}. Reload it, and report it if it comes again.` });
 }

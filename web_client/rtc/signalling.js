@@ -2,10 +2,11 @@
  * The page's HTTP calls, all to its own origin.
  *
  * In: an SDP offer, the choice of avatar and scales, or the session to watch. Out: the SDP answer, the list of avatars,
- * the scales' ranges; errors as `Problem`. Routes: POST offer, POST sessions/ID/viewers, GET avatars, GET controls
- * (docs/protocol.md).
+ * the scales' ranges, the ICE servers; errors as `Problem`. Routes: POST offer, POST sessions/ID/viewers, GET avatars, GET controls,
+ * GET config (docs/protocol.md).
  */
 
+import { iceServersOf } from "./ice.js";
 import { Problem } from "./problems.js";
 
 const ANSWER_WITHIN_MS = 10_000;
@@ -15,63 +16,98 @@ const KNOWN = /** @type {const} */ (["server_full", "not_ready", "unknown_avatar
 /** @typedef {{id: string, name: string, image: string, thumbnail: string, about: string}} Avatar */
 
 /**
+ * @typedef {object} Reply
+ * @property {boolean} ok
+ * @property {number} status of HTTP
+ * @property {any} body what came as JSON; undefined where it was none
+ */
+
+/**
+ * Asks, and reads the answer to its end. The limit is kept by hand: browsers that can call need not have
+ * `AbortSignal.any` (Chrome 116, Firefox 124, Safari 17.4).
  * @param {string} route relative to this page
  * @param {RequestInit} [init]
- * @returns {Promise<Response>}
+ * @returns {Promise<Reply>}
  */
 async function ask(route, init = {}) {
-  const limit = AbortSignal.timeout(ANSWER_WITHIN_MS);
-  const signal = init.signal ? AbortSignal.any([init.signal, limit]) : limit;
+  const { signal } = init;
+  const giveUp = new AbortController();
+  const follow = () => giveUp.abort(signal?.reason);
+  const limit = setTimeout(() => giveUp.abort(), ANSWER_WITHIN_MS);
+  if (signal?.aborted) follow();
+  signal?.addEventListener("abort", follow);
   try {
-    return await fetch(new URL(route, document.baseURI), {
+    const response = await fetch(new URL(route, document.baseURI), {
       mode: "same-origin",
       credentials: "same-origin",
       redirect: "error",
       cache: "no-store",
       ...init,
-      signal,
+      signal: giveUp.signal,
     });
+    return { ok: response.ok, status: response.status, body: readJson(await response.text()) };
   } catch (error) {
-    if (init.signal?.aborted) throw init.signal.reason;
+    if (signal?.aborted) throw signal.reason;
     throw new Problem("unreachable", { cause: error });
+  } finally {
+    clearTimeout(limit);
+    signal?.removeEventListener("abort", follow);
   }
 }
 
 /**
- * @param {Response} response with an error status
- * @returns {Promise<Problem>}
+ * @param {string} text
+ * @returns {any} undefined where it is no JSON: a proxy's page, say
  */
-async function readRefusal(response) {
-  /** @type {{error?: unknown, message?: unknown}} */
-  let body = {};
+function readJson(text) {
   try {
-    body = await response.json();
+    return JSON.parse(text);
   } catch {
-    /* Not our JSON: a proxy's page, say. The status has to do. */
+    return undefined;
   }
+}
+
+/**
+ * @param {Reply} reply with an error status
+ * @returns {Problem}
+ */
+function refusalOf({ status, body }) {
   const known = KNOWN.find((code) => code === body?.error);
   if (known) return new Problem(known);
-  if ([502, 503, 504].includes(response.status)) return new Problem("unreachable");
-  const said = typeof body?.message === "string" ? body.message : `It answered with status ${response.status}.`;
+  if ([502, 503, 504].includes(status)) return new Problem("unreachable");
+  const said = typeof body?.message === "string" ? body.message : `It answered with status ${status}.`;
   return new Problem("refused", { sentence: said });
 }
 
 /**
- * @param {RTCSessionDescription} offer
- * @param {string | null} avatar id, or null for the server's default
- * @param {import("./scale-line.js").ScaleWish} scales
- * @param {AbortSignal} signal
- * @returns {Promise<RTCSessionDescriptionInit>}
+ * @typedef {object} Answer
+ * @property {RTCSessionDescriptionInit} description
+ * @property {string | null} secret of the call, to come back to it; null from a server that gives none
  */
-export async function postOffer(offer, avatar, scales, signal) {
-  return negotiate("offer", { sdp: offer.sdp, type: offer.type, ...(avatar ? { avatar } : {}), ...scales }, signal);
+
+/**
+ * @typedef {object} CallWish
+ * @property {string | null} avatar id, or null for the server's default
+ * @property {import("./scale-line.js").ScaleWish} scales
+ * @property {string | null} secret of the call to come back to
+ */
+
+/**
+ * @param {RTCSessionDescription} offer
+ * @param {CallWish} wish
+ * @param {AbortSignal} signal
+ * @returns {Promise<Answer>}
+ */
+export async function postOffer(offer, { avatar, scales, secret }, signal) {
+  const optional = { ...(avatar ? { avatar } : {}), ...(secret ? { resume: secret } : {}) };
+  return negotiate("offer", { sdp: offer.sdp, type: offer.type, ...optional, ...scales }, signal);
 }
 
 /**
  * @param {string} session id of the call to watch
  * @param {RTCSessionDescription} offer that only receives
  * @param {AbortSignal} signal
- * @returns {Promise<RTCSessionDescriptionInit>}
+ * @returns {Promise<Answer>}
  */
 export async function postViewer(session, offer, signal) {
   const route = `sessions/${encodeURIComponent(session)}/viewers`;
@@ -82,21 +118,21 @@ export async function postViewer(session, offer, signal) {
  * @param {string} route
  * @param {Record<string, unknown>} body with an offer
  * @param {AbortSignal} signal
- * @returns {Promise<RTCSessionDescriptionInit>}
+ * @returns {Promise<Answer>}
  */
 async function negotiate(route, body, signal) {
-  const response = await ask(route, {
+  const reply = await ask(route, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(body),
     signal,
   });
-  if (!response.ok) throw await readRefusal(response);
-  const answer = await response.json();
-  if (answer?.type !== "answer" || typeof answer?.sdp !== "string") {
+  if (!reply.ok) throw refusalOf(reply);
+  const { type, sdp, resume } = reply.body ?? {};
+  if (type !== "answer" || typeof sdp !== "string") {
     throw new Problem("refused", { sentence: "It answered something that is not a call. Reload the page and try again." });
   }
-  return { type: answer.type, sdp: answer.sdp };
+  return { description: { type, sdp }, secret: typeof resume === "string" ? resume : null };
 }
 
 /**
@@ -111,10 +147,9 @@ function ownAddress(address) {
 
 /** @returns {Promise<Avatar[]>} */
 export async function fetchAvatars() {
-  const response = await ask("avatars");
-  if (!response.ok) throw await readRefusal(response);
-  const body = await response.json();
-  const rows = Array.isArray(body) ? body : body?.avatars;
+  const reply = await ask("avatars");
+  if (!reply.ok) throw refusalOf(reply);
+  const rows = Array.isArray(reply.body) ? reply.body : reply.body?.avatars;
   if (!Array.isArray(rows)) throw new Problem("refused", { sentence: "Its list of avatars cannot be read." });
   return rows.map((row) => ({
     id: String(row.id),
@@ -127,7 +162,25 @@ export async function fetchAvatars() {
 
 /** @returns {Promise<import("./scale-line.js").ScaleRanges>} */
 export async function fetchScaleRanges() {
-  const response = await ask("controls");
-  if (!response.ok) throw await readRefusal(response);
-  return response.json();
+  const reply = await ask("controls");
+  if (!reply.ok) throw refusalOf(reply);
+  return reply.body;
+}
+
+/** @returns {Promise<RTCIceServer[]>} that help to find a way through the network */
+async function fetchIceServers() {
+  const reply = await ask("config");
+  if (!reply.ok) throw refusalOf(reply);
+  return iceServersOf(reply.body);
+}
+
+/** @returns {() => Promise<RTCIceServer[]>} that asks the server once, and again after a failure, which counts as none */
+export function rememberIceServers() {
+  /** @type {Promise<RTCIceServer[]> | null} */
+  let known = null;
+  return () =>
+    (known ??= fetchIceServers().catch(() => {
+      known = null;
+      return [];
+    }));
 }

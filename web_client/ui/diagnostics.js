@@ -5,6 +5,8 @@
  * In: the peer's figures once a second. Out: text in the dialog, JSON on the clipboard. No names, no addresses.
  */
 
+import { copyText } from "./clipboard.js";
+
 const COPIED_FOR_MS = 2000;
 const MARK = "fada:";
 
@@ -103,10 +105,7 @@ export class Diagnostics {
 
   async #copyAll() {
     const text = JSON.stringify(this.report(), null, 2);
-    const done = await navigator.clipboard.writeText(text).then(
-      () => true,
-      () => false,
-    );
+    const done = await copyText(text);
     const label = this.#copy.textContent;
     this.#copy.disabled = true;
     this.#copy.textContent = done ? "Copied" : "This browser does not allow it";

@@ -65,7 +65,7 @@ export class Hud {
     };
     show(recall("figures") !== "off");
     toggle.addEventListener("click", () => {
-      show(root.hidden);
+      show(root.hidden !== false);
       remember("figures", root.hidden ? "off" : "on");
     });
   }

@@ -125,7 +125,9 @@ export class LevelMeter {
       const tall = Math.max(BAR_PX * scale, (bar?.unit ?? 0) * height);
       context.fillStyle = !bar || bar.unit < 0.08 ? rest : bar.hot ? hot : voice;
       context.beginPath();
-      context.roundRect(left + k * pitch, (height - tall) / 2, BAR_PX * scale, tall, (BAR_PX * scale) / 2);
+      const bar_px = /** @type {const} */ ([left + k * pitch, (height - tall) / 2, BAR_PX * scale, tall]);
+      if (typeof context.roundRect === "function") context.roundRect(...bar_px, (BAR_PX * scale) / 2);
+      else context.rect(...bar_px);
       context.fill();
     }
   }

@@ -128,6 +128,12 @@ export class Stage {
     this.niche.style.setProperty("--voice", String(step / VOICE_STEPS));
   }
 
+  /** Nobody is heard any more: the rings go out at once. */
+  rest() {
+    this.#voice = this.#drawn = 0;
+    this.niche.style.setProperty("--voice", "0");
+  }
+
   /** @param {MediaStream} media the stream whose pictures count */
   #count(media) {
     /** @type {VideoFrameRequestCallback} */

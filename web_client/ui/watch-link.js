@@ -5,6 +5,8 @@
  * clipboard; the button says whether it is.
  */
 
+import { copyText } from "./clipboard.js";
+
 const COPIED_FOR_MS = 2000;
 const COPIED = "Link copied";
 const REFUSED = "Not allowed";
@@ -38,10 +40,7 @@ export class WatchLink {
 
   async #copy() {
     if (this.address === null) return;
-    const done = await navigator.clipboard.writeText(this.address).then(
-      () => true,
-      () => false,
-    );
+    const done = await copyText(this.address);
     clearTimeout(this.#timer);
     this.label.style.minWidth = `${this.label.offsetWidth}px`; // a shorter word moves nothing
     this.label.textContent = done ? COPIED : REFUSED;

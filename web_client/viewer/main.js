@@ -1,18 +1,14 @@
 /**
  * The watch page: somebody else's face and voice, for OBS or an audience. `watch.html?session=ID`
  *
- * In: the call's watch id from the address. Out: the picture edge to edge, the sound where the browser allows it; words only
- * when there is no picture to show. Tries again with growing waits for as long as the call lives: the server says when
- * it does not.
+ * In: the call's watch id from the address. Out: the picture edge to edge, the sound where the browser allows it; words
+ * only when there is no picture to show. What was seen last stays on the screen until there is something newer.
  */
 
-import { pause, waitBefore } from "../rtc/backoff.js";
-import { Link } from "../rtc/link.js";
-import { asProblem, Problem } from "../rtc/problems.js";
-import { postViewer } from "../rtc/signalling.js";
+import { Problem } from "../rtc/problems.js";
+import { rememberIceServers } from "../rtc/signalling.js";
 import { awaitPicture } from "../ui/stage.js";
-
-const FIRST_PICTURE_WITHIN_MS = 10_000;
+import { watch } from "./watch.js";
 
 /**
  * @template {HTMLElement} T
@@ -27,6 +23,7 @@ function part(id, kind) {
 }
 
 const face = part("face", HTMLVideoElement);
+const still = part("still", HTMLCanvasElement);
 const sound = part("sound", HTMLButtonElement);
 const headline = part("headline", HTMLElement);
 const sentence = part("sentence", HTMLElement);
@@ -40,8 +37,9 @@ const sentence = part("sentence", HTMLElement);
  */
 function say(state, what = "", more = "") {
   document.body.dataset.state = state;
-  headline.textContent = what && `${what}.`;
-  sentence.textContent = more;
+  const line = what && `${what}.`;
+  if (headline.textContent !== line) headline.textContent = line;
+  if (sentence.textContent !== more) sentence.textContent = more;
 }
 
 /** Plays with sound, or without it and with the button when the browser wants a press first. */
@@ -57,58 +55,43 @@ async function play() {
   }
 }
 
-/**
- * One try: resolves when the first picture is on the screen.
- * @param {string} session
- * @param {Link} link
- * @param {AbortSignal} signal
- */
-async function open(session, link, signal) {
-  await link.connect((offer) => postViewer(session, offer, signal), signal);
-  face.srcObject = link.media;
-  void play();
-  let limit = 0;
-  const late = new Promise((_, reject) => {
-    const expire = () => reject(new Problem(link.linkState === "connected" ? "no_video" : "blocked_network"));
-    limit = setTimeout(expire, FIRST_PICTURE_WITHIN_MS);
-  });
-  try {
-    await Promise.race([awaitPicture(face), link.ended, late]);
-  } finally {
-    clearTimeout(limit);
+/** Copies the picture while there is one: a video whose connection is lost has nothing left to copy. */
+function keepPicture() {
+  const context = still.getContext("2d");
+  if (!still.hidden || !context || face.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) return;
+  if (still.width !== face.videoWidth || still.height !== face.videoHeight) {
+    still.width = face.videoWidth;
+    still.height = face.videoHeight;
   }
+  context.drawImage(face, 0, 0);
 }
 
-/**
- * Watches until the call is over or cannot be watched. The last picture stays while the connection is made again.
- * @param {string} session
- * @param {AbortSignal} signal
- * @returns {Promise<Problem>} why it is over
- */
-async function watch(session, signal) {
-  let wasLive = false;
-  let link = new Link("recvonly");
-  signal.addEventListener("abort", () => link.close(signal.reason));
-  for (let attempt = 0; ; link = new Link("recvonly")) {
-    try {
-      await open(session, link, signal);
-      attempt = 0;
-      wasLive = true;
-      say("live");
-      await link.ended;
-    } catch (error) {
-      link.close(error);
-      signal.throwIfAborted();
-      const problem = asProblem(error);
-      if (problem.code === "unknown_session" && wasLive) return new Problem("session_ended", { cause: problem });
-      if (!problem.retry) return problem;
-      attempt += 1;
-      // The first new try is made before anything is said: as a rule it mends the loss, or tells of the end.
-      if (attempt > 1 || !wasLive) say("retrying", problem.headline, "Trying again by itself.");
-      await pause(waitBefore(attempt), signal);
-    }
-  }
-}
+/** @type {import("./watch.js").Screen} */
+const screen = {
+  async show(link) {
+    face.srcObject = link.media;
+    void play();
+    await awaitPicture(face);
+    link.addEventListener("figures", keepPicture); // once a second
+  },
+  live() {
+    still.hidden = true;
+    keepPicture();
+    say("live");
+  },
+  lost() {
+    still.hidden = false;
+  },
+  interrupted(problem) {
+    say("retrying", problem.headline, `${problem.sentence} Trying again by itself.`);
+  },
+  ended(problem) {
+    face.srcObject = null;
+    still.hidden = true;
+    sound.hidden = true;
+    say("ended", problem.headline, problem.sentence);
+  },
+};
 
 async function main() {
   const leaving = new AbortController();
@@ -120,12 +103,14 @@ async function main() {
   });
   say("connecting", "Connecting");
   const session = new URLSearchParams(location.search).get("session");
-  const over = session ? await watch(session, leaving.signal) : new Problem("no_session");
-  face.srcObject = null;
-  sound.hidden = true;
-  say("ended", over.headline, over.sentence);
+  const { lacks, oldest } = document.documentElement.dataset; // ui/first-look.js
+  if (lacks) return screen.ended(new Problem("too_old", { sentence: `It lacks ${lacks}. Use ${oldest}.` }));
+  if (!window.RTCPeerConnection) return screen.ended(new Problem("unsupported"));
+  if (session) screen.ended(await watch(session, rememberIceServers(), screen, leaving.signal));
+  else screen.ended(new Problem("no_session"));
 }
 
 void main().catch((error) => {
   if (!(error instanceof Problem)) throw error; // A fault of ours; leaving the page is none.
 });
+document.documentElement.dataset.ready = "";

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from playwright.sync_api import Browser, Page, ViewportSize
 
-from tests.browser.drivers.visit import Visit
+from tests.browser.drivers.visit import Visit, hang_up
 
 SIZE: Final[ViewportSize] = {"width": 1280, "height": 800}
 
@@ -54,4 +54,6 @@ class Chromium:
             page = context.new_page()
             if before:
                 page.add_init_script(before)
-            yield ChromiumVisit(page)
+            visit = ChromiumVisit(page)
+            yield visit
+            hang_up(visit)

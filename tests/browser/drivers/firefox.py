@@ -21,7 +21,7 @@ from websockets.sync.client import connect
 
 from bench.call.browser.chromium import give_up_priority
 from tests.browser.drivers.bidi import Bidi, BidiError
-from tests.browser.drivers.visit import Visit
+from tests.browser.drivers.visit import Visit, hang_up
 
 PROGRAMS: Final = ("firefox-esr", "firefox")
 START_WITHIN_S: Final = 60.0
@@ -153,6 +153,7 @@ class Firefox:
             )
         try:
             yield visit
+            hang_up(visit)
         finally:
             self._bidi.ask("browser.removeUserContext", userContext=user)
 

@@ -82,6 +82,7 @@ class Spectator:
         self._without = tuple(without)
         self.frames = {"audio": 0, "video": 0}
         self.pongs = 0
+        self.told_it_is_over = False
         self.answer: dict[str, Any] = {}
         self.closed = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -134,6 +135,7 @@ class Spectator:
 
     def _note(self, message: dict[str, Any]) -> None:
         self.pongs += message["type"] == "pong"
+        self.told_it_is_over |= message["type"] == "bye"
 
     async def _ping(self) -> None:
         while True:

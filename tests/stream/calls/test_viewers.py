@@ -180,7 +180,8 @@ async def test_the_end_of_the_session_is_the_end_of_its_viewers(tmp_path: Path) 
         for viewer in viewers:
             await asyncio.wait_for(viewer.closed.wait(), 5)
         assert await metric(running, "fada_viewers") == 0
-        assert await metric(running, 'fada_viewers_closed_total{reason="session_ended"}') == 2
+        assert await metric(running, 'fada_viewers_closed_total{reason="call_over"}') == 2
+        assert viewers[1].told_it_is_over, "so that it need not ask again"
         late = Spectator()
         assert (await refused(running, session, await late.offer()))[:2] == (404, "unknown_session")
         for each in (*viewers, late):
