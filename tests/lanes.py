@@ -14,13 +14,16 @@ CLOCK, COMPUTE, TIMED = "clock", "compute", "timed"
 LANES: Final = (CLOCK, COMPUTE, TIMED)
 
 WAITS_FOR_CLOCKS: Final = (
-    "bench/call",
+    "bench/call/test_method_check.py",
+    "bench/call/test_relay.py",
     "browser",
     "stream",
 )
 """Folders and files below `tests/` whose tests mostly wait: real calls, browsers, servers."""
 COMPUTES: Final = (
     "stream/avatars",
+    "stream/engine/test_base.py",
+    "stream/engine/test_torch_engine.py",
     "stream/offline",
 )
 """Exceptions inside those; whatever is named nowhere computes too."""
