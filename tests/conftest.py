@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.lanes import LANES, lane_of, may_hold, waits_for_clocks
+from tests.lanes import LANES, TIMED, lane_of, may_hold
 
 settings.register_profile("quick", derandomize=True, deadline=None, max_examples=60, database=None)
 settings.register_profile("long", deadline=None, max_examples=3000, database=None)
@@ -45,7 +45,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if _is_timed(item) and not waits_for_clocks(item.path):
+        if _is_timed(item) and not may_hold(TIMED, item.path):
             raise pytest.UsageError(
                 f"expected timed tests in folders that wait for clocks (tests/lanes.py), got {item.nodeid}."
             )

@@ -10,33 +10,26 @@ from pathlib import Path
 from typing import Final
 
 TESTS: Final = Path(__file__).resolve().parent
-CLOCK, COMPUTE, TIMED = "clock", "compute", "timed"
-LANES: Final = (CLOCK, COMPUTE, TIMED)
+CLOCK, NETWORKS, TRAINING, REST, TIMED = "clock", "networks", "training", "rest", "timed"
+LANES: Final = (CLOCK, NETWORKS, TRAINING, REST, TIMED)
 
-WAITS_FOR_CLOCKS: Final = (
-    "bench/call/test_method_check.py",
-    "bench/call/test_relay.py",
-    "browser",
-    "stream",
-)
-"""Folders and files below `tests/` whose tests mostly wait: real calls, browsers, servers."""
-COMPUTES: Final = (
-    "stream/avatars",
-    "stream/engine/test_base.py",
-    "stream/engine/test_torch_engine.py",
-    "stream/offline",
-)
-"""Exceptions inside those; whatever is named nowhere computes too."""
+PLACES: Final = {
+    "bench/call/test_method_check.py": CLOCK,
+    "bench/call/test_relay.py": CLOCK,
+    "browser": CLOCK,
+    "distill": TRAINING,
+    "kernels": NETWORKS,
+    "models": NETWORKS,
+    "stream": CLOCK,
+    "stream/avatars": REST,
+    "stream/engine/test_base.py": NETWORKS,
+    "stream/engine/test_torch_engine.py": NETWORKS,
+    "stream/offline": REST,
+}
+"""Folders and files below `tests/`; the longest name that fits decides, and `REST` has what is named nowhere.
 
-
-def waits_for_clocks(path: Path) -> bool:
-    """Whether a file's tests mostly wait; the longest name that fits decides."""
-    place = path.resolve()
-    if not place.is_relative_to(TESTS):
-        return False
-    known = {**dict.fromkeys(COMPUTES, False), **dict.fromkeys(WAITS_FOR_CLOCKS, True)}
-    fitting = [name for name in known if place.is_relative_to(TESTS / name)]
-    return known[max(fitting, key=len)] if fitting else False
+In `CLOCK` are tests that mostly wait: real calls, browsers, servers. The others compute.
+"""
 
 
 def lane_of(path: Path, timed: bool) -> str:
@@ -46,9 +39,7 @@ def lane_of(path: Path, timed: bool) -> str:
         path: the test's file.
         timed: it is marked `timed`: it holds a measured rate or delay to a bound.
     """
-    if timed:
-        return TIMED
-    return CLOCK if waits_for_clocks(path) else COMPUTE
+    return TIMED if timed else _lane_of_file(path)
 
 
 def may_hold(lane: str, path: Path) -> bool:
@@ -56,4 +47,9 @@ def may_hold(lane: str, path: Path) -> bool:
 
     Timed tests live where tests wait for clocks; `tests/conftest.py` refuses them elsewhere.
     """
-    return waits_for_clocks(path) is (lane != COMPUTE)
+    return _lane_of_file(path) == (CLOCK if lane == TIMED else lane)
+
+
+def _lane_of_file(path: Path) -> str:
+    fitting = [name for name in PLACES if path.resolve().is_relative_to(TESTS / name)]
+    return PLACES[max(fitting, key=len)] if fitting else REST

@@ -1,5 +1,7 @@
 """Runs the tests in lanes: what waits for clocks beside what computes, then what is timed, alone.
 
+As many lanes run at once as there are processors, two at least; whatever ends makes room for the next.
+
 In: arguments for pytest. Out: every lane's output, line by line with the lane's name before it, then the failures
 and closing lines of all lanes and one sum. The exit code is 0 only where every lane's is. The main thread waits;
 a thread a lane reads what its pytest prints. Ctrl-C asks every pytest to end as it would by itself; a second one
@@ -18,12 +20,13 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Final
 
-from tests.lanes import CLOCK, COMPUTE, LANES, TESTS, TIMED
+from tests.lanes import CLOCK, LANES, NETWORKS, REST, TESTS, TIMED, TRAINING
 
-ROUNDS: Final = ((CLOCK, COMPUTE), (TIMED,))
-"""Lanes of a round run side by side; a timed test would measure its neighbour as well."""
+ROUNDS: Final = ((CLOCK, TRAINING, NETWORKS, REST), (TIMED,))
+"""Lanes of a round run side by side, in this order; a timed test would measure its neighbour as well."""
 QUICK: Final = "not gpu and not slow"
 EVERYTHING: Final = "not gpu"
 NOTHING_SELECTED: Final = 5  # pytest's exit code
@@ -52,19 +55,18 @@ class Lane:
     counts: Counter[str] = field(default_factory=Counter)
     processor_s: float = 0.0
     code: int | None = None
-    ended: threading.Event = field(default_factory=threading.Event)
 
-    def read(self, screen: threading.Lock) -> None:
-        """Passes on what pytest prints until it has ended."""
+    def read(self, screen: threading.Lock, ended: SimpleQueue[Lane]) -> None:
+        """Passes on what pytest prints, and itself when that has ended."""
         assert self.process.stdout is not None
         for line in self.process.stdout:
             with screen:
-                print(f"{self.name:<8}| {line}", end="", flush=True)
+                print(f"{self.name:<9}| {line}", end="", flush=True)
             self.note(COLOUR.sub("", line).strip())
         _, status, used = os.wait4(self.process.pid, 0)
-        self.code = self.process.returncode = os.waitstatus_to_exitcode(status)
         self.processor_s = used.ru_utime + used.ru_stime
-        self.ended.set()
+        self.code = self.process.returncode = os.waitstatus_to_exitcode(status)
+        ended.put(self)
 
     def note(self, line: str) -> None:
         """Keeps what the end of the run repeats."""
@@ -86,26 +88,12 @@ class Lane:
 
 
 def start(name: str, marks: str, arguments: Sequence[str]) -> Lane:
-    """Starts the pytest of a lane; the one that computes takes one core, and only what others leave of it."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "--lane",
-        name,
-        "-m",
-        marks,
-        "-o",
-        f"cache_dir=.pytest_cache/{name}",
-    ]
-    command += [
-        "--durations=10",
-        "--durations-min=1",
-        *(["--color=yes"] if sys.stdout.isatty() else []),
-        *arguments,
-    ]
+    """Starts the pytest of a lane; one that computes takes one core, and only what clocks leave of it."""
+    command = [sys.executable, "-m", "pytest", "--lane", name, "-m", marks]
+    command += ["-o", f"cache_dir=.pytest_cache/{name}", "--no-header", "--durations=10", "--durations-min=1"]
+    command += [*(["--color=yes"] if sys.stdout.isatty() else []), *arguments]
     environment = dict(os.environ)
-    if name == COMPUTE:
+    if name not in (CLOCK, TIMED):
         command = ["nice", "-n", LEAST_NICE, *command]
         environment |= {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
@@ -122,23 +110,27 @@ def start(name: str, marks: str, arguments: Sequence[str]) -> Lane:
     return Lane(name, process)
 
 
-def run_round(names: Sequence[str], marks: str, arguments: Sequence[str]) -> tuple[list[Lane], bool]:
-    """Runs lanes side by side; returns them and whether somebody stopped them."""
+def run_round(
+    names: Sequence[str], marks: str, arguments: Sequence[str], at_once: int
+) -> tuple[list[Lane], bool]:
+    """Runs lanes side by side; returns those that began, and whether somebody stopped them."""
     screen = threading.Lock()
-    lanes = [start(name, marks, arguments) for name in names]
-    for lane in lanes:
-        threading.Thread(target=lane.read, args=(screen,), daemon=True).start()
-    how, stopped = signal.SIGINT, False
-    while not all(lane.ended.is_set() for lane in lanes):
+    ended: SimpleQueue[Lane] = SimpleQueue()
+    lanes: list[Lane] = []
+    waiting, how, stopped = list(names), signal.SIGINT, False
+    while True:
         try:
-            for lane in lanes:
-                lane.ended.wait()
+            while waiting and sum(lane.code is None for lane in lanes) < at_once:
+                lanes.append(start(waiting.pop(0), marks, arguments))
+                threading.Thread(target=lanes[-1].read, args=(screen, ended), daemon=True).start()
+            if all(lane.code is not None for lane in lanes):
+                return lanes, stopped
+            ended.get()
         except KeyboardInterrupt:
-            stopped = True
+            stopped, waiting = True, []
             for lane in lanes:
                 lane.end(how)
             how = signal.SIGKILL
-    return lanes, stopped
 
 
 def tell(lanes: Sequence[Lane], seconds: float) -> None:
@@ -146,9 +138,9 @@ def tell(lanes: Sequence[Lane], seconds: float) -> None:
     print()
     for lane in lanes:
         for line in lane.broken:
-            print(f"{lane.name:<8}| {line}")
+            print(f"{lane.name:<9}| {line}")
     for lane in lanes:
-        print(f"{lane.name:<8}| {lane.closing}; {lane.processor_s:.0f} s of processor time")
+        print(f"{lane.name:<9}| {lane.closing}; {lane.processor_s:.0f} s of processor time")
     total: Counter[str] = Counter()
     for lane in lanes:
         total += lane.counts
@@ -171,7 +163,8 @@ def exit_code(lanes: Sequence[Lane], stopped: bool) -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs every lane. `--all` takes the slow tests as well; the rest goes to pytest as it is."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for how in (signal.SIGINT, signal.SIGTERM):  # heard even where a shell started this in the background
+        signal.signal(how, signal.default_int_handler)
     assert {name for names in ROUNDS for name in names} == set(LANES)
     marks = EVERYTHING if "--all" in arguments else QUICK
     rest = [argument for argument in arguments if argument != "--all"]
@@ -180,7 +173,7 @@ def main(arguments: Sequence[str]) -> int:
     stopped = False
     for names in ROUNDS:
         if not stopped:
-            lanes, stopped = run_round(names, marks, rest)
+            lanes, stopped = run_round(names, marks, rest, max(2, os.cpu_count() or 1))
             done += lanes
     tell(done, time.monotonic() - begin_s)
     return exit_code(done, stopped)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lanes import CLOCK, COMPUTE, COMPUTES, LANES, TESTS, TIMED, WAITS_FOR_CLOCKS, lane_of, may_hold
+from tests.lanes import CLOCK, LANES, NETWORKS, PLACES, REST, TESTS, TIMED, lane_of, may_hold
 from tests.run_lanes import ROUNDS, Lane, exit_code
 
 ROOT = TESTS.parent
@@ -36,20 +36,16 @@ def test_no_test_falls_between_two_lanes() -> None:
             assert len(holding) == 1, (path, timed, holding)
 
 
-@pytest.mark.parametrize("name", [*WAITS_FOR_CLOCKS, *COMPUTES])
+@pytest.mark.parametrize("name", PLACES)
 def test_the_table_names_what_exists(name: str) -> None:
     place = TESTS / name
     assert place.is_dir() or place.is_file()
     assert any(path.is_relative_to(place) for path in FILES)
 
 
-def test_exceptions_lie_inside_what_they_except() -> None:
-    for name in COMPUTES:
-        assert any(Path(name).is_relative_to(outer) for outer in WAITS_FOR_CLOCKS), name
-
-
-def test_a_folder_that_nobody_named_computes() -> None:
-    assert lane_of(TESTS / "new_room" / "test_new.py", timed=False) == COMPUTE
+def test_a_folder_that_nobody_named_has_its_lane_too() -> None:
+    assert lane_of(TESTS / "new_room" / "test_new.py", timed=False) == REST
+    assert lane_of(TESTS / "kernels" / "new" / "test_new.py", timed=False) == NETWORKS
     assert lane_of(TESTS / "stream" / "new" / "test_new.py", timed=False) == CLOCK
 
 
@@ -106,7 +102,7 @@ def test_lanes_run_side_by_side_and_end_together() -> None:
     ends = dict(
         re.findall(r"^(\w+) *\| (.*) in [\d.]+s.*; \d+ s of processor time$", run.stdout, re.MULTILINE)
     )
-    assert "passed" in ends[CLOCK] and "passed" in ends[COMPUTE] and "passed" not in ends[TIMED]
+    assert {name for name, end in ends.items() if "passed" in end} == {CLOCK, NETWORKS}
     total = sum(int(count) for end in ends.values() for count in re.findall(r"(\d+) passed", end))
     assert f"tests: {total} passed, 0 failed" in run.stdout
 
@@ -121,14 +117,14 @@ def test_ctrl_c_stops_every_lane() -> None:
     )
     assert run.stdout is not None
     for line in run.stdout:
-        if line.startswith("compute | collected"):
+        if line.startswith("networks | collected"):
             break
     lanes = Path(f"/proc/{run.pid}/task/{run.pid}/children")
     children = [int(child) for child in lanes.read_text(encoding="ascii").split()] if lanes.is_file() else []
     run.send_signal(signal.SIGINT)
     rest, _ = run.communicate(timeout=120)
     assert run.returncode == 130, rest
-    assert "timed   | " not in rest, "the next round began"
+    assert "timed    | " not in rest, "the next round began"
     for child in children:
         with pytest.raises(ProcessLookupError):
             os.kill(child, 0)

@@ -206,6 +206,7 @@ def test_a_moving_head_and_a_probe_of_old_are_refused(
         evaluate(streamer, old, SHORT, CONTROLS, data)
 
 
+@pytest.mark.slow
 def test_the_command_writes_figures_and_pictures(data: Path, probe: Probe, tmp_path: Path) -> None:
     save_model(tmp_path / "student.safetensors", tiny_model())
     save_tensors(tmp_path / "probe.safetensors", probe.state_dict(), {})

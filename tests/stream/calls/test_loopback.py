@@ -25,6 +25,7 @@ from tests.fakes import FakeEngine, mouth_of
 from tests.stream.rig import Caller, Received, Running, bursts, running_server, silence
 
 
+@pytest.mark.timed
 async def test_a_call_brings_pictures_at_once_and_then_a_face_that_follows_the_voice(tmp_path: Path) -> None:
     async with running_server(tmp_path) as running:
         caller = Caller(bursts)
@@ -76,6 +77,7 @@ def assert_follows(pictures: Sequence[tuple], voice: Sequence[tuple]) -> None:
     assert abs(lags[int(np.argmax(scores))]) <= 0.0401
 
 
+@pytest.mark.timed
 async def test_in_silence_the_face_goes_on_and_without_packets_too(tmp_path: Path) -> None:
     async with running_server(tmp_path) as running:
         caller = Caller(silence)
@@ -334,6 +336,7 @@ async def cycle(running: Running, number: int) -> None:
     await caller.until(lambda: len(running.server.lobby) == 0)
 
 
+@pytest.mark.slow
 async def test_twenty_cycles_leave_no_task_thread_or_descriptor_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -143,6 +143,7 @@ async def test_one_viewer_too_many_is_refused_until_one_leaves(tmp_path: Path) -
         await caller.hang_up()
 
 
+@pytest.mark.slow
 async def test_offers_that_cannot_be_answered_leave_nothing_behind(tmp_path: Path) -> None:
     async with running_server(tmp_path) as running:
         caller = Caller()
@@ -262,6 +263,7 @@ async def cycle(running: Running, caller: Caller, session: str, number: int) -> 
     await caller.until(lambda: len(session_of(running)._broadcast.audience) == 0)
 
 
+@pytest.mark.slow
 async def test_twelve_viewers_one_after_the_other_leave_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

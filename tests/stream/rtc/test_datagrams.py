@@ -47,6 +47,7 @@ async def pester(addresses: list[tuple[str, int]], sender: socket.socket, second
     return sent
 
 
+@pytest.mark.timed
 async def test_strangers_datagrams_do_not_disturb_a_call(tmp_path: Path) -> None:
     async with running_server(tmp_path) as running:
         caller = Caller()
