@@ -15,13 +15,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from kernels.machine import ROOT
+from stream.answers import (
+    OF_BODIES,
+    OF_OFFERS,
+    OF_READINESS,
+    OF_SEATS,
+    AvatarRow,
+    CallerAnswer,
+    ControlsInForce,
+    OfferedScales,
+    PageConfig,
+    Readiness,
+    Up,
+    ViewerAnswer,
+    add_error_answers,
+    add_openapi,
+    json_body,
+    told,
+)
 from stream.avatars.catalogue import AvatarCatalogue
 from stream.avatars.served import AvatarPictures
 from stream.calls.lobby import Lobby
@@ -36,7 +53,8 @@ from stream.middleware import BodyLimit, SafeHeaders
 from stream.rtc.caller import WebRtcCaller
 from stream.rtc.channel import PROTOCOL
 from stream.rtc.ice import IceConfig, for_page, local_addresses
-from stream.rtc.offers import MAX_BODY_BYTES, parse_offer, parse_viewer_offer, read_object
+from stream.rtc.offer.bodies import MAX_BODY_BYTES, ControlsBody, OfferBody, ViewerOfferBody, read_body
+from stream.rtc.offer.request import parse_offer, parse_viewer_offer
 
 logger = logging.getLogger(__name__)
 
@@ -152,24 +170,28 @@ def create_app(config: ServerConfig, load: Callable[[], Engine], clock: Clock | 
             await server.close()
             await loading
 
-    app = FastAPI(title="Fada Live", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(title="Fada Live", lifespan=lifespan, version=str(PROTOCOL), docs_url=None, redoc_url=None)
     app.state.server = server
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
     app.add_middleware(SafeHeaders)
     _add_routes(app, server)
     _add_control_routes(app, server)
     _add_viewer_routes(app, server)
-    _add_error_answers(app)
+    add_error_answers(app)
+    add_openapi(app)
     app.mount("/avatars", AvatarPictures(server.catalogue), name="avatar pictures")
     app.mount("/", StaticFiles(directory=config.web_client, html=True, check_dir=False), name="page")
     return app
 
 
 def _add_routes(app: FastAPI, server: Server) -> None:
-    @app.post("/offer")
+    @app.post(
+        "/offer",
+        **told(*OF_BODIES, *OF_OFFERS, *OF_SEATS, "unknown_avatar", body=OfferBody, answer=CallerAnswer),
+    )
     async def offer(request: Request) -> JSONResponse:
         try:
-            asked = parse_offer(await _json_body(request))
+            asked = parse_offer(await json_body(request))
             server.check_ready()
             caller = WebRtcCaller(server.ice, server.clock, server.scheduler.spec.sample_rate_hz, asked.sdp)
             session = await server.lobby.admit(asked.wish, caller, asked.resume)
@@ -181,29 +203,29 @@ def _add_routes(app: FastAPI, server: Server) -> None:
         ids = {"session_id": session.id, "watch_id": session.watch_id, "resume": session.secret}
         return JSONResponse({**caller.answer, **ids})
 
-    @app.get("/offer")
+    @app.get("/offer", include_in_schema=False)
     async def offer_is_posted() -> None:
         raise HTTPException(405, "Expected POST with a JSON body", {"Allow": "POST"})
 
-    @app.get("/config")
+    @app.get("/config", **told(answer=PageConfig))
     async def config() -> JSONResponse:
         return JSONResponse({"protocol": PROTOCOL, "ice_servers": for_page(server.ice_servers)})
 
-    @app.get("/avatars")
+    @app.get("/avatars", **told(answer=list[AvatarRow]))
     async def avatars() -> JSONResponse:
         return JSONResponse(server.catalogue.as_json())
 
-    @app.get("/healthz")
+    @app.get("/healthz", **told(answer=Up))
     async def healthz() -> JSONResponse:
         return JSONResponse({"status": "up"})
 
-    @app.get("/readyz")
+    @app.get("/readyz", **told(*OF_READINESS, answer=Readiness))
     async def readyz() -> JSONResponse:
         server.check_ready()
         seats = server.scheduler.seats
         return JSONResponse({"status": "ready", "sessions": seats.taken, "max_sessions": seats.limit})
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=PlainTextResponse, **told())
     async def metrics() -> Response:
         return Response(server.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
@@ -211,26 +233,29 @@ def _add_routes(app: FastAPI, server: Server) -> None:
 def _add_control_routes(app: FastAPI, server: Server) -> None:
     """What callers may turn. A session's id is only known to who made its offer."""
 
-    @app.get("/controls")
+    @app.get("/controls", **told(*OF_READINESS, answer=OfferedScales))
     async def offered() -> JSONResponse:
         server.check_ready()
         return JSONResponse(offered_scales(server.scheduler.spec))
 
-    @app.get("/sessions/{session_id}/controls")
+    @app.get("/sessions/{session_id}/controls", **told("unknown_session", answer=ControlsInForce))
     async def read(session_id: str) -> JSONResponse:
         return JSONResponse(server.lobby.find(session_id).scales)
 
-    @app.patch("/sessions/{session_id}/controls")
+    @app.patch(
+        "/sessions/{session_id}/controls",
+        **told(*OF_BODIES, "unknown_session", body=ControlsBody, answer=ControlsInForce),
+    )
     async def turn(session_id: str, request: Request) -> JSONResponse:
-        fields = read_object(await _json_body(request), '{"audio_scale": 1.8}')
+        wanted = read_body(await json_body(request), ControlsBody)
         session = server.lobby.find(session_id)
         try:
-            session.turn(fields, by="http")
+            session.turn(wanted.model_dump(exclude_unset=True), by="http")
         except ValueError as error:
             raise SignalingError("invalid_request", str(error), 422) from error
         return JSONResponse(session.scales)
 
-    @app.post("/sessions/{session_id}/clear")
+    @app.post("/sessions/{session_id}/clear", **told("unknown_session", status=204))
     async def clear(session_id: str) -> Response:
         server.lobby.find(session_id).clear(by="http")
         return Response(status_code=204)
@@ -239,48 +264,24 @@ def _add_control_routes(app: FastAPI, server: Server) -> None:
 def _add_viewer_routes(app: FastAPI, server: Server) -> None:
     """Who else may see and hear a session: everybody who knows its watch id, which turns nothing."""
 
-    @app.post("/sessions/{watch_id}/viewers")
+    @app.post(
+        "/sessions/{watch_id}/viewers",
+        **told(
+            *OF_BODIES,
+            *OF_OFFERS,
+            "unknown_session",
+            "viewers_full",
+            body=ViewerOfferBody,
+            answer=ViewerAnswer,
+        ),
+    )
     async def admit(watch_id: str, request: Request) -> JSONResponse:
-        sdp = parse_viewer_offer(await _json_body(request))
+        sdp = parse_viewer_offer(await json_body(request))
         return JSONResponse(await server.lobby.find_watched(watch_id).admit_viewer(sdp))
 
-    @app.delete("/sessions/{watch_id}/viewers/{viewer_id}")
+    @app.delete(
+        "/sessions/{watch_id}/viewers/{viewer_id}", **told("unknown_session", "unknown_viewer", status=204)
+    )
     async def remove(watch_id: str, viewer_id: str) -> Response:
         await server.lobby.find_watched(watch_id).remove_viewer(viewer_id)
         return Response(status_code=204)
-
-
-def _add_error_answers(app: FastAPI) -> None:
-    @app.exception_handler(StreamError)
-    async def on_stream_error(request: Request, error: StreamError) -> JSONResponse:
-        headers = {"Retry-After": "2"} if error.status == 503 else None
-        return JSONResponse(error.as_json(), error.status, headers)
-
-    @app.exception_handler(HTTPException)
-    async def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
-        code = {404: "not_found", 405: "wrong_method"}.get(error.status_code, "http_error")
-        sentence = f"{request.method} {request.url.path[:100]}: {error.detail}."
-        return JSONResponse({"error": code, "message": sentence}, error.status_code, error.headers)
-
-    @app.exception_handler(RequestValidationError)
-    async def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return JSONResponse({"error": "invalid_request", "message": "The request has a wrong form."}, 422)
-
-    @app.exception_handler(Exception)
-    async def on_any_other(request: Request, error: Exception) -> JSONResponse:
-        sentence = "The server failed on this request; its log says why."
-        return JSONResponse({"error": "internal", "message": sentence}, 500)
-
-
-async def _json_body(request: Request) -> bytes:
-    """The body, if declared as JSON.
-
-    A form or text body could be sent by any web page without asking; JSON cannot (CORS preflight).
-
-    Raises:
-        SignalingError: it is declared as something else (415).
-    """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise SignalingError("bad_type", "Expected a body of type application/json.", 415)
-    return await request.body()

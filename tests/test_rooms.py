@@ -57,7 +57,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "stream": (
         ("media", "clock", "errors", "listening", "logs", "running"),
-        ("middleware", "avatars", "inbound", "engine"),
+        ("answers", "middleware", "avatars", "inbound", "engine"),
         ("outbound",),
         ("live",),
         ("rtc",),

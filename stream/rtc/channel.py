@@ -2,7 +2,7 @@
 
 In: messages from the page (`ping`, `controls`, `avatar`, `clear`, `bye`). Out: messages to it (`hello`,
 `pong`, `controls`, `cleared`, `stats`, `notice`, `error`). Everything is one JSON object with a `type`; see
-docs/protocol.md. Unknown types are ignored, so that either side may learn new ones first.
+docs/protocol.md and, for what a page may say, `messages.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from aiortc import RTCDataChannel
 from aiortc.exceptions import InvalidStateError
 
 from stream.engine.protocol import EngineSpec
+from stream.errors import SignalingError
 from stream.outbound.tracks import VOICE_AHEAD_S
+from stream.rtc.messages import Ping, read_message
 
 logger = logging.getLogger(__name__)
 
@@ -64,15 +66,15 @@ class Channel:
         if not isinstance(message, str) or len(message) > MAX_MESSAGE_CHARS:
             return
         try:
-            fields = json.loads(message)
-        except (ValueError, RecursionError):
+            heard = read_message(message)
+        except SignalingError as error:
+            self.send("notice", error.as_json())
             return
-        if not isinstance(fields, dict) or not isinstance(fields.get("type"), str):
+        if heard is None:
             return
-        kind = fields["type"]
-        if kind == "ping":
-            self.send("pong", {"t": _stamp(fields.get("t"))})
-        self._on_message(kind, fields)
+        if isinstance(heard, Ping):
+            self.send("pong", {"t": _stamp(heard.t)})
+        self._on_message(heard.type, heard.model_dump(exclude={"type"}, exclude_unset=True))
 
 
 def _stamp(value: object) -> float | None:

@@ -33,8 +33,8 @@ from stream.outbound.tracks import VOICE_AHEAD_S
 from stream.rtc.certificate import welcome_rsa
 from stream.rtc.datagrams import admit_the_peer_alone
 from stream.rtc.ice import IceConfig, advertise, connections, offer_addresses
-from stream.rtc.offer_check import CALLER, VIEWER, check_aside, oneline
-from stream.rtc.offer_text import as_offered
+from stream.rtc.offer.check import CALLER, VIEWER, check_aside, oneline
+from stream.rtc.offer.text import as_offered
 from stream.rtc.playout_delay import PlayoutDelay, accept_playout_delay
 from stream.rtc.prompt_buffer import hear_promptly
 from stream.rtc.sender_report import report_later

@@ -25,6 +25,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
+from fastapi import FastAPI
 from PIL import Image
 
 from stream.app import Server, ServerConfig, create_app
@@ -57,6 +58,7 @@ class Running:
     """A running server."""
 
     url: str
+    app: FastAPI
     server: Server
     http: httpx.AsyncClient
 
@@ -92,7 +94,7 @@ async def running_server(
         if ready:
             await app.state.server.loaded.wait()
         async with httpx.AsyncClient(base_url=url, timeout=40) as http:
-            yield Running(url, app.state.server, http)
+            yield Running(url, app, app.state.server, http)
     finally:
         server.should_exit = True
         await serving

@@ -15,7 +15,7 @@ from stream.engine.protocol import Engine
 from stream.errors import EngineError
 from tests.fakes import FakeEngine
 from tests.stream.rig import Caller, Running, running_server
-from tests.stream.rtc.test_offers import GOOD, HEAD, VIDEO
+from tests.stream.rtc.offer.test_offers import GOOD, HEAD, VIDEO
 
 
 async def post(running: Running, body: object = None, **more: object) -> tuple[int, dict[str, str]]:

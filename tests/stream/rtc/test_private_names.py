@@ -73,7 +73,7 @@ UNDERLINED_NOWHERE: Final = {"get_component_candidates", "data_received", "datag
 def names_used() -> set[str]:
     """Underlined attributes of other objects, in the source of stream/rtc."""
     found = set()
-    for path in RTC.glob("*.py"):
+    for path in RTC.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and re.match("_[^_]", node.attr):
                 found |= set() if ast.unparse(node.value) in ("self", "cls") else {node.attr}

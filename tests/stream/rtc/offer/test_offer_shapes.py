@@ -11,8 +11,8 @@ import pytest
 from aiortc import RTCSessionDescription
 
 from stream.errors import SignalingError
-from stream.rtc.offer_check import CALLER, VIEWER, check_sdp
-from stream.rtc.offer_text import OfferText
+from stream.rtc.offer.check import CALLER, VIEWER, check_sdp
+from stream.rtc.offer.text import OfferText
 from tests.stream.calls.spectator import Spectator
 from tests.stream.rig import Caller, running_server
 

@@ -16,7 +16,7 @@ from typing import Final
 from aiortc.sdp import MediaDescription, SessionDescription
 
 from stream.errors import SignalingError
-from stream.rtc.offer_text import Lines, OfferText, Section
+from stream.rtc.offer.text import Lines, OfferText, Section
 
 MAX_LINES: Final = 1500
 MAX_LINE_CHARS: Final = 2048

@@ -10,18 +10,13 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-import numpy as np
 import pytest
 from aiortc.sdp import DIRECTIONS, SessionDescription
 
 from stream.errors import SignalingError
-from stream.outbound.pacer import Pacer
-from stream.outbound.tracks import VoiceTrack, picture_track
-from stream.rtc.ice import IceConfig
-from stream.rtc.offer_check import CALLER, MAX_ATTRIBUTES, MAX_FEEDBACK, MAX_LINES, check_sdp
-from stream.rtc.peer import Peer
-from tests.fakes import FakeClock, FakeEngine
-from tests.stream.rtc.test_offer_shapes import firefox, safari
+from stream.rtc.offer.check import CALLER, MAX_ATTRIBUTES, MAX_FEEDBACK, MAX_LINES, check_sdp
+from tests.stream.rtc.offer.stage import quiet_peer, quiet_tracks
+from tests.stream.rtc.offer.test_offer_shapes import firefox, safari
 
 CHECK_AT_MOST_S: Final = 0.1
 """CPU time of a check, in its own thread; a browser's offer costs 0.4 ms."""
@@ -142,15 +137,9 @@ def at_every_bound() -> str:
 
 async def test_the_dearest_offer_that_passes_costs_the_loop_little() -> None:
     check_sdp(at_every_bound(), CALLER)
-    peer = Peer(IceConfig(["127.0.0.1"] * 8), lambda state: None, lambda channel: None)
-    clock = FakeClock(50.0)
-    pacer = Pacer(clock, 25, np.zeros((64, 64, 3), np.uint8))
-    spec = FakeEngine().spec
-    voice = VoiceTrack(pacer)
+    peer = quiet_peer(addresses=8)
     started_s = time.thread_time()
-    answer = await peer.answer(
-        at_every_bound(), voice, lambda codec: picture_track(pacer, clock, spec, codec)
-    )
+    answer = await peer.answer(at_every_bound(), quiet_tracks)
     spent_s = time.thread_time() - started_s
     await peer.close()
     assert answer.type == "answer"

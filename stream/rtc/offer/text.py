@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from stream.rtc.candidates import is_candidate, kept
+from stream.rtc.offer.candidates import is_candidate, kept
 
 DIRECTIONS: Final = ("sendrecv", "sendonly", "recvonly", "inactive")
 TRANSPORT: Final = ("ice-ufrag", "ice-pwd", "ice-options", "fingerprint", "setup", "rtcp-mux")

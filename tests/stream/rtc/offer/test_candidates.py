@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from stream.rtc.candidates import MAX_KEPT, kept
-from stream.rtc.offer_check import CALLER, check_sdp
-from tests.stream.rtc.test_offer_shapes import safari
+from stream.rtc.offer.candidates import MAX_KEPT, kept
+from stream.rtc.offer.check import CALLER, check_sdp
+from tests.stream.rtc.offer.test_offer_shapes import safari
 
 
 def line(

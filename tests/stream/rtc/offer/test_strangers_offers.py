@@ -7,21 +7,16 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.errors import SignalingError
-from stream.outbound.pacer import Pacer
-from stream.outbound.tracks import VoiceTrack, picture_track
-from stream.rtc.ice import IceConfig
-from stream.rtc.offer_check import CALLER, VIEWER, check_sdp
-from stream.rtc.offer_text import OfferText
-from stream.rtc.peer import Peer
-from tests.fakes import FakeClock, FakeEngine
+from stream.rtc.offer.check import CALLER, VIEWER, check_sdp
+from stream.rtc.offer.text import OfferText
 from tests.stream.rig import Caller, running_server
-from tests.stream.rtc.test_offer_shapes import firefox, safari
+from tests.stream.rtc.offer.stage import quiet_peer, quiet_tracks
+from tests.stream.rtc.offer.test_offer_shapes import firefox, safari
 
 JUNK = ("", "-1", "9" * 30, "x", "* *", "\x00")
 
@@ -58,12 +53,9 @@ async def try_offer(sdp: str) -> str:
     Returns:
         "answered", the code of the refusal, or its sentence where that is no plain one.
     """
-    peer = Peer(IceConfig(["127.0.0.1"]), lambda state: None, lambda channel: None)
-    clock = FakeClock(50.0)
-    pacer = Pacer(clock, 25, np.zeros((64, 64, 3), np.uint8))
-    spec = FakeEngine().spec
+    peer = quiet_peer()
     try:
-        await peer.answer(sdp, VoiceTrack(pacer), lambda codec: picture_track(pacer, clock, spec, codec))
+        await peer.answer(sdp, quiet_tracks)
     except SignalingError as error:
         return error.code if is_plain(error) else error.message
     finally:

@@ -14,8 +14,9 @@ import pytest
 from stream.engine.protocol import Controls
 from stream.errors import SignalingError
 from stream.live.wish import Wish
-from stream.rtc.offer_check import CALLER, VIEWER, check_sdp
-from stream.rtc.offers import MAX_BODY_BYTES, OfferRequest, parse_offer, parse_viewer_offer
+from stream.rtc.offer.bodies import MAX_BODY_BYTES
+from stream.rtc.offer.check import CALLER, VIEWER, check_sdp
+from stream.rtc.offer.request import OfferRequest, parse_offer, parse_viewer_offer
 
 ICE = "a=ice-ufrag:abcd\r\na=ice-pwd:abcdefghijklmnopqrstuvwx\r\n"
 DTLS = "a=fingerprint:sha-256 " + ":".join(["AB"] * 32) + "\r\na=setup:actpass\r\n"
@@ -230,6 +231,6 @@ def test_a_calls_secret_is_read_and_one_of_another_form_refused() -> None:
     secret = "Ab3_-" * 5
     assert read_offer(body(resume=secret)).resume == secret
     for wrong in ("short", "x" * 129, "sp ace" * 5, "ü" * 30, "a" * 21, "a" * 30 + "\n"):
-        with pytest.raises(SignalingError, match='"resume" must be 22 to 128') as raised:
+        with pytest.raises(SignalingError, match="resume to be 22 to 128") as raised:
             read_offer(body(resume=wrong))
         assert (raised.value.code, raised.value.status) == ("invalid_request", 422)
