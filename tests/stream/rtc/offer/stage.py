@@ -1,4 +1,4 @@
-"""Somebody to answer an offer without a server around them: a peer, and tracks of a call in which nothing happens."""
+"""Who answers an offer without a server around: a peer, and tracks of a call in which nothing happens."""
 
 from __future__ import annotations
 
