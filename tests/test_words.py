@@ -286,3 +286,11 @@ def test_modules_that_docstrings_name_are_there(room: str) -> None:
 def test_modules_that_pages_name_are_there(page: Path) -> None:
     for _, name in DOTTED.findall(page.read_text(encoding="utf-8")):
         assert is_known(name) or is_there(name), name  # `kernels.json` is a file
+
+
+def test_the_live_picture_is_small_and_says_where_it_was_filmed() -> None:
+    folder = ROOT / "docs" / "pictures"
+    assert (folder / "live.webp").stat().st_size <= 2_000_000
+    about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+    assert re.fullmatch(r"[0-9a-f]{12}", about["commit"]), "filmed from a commit without changes"
+    assert about["page"]["fps"] >= 20
