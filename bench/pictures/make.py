@@ -47,6 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--figures", action="store_true", help="show the page's live figures")
     args = parser.parse_args(argv)
+    commit = describe_commit()  # before the pictures of this very checkout change
     OUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -66,17 +67,15 @@ def main(argv: list[str] | None = None) -> int:
             write_loop(film, begin_s)
             still.save(OUT / "live.jpg", quality=88, optimize=True)
         write_thumbnails(still, liveliest(film.scenes, IN_SCENE), voice, args.avatar, folder)
-    about = {
-        "said": SAID,
-        "avatar": args.avatar,
-        "page": {"fps": round(fps, 1), "latency_ms": round(latency_ms)},
-        "commit": describe_commit(),
-        "machine": describe_machine(),
-        "versions": describe_versions(),
-        "load_average": load_average(),
-    }
-    (OUT / "about.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    shown = {"fps": round(fps, 1), "latency_ms": round(latency_ms)}
+    write_about({"said": SAID, "avatar": args.avatar, "page": shown, "commit": commit})
     return 0
+
+
+def write_about(film: dict[str, Any]) -> None:
+    """Say what was filmed, and on what."""
+    machine = {"machine": describe_machine(), "versions": describe_versions(), "load_average": load_average()}
+    (OUT / "about.json").write_text(json.dumps(film | machine, indent=2) + "\n", encoding="utf-8")
 
 
 def smoothest(film: Film) -> tuple[float, float, float]:
