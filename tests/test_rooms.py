@@ -51,7 +51,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("ladder",),
     ),
     "bench": (
-        ("engine_plot", "finding", "live_speed", "parity", "parts", "report"),
+        ("drift_call", "engine_plot", "finding", "live_speed", "parity", "parts", "report"),
         ("call", "command", "drift", "engine_looks", "gpu", "hops", "pairs"),
         ("doctor", "engine", "gpu_kernels", "idle", "pictures"),
     ),
