@@ -73,6 +73,8 @@ class FaceFinder:
             raise ValueError(f"The face finder's weights {WEIGHTS} are missing; restore them with git.")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
+        options.enable_cpu_mem_arena = False  # it would keep memory for every size of picture ever looked at
+        options.enable_mem_pattern = False
         self._session: Any = onnxruntime.InferenceSession(
             str(WEIGHTS), options, providers=["CPUExecutionProvider"]
         )

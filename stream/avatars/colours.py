@@ -47,7 +47,7 @@ def _has_16_bits(image: Image.Image) -> bool:
 
 
 def grey_of_depth(image: Image.Image) -> Image.Image:
-    """The picture in 8 bits, without transparency: modes L, RGB, CMYK, LAB, YCbCr or HSV."""
+    """The picture in 8 bits, without transparency: modes L, RGB, CMYK, LAB, YCbCr or HSV; RGBA as it is."""
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):  # 32 bits: whole numbers of 8 or 16, or light between 0 and 1
@@ -59,13 +59,15 @@ def grey_of_depth(image: Image.Image) -> Image.Image:
     if image.mode in ("P", "PA"):
         palette = image if image.mode == "P" else image.convert("RGBA")
         return palette.convert("RGB")
-    if image.mode in ("RGBA", "RGBa", "RGBX"):
-        return image.convert("RGBA").convert("RGB") if image.mode == "RGBa" else image.convert("RGB")
-    return image
+    if image.mode == "RGBa":
+        return image.convert("RGBA").convert("RGB")
+    return image.convert("RGB") if image.mode == "RGBX" else image
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """The picture in sRGB, mode RGB, by its profile where it carries one that fits and can be read."""
+    if image.mode == "RGBA":
+        image = image.convert("RGB")
     if profile:
         try:
             own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -75,7 +77,7 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
             pass  # a spoilt profile says nothing
     if image.mode == "LAB":
         return _converted(image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _converted(image: Image.Image, own: ImageCms.ImageCmsProfile) -> Image.Image:

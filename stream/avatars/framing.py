@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from models.framing.finder import Face, FaceFinder
+from models.framing.finder import Face, FaceFinder, resize
 from models.framing.similarity import Complexes, Similarity, lay_on_lines, outside_share
 from stream.avatars.picture_files import Pixels
 from stream.avatars.portrait import Portrait
@@ -40,6 +40,8 @@ MIN_CONTRAST: Final = 0.02
 SURE: Final = 0.5
 RIVAL: Final = 0.6
 """A second face of that share of the first one's width is worth a word."""
+LOOK_PX: Final = 1280
+"""The longer side at which a picture is searched; what is found is looked at again in the picture itself."""
 QUICK_PX: Final = 320
 CLOSE_PX: Final = 256
 SEEN_PX: Final = 768
@@ -148,20 +150,27 @@ def _finder() -> FaceFinder:
 def _look(image: UInt8Array) -> list[Face]:
     """Faces, the largest first, looked at closely; where none stands upright, also with the picture turned."""
     finder = _finder()
-    upright = finder.search(image) or finder.search(image, QUICK_PX)
+    scale = min(1.0, LOOK_PX / max(image.shape[:2]))
+    small = image
+    if scale < 1:
+        small = resize(image, max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    upright = finder.search(small) or finder.search(small, QUICK_PX)
     if upright and _spread(upright[0]) >= MIN_SPREAD:
-        return [finder.look_again(image, upright[0], CLOSE_PX) or upright[0], *upright[1:]]
+        found = [_grown(face, 1 / scale) for face in upright]
+        return [finder.look_again(image, found[0], CLOSE_PX) or found[0], *found[1:]]
     for quarters in (1, 3, 2):
-        turned = np.ascontiguousarray(np.rot90(image, quarters))
+        turned = np.ascontiguousarray(np.rot90(small, quarters))
         found = finder.search(turned, QUICK_PX)
-        if (
-            found
-            and _spread(found[0]) >= MIN_SPREAD
-            and (not upright or found[0].score > upright[0].score - 0.2)
-        ):
+        sure = found and (not upright or found[0].score > upright[0].score - 0.2)
+        if sure and _spread(found[0]) >= MIN_SPREAD:
             best = finder.look_again(turned, found[0], CLOSE_PX) or found[0]
-            return [_turned_back(best, quarters, image), *found[1:]]
-    return upright
+            return [_grown(_turned_back(face, quarters, small), 1 / scale) for face in (best, *found[1:])]
+    return [_grown(face, 1 / scale) for face in upright]
+
+
+def _grown(face: Face, factor: float) -> Face:
+    """A face in a picture that is larger by a factor."""
+    return replace(face, box=face.box * factor, landmarks=face.landmarks * factor)
 
 
 def _turned_back(face: Face, quarters: int, image: UInt8Array) -> Face:

@@ -27,7 +27,7 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 MAX_SIDE: Final = 4096
 """A longer side is reduced to this: no picture is shown or filmed larger."""
 MIN_SIDE: Final = 64
-MAX_PIXELS: Final = 32_000_000
+MAX_PIXELS: Final = 30_000_000
 MAX_PIXELS_REDUCED: Final = 120_000_000
 """The same for a JPEG whose decoder makes it smaller while it reads."""
 FORMATS: Final = (
@@ -120,6 +120,15 @@ def _check_file(path: Path) -> None:
 
 
 def _read(path: Path) -> Pixels:
+    image, alpha, turn, scale = _decoded(path)
+    if turn is not None:
+        image, alpha = image.transpose(turn), alpha and alpha.transpose(turn)
+    matte = None if alpha is None or alpha.getextrema() == (255, 255) else np.asarray(alpha, np.uint8)
+    return Pixels(np.asarray(image, np.uint8), matte, scale)
+
+
+def _decoded(path: Path) -> tuple[Image.Image, Image.Image | None, Image.Transpose | None, float]:
+    """(sRGB, transparency, what lays it upright, pixels for one of the file's); what it read is let go."""
     try:
         opened = Image.open(path, formats=_readable())
     except PermissionError as error:
@@ -132,18 +141,11 @@ def _read(path: Path) -> Pixels:
         )  # a JPEG is decoded at half or a quarter where that is enough
         opened.load()
         turn = _exif_turn(opened)
-        profile = opened.info.get("icc_profile")
-        alpha = read_transparency(opened)
-        image = grey_of_depth(opened)
-        size = _bounded(image.size)
-        if size != image.size:
-            image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-            alpha = alpha and alpha.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
-        image = to_srgb(image, profile)
-    if turn is not None:
-        image, alpha = image.transpose(turn), alpha and alpha.transpose(turn)
-    matte = None if alpha is None or alpha.getextrema() == (255, 255) else np.asarray(alpha, np.uint8)
-    return Pixels(np.asarray(image, np.uint8), matte, max(image.size) / longer)
+        alpha = _reduced(read_transparency(opened))
+        image = _reduced(grey_of_depth(opened))
+        assert image is not None
+        image = to_srgb(image, opened.info.get("icc_profile"))
+    return image, alpha, turn, max(image.size) / longer
 
 
 @cache
@@ -168,6 +170,17 @@ def _check_size(opened: Image.Image, path: Path) -> None:
             f"The picture {path} is too large: it has {width}x{height} pixels, at most {limit // 1_000_000} "
             "million can be read; save it smaller."
         )
+
+
+def _reduced(image: Image.Image | None) -> Image.Image | None:
+    """At most `MAX_SIDE` wide and high, one channel after the other: all at once take half a gigabyte."""
+    if image is None or (size := _bounded(image.size)) == image.size:
+        return image
+    mode = "RGB" if image.mode == "RGBA" else image.mode  # transparency goes its own way
+    bands = [
+        image.getchannel(band).resize(size, Image.Resampling.HAMMING) for band in Image.getmodebandnames(mode)
+    ]
+    return bands[0] if len(bands) == 1 else Image.merge(mode, bands)
 
 
 def _bounded(size: tuple[int, int]) -> tuple[int, int]:

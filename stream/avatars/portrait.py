@@ -15,6 +15,7 @@ from stream.avatars.picture_files import Pixels
 from stream.media import UInt8Array
 
 MIN_SQUARE = 16
+STRIP_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,9 +68,12 @@ class Portrait:
 def _on_white(pixels: Pixels) -> UInt8Array:
     if pixels.alpha is None:
         return pixels.rgb
-    share = pixels.alpha[..., None].astype(np.uint16)
-    blended = (pixels.rgb * share + 255 * (255 - share) + 127) // 255
-    return blended.astype(np.uint8)
+    out = np.empty_like(pixels.rgb)
+    for top in range(0, len(out), STRIP_ROWS):  # in strips: 16 bits for a whole large picture are much memory
+        strip = slice(top, top + STRIP_ROWS)
+        share = pixels.alpha[strip, :, None].astype(np.uint16)
+        out[strip] = (pixels.rgb[strip] * share + 255 * (255 - share) + 127) // 255
+    return out
 
 
 def _read_only(image: UInt8Array) -> UInt8Array:
