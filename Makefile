@@ -25,11 +25,12 @@ test-all: ## every test but those for a GPU: long calls, full grids, parity, sev
 	@scripts/setup dev train
 	@scripts/test --all $(PYTEST_ARGS)
 
-check: ## ruff format, ruff, mypy
+check: ## ruff format, ruff, mypy; the page's types where Node is at hand
 	@scripts/setup dev train
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
+	scripts/check_page
 
 bench: setup ## measure this machine: kernels, engine, end to end; writes bench/results
 	@.venv/bin/python fada.py bench kernels

@@ -203,3 +203,58 @@ def test_forced_colours_do_without_the_mat(fake_server: ServerProcess, open_page
     page = open_page(fake_server.url).page
     page.emulate_media(forced_colors="active")
     page.wait_for_function("document.querySelector('.niche').dataset.mat === 'off'")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_switch_and_sliders_stand_out_from_the_page(
+    fake_server: ServerProcess, open_page: OpenPage, dark: bool
+) -> None:
+    """At least 3:1. Source: WCAG 2.2, 1.4.11."""
+    contrast = CONTRASTS.replace(
+        "const found = {};",
+        "const edge = getComputedStyle(document.documentElement).getPropertyValue('--edge');",
+    )
+    head, _, _ = contrast.partition("const texts")
+    measured = open_page(fake_server.url, dark=dark).page.evaluate(
+        head
+        + """
+        const track = getComputedStyle(document.querySelector(".track")).backgroundColor;
+        document.getElementById("mute").click();
+        document.querySelector(".track").style.transition = "none";
+        const off = getComputedStyle(document.querySelector(".track")).backgroundColor;
+        const ratio = (colour) => {
+          const [light, low] = [luminance(paper), luminance(paper, colour)].sort((a, b) => b - a);
+          return (light + 0.05) / (low + 0.05);
+        };
+        document.getElementById("reference-scale").style.color = "var(--edge)";
+        const line = getComputedStyle(document.getElementById("reference-scale")).color;
+        return { on: ratio(track), off: ratio(off), line: ratio(line), edge };
+    }"""
+    )
+    assert min(measured["on"], measured["off"], measured["line"]) >= 3, measured
+
+
+def test_rings_go_out_with_the_call_and_the_page_has_its_landmarks(
+    fake_server: ServerProcess, open_page: OpenPage
+) -> None:
+    call = open_page(fake_server.url)
+    call.go_live()
+    voice = "document.querySelector('.niche').style.getPropertyValue('--voice')"
+    call.page.wait_for_function(f"Number({voice}) > 0.2")
+    call.press_stop()
+    call.wait_for_state("stopped")
+    assert call.page.evaluate(voice) == "0"
+    assert call.page.get_by_role("heading", level=1).count() == call.page.get_by_role("main").count() == 1
+    watch = call.page.goto(f"{fake_server.url}watch.html?session=0123456789abcdef")
+    assert watch is not None and watch.ok
+    assert call.page.get_by_role("heading", level=1).count() == call.page.get_by_role("main").count() == 1
+
+
+def test_a_tablets_figures_are_not_cut(fake_server: ServerProcess, open_page: OpenPage) -> None:
+    page = open_page(fake_server.url).page
+    page.set_viewport_size({"width": 820, "height": 1180})
+    edges = page.evaluate(
+        "['#hud', '.actions'].map((found) => document.querySelector(found).getBoundingClientRect())"
+        ".map(({ top, bottom }) => [top, bottom])"
+    )
+    assert edges[0][1] <= edges[1][0], edges

@@ -11,6 +11,7 @@
  */
 (function () {
   var OLDEST = "Chrome, Edge or OBS with 98, Firefox 113, Safari 15.4, or newer ones";
+  /** @type {Record<string, unknown>} */
   var needed = {
     "AbortSignal.throwIfAborted": window.AbortSignal && "throwIfAborted" in AbortSignal.prototype,
     "replaceChildren": "replaceChildren" in Element.prototype,
@@ -27,17 +28,29 @@
   var broken = "";
   var incomplete = false;
   window.addEventListener("error", function (event) {
-    if (event.target !== window && event.target && event.target.tagName === "SCRIPT") incomplete = true;
+    if (event.target instanceof HTMLScriptElement) incomplete = true;
     else if (event.message && !broken) broken = event.message;
   }, true);
 
+  /**
+   * @param {string} selector
+   * @param {string} text
+   */
+  function write(selector, text) {
+    var element = document.querySelector(selector);
+    if (element) element.textContent = text;
+  }
+
+  /**
+   * @param {string} headline
+   * @param {string} sentence
+   */
   function say(headline, sentence) {
     var status = document.getElementById("status");
-    var detail = document.getElementById("detail") || document.getElementById("sentence");
+    if (status) status.setAttribute("data-tone", "error");
     document.body.setAttribute("data-state", "ended");
-    status.setAttribute("data-tone", "error");
-    document.getElementById("headline").textContent = headline;
-    detail.textContent = sentence;
+    write("#headline", headline);
+    write("#detail, #sentence", sentence);
   }
 
   window.addEventListener("load", function () {
