@@ -1,1 +1,1 @@
-"""The call page in a real Chromium against the real server."""
+"""Both pages in a real Chromium and a real Firefox against the real server."""

@@ -19,8 +19,8 @@ from tests.browser.drivers.chromium import Chromium
 from tests.browser.drivers.firefox import Firefox, running_firefox
 from tests.browser.drivers.sound_card import SoundCard, running_sound_card
 from tests.browser.drivers.visit import Visit, VisitedBrowser
-from tests.browser.servers import ROOT, ServerProcess
-from tests.browser.voice import write_voice
+from tests.browser.served.servers import ROOT, ServerProcess
+from tests.browser.served.voice import write_voice
 
 HERE: Final = Path(__file__).parent
 OPEN_WITHIN_MS: Final = 30_000

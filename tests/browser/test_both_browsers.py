@@ -8,7 +8,7 @@ from tests.browser.conftest import OpenVisit
 from tests.browser.drivers.call import complaints, copy_watch_link, go_live
 from tests.browser.drivers.visit import Visit, wait_for, wait_for_state, wait_for_words
 from tests.browser.playback import CALLER, VIEWER, measure
-from tests.browser.servers import ServerProcess
+from tests.browser.served.servers import ServerProcess
 from tests.machine_time import measured_undisturbed
 
 FPS_AT_LEAST = 24

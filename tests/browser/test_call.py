@@ -6,7 +6,7 @@ import pytest
 
 from tests.browser.conftest import OpenPage
 from tests.browser.playback import measure
-from tests.browser.servers import ServerProcess
+from tests.browser.served.servers import ServerProcess
 from tests.machine_time import measured_undisturbed
 
 FIRST_FRAME_WITHIN_MS = 1000

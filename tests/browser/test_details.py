@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.browser.conftest import OpenPage
-from tests.browser.servers import ServerProcess
+from tests.browser.served.servers import ServerProcess
 
 HAS_STAGE = "() => /\\d/.test(document.querySelector('[data-part=stages] td')?.textContent ?? '')"
 

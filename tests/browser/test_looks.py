@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.sync_api import FloatRect
 
 from tests.browser.conftest import OpenPage
-from tests.browser.servers import ServerProcess
+from tests.browser.served.servers import ServerProcess
 
 LOOKS = [(dark, phone) for dark in (False, True) for phone in (False, True)]
 WATCH_SHIFTS = """

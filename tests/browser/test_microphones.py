@@ -9,7 +9,7 @@ from tests.browser.drivers.call import STATUS, complaints, go_live
 from tests.browser.drivers.firefox import Firefox
 from tests.browser.drivers.sound_card import MICROPHONE, SoundCard
 from tests.browser.drivers.visit import Visit, wait_for, wait_for_state, wait_for_words
-from tests.browser.servers import ServerProcess
+from tests.browser.served.servers import ServerProcess
 
 RIGGED: Final = """
 // `refusal` is the name of the error that the next questions for a microphone get.

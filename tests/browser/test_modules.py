@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.browser.conftest import OpenPage
-from tests.browser.servers import ServerProcess
+from tests.browser.served.servers import ServerProcess
 
 
 def test_waits_grow_and_are_bounded(fake_server: ServerProcess, open_page: OpenPage) -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests.browser.conftest import OpenPage, OpenVisit
 from tests.browser.drivers.call import complaints, copy_watch_link, go_live
 from tests.browser.drivers.visit import wait_for, wait_for_state, wait_for_words
-from tests.browser.servers import ServerProcess
+from tests.browser.served.servers import ServerProcess
 from tests.browser.test_microphones import SPOKEN
 
 TAKE_AWAY = """

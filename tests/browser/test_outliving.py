@@ -8,7 +8,7 @@ from typing import Final
 from tests.browser.conftest import OpenVisit
 from tests.browser.drivers.call import STATUS, complaints, copy_watch_link, go_live
 from tests.browser.drivers.visit import Visit, wait_for, wait_for_state, wait_for_words
-from tests.browser.servers import ServerProcess
+from tests.browser.served.servers import ServerProcess
 
 COUNT: Final = """
 () => {

@@ -10,7 +10,7 @@ from playwright.sync_api import BrowserType, Route
 
 from bench.call.browser.chromium import launch
 from tests.browser.conftest import OpenPage
-from tests.browser.servers import ServerProcess
+from tests.browser.served.servers import ServerProcess
 
 LOADING_FAILED = "Failed to load resource"  # the browser's own line for every answer of 400 and above
 NO_MICROPHONE = """

@@ -7,7 +7,7 @@ import urllib.request
 from typing import Any
 
 from tests.browser.conftest import CallPage, OpenPage
-from tests.browser.servers import ServerProcess
+from tests.browser.served.servers import ServerProcess
 
 HUD = "name => document.querySelector(`[data-figure=${name}]`).textContent"
 

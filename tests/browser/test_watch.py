@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, Request
 
 from models.face import CANVAS_PX, MOUTH_LINE_Y
 from tests.browser.conftest import CallPage, OpenPage, new_context
-from tests.browser.servers import ServerProcess
+from tests.browser.served.servers import ServerProcess
 
 OpenWatch = Callable[..., CallPage]
 """`open_watch(address, before="JavaScript that runs before the page's own")`"""

@@ -1,6 +1,6 @@
 """A live server in a process of its own, which tests may kill and start again on the same port.
 
-In: which engine, how many seats. Out: its URL. "fake" runs `tests/browser/fake_server.py`: the real server on
+In: which engine, how many seats. Out: its URL. "fake" runs `fake_server.py` beside this file: the real server on
 an engine without networks. Every other name is a preset and runs `fada.py serve`, as a user would.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-ROOT: Final = Path(__file__).resolve().parents[2]
+ROOT: Final = Path(__file__).resolve().parents[3]
 READY_WITHIN_S: Final = {"fake": 60.0}
 READY_WITHIN_S_OTHERS: Final = 120.0
 STOP_WITHIN_S: Final = 30.0
@@ -59,7 +59,9 @@ class ServerProcess:
         Raises:
             RuntimeError: it ended, or was not ready in time; the message carries the end of its log.
         """
-        program = ["-m", "tests.browser.fake_server"] if self.engine == "fake" else ["fada.py", "serve"]
+        program = (
+            ["-m", "tests.browser.served.fake_server"] if self.engine == "fake" else ["fada.py", "serve"]
+        )
         preset = [] if self.engine == "fake" else ["--preset", self.engine]
         arguments = ["--host", "127.0.0.1", "--port", str(self.port), "--max-sessions", str(self.seats)]
         with self._log.open("ab") as log:

@@ -1,4 +1,4 @@
-"""The real server on an engine without networks: `python -m tests.browser.fake_server --port N`.
+"""The real server on an engine without networks: `python -m tests.browser.served.fake_server --port N`.
 
 In: arguments. Out: the page and its media, until interrupted. Its faces breathe, so that a picture that
 stands still is a fault and not the engine's habit, and open their mouths with the voice, the wider the larger
@@ -22,7 +22,7 @@ from stream.app import ServerConfig, create_app
 from stream.engine.controls import in_force
 from stream.engine.protocol import StepRequest, StepResult
 from stream.media import UInt8Array
-from tests.browser.cast import write_cast
+from tests.browser.served.cast import write_cast
 from tests.fakes import SMALL_SPEC, FakeEngine, FakeState, mouth_brightness
 
 SPEC: Final = dataclasses.replace(SMALL_SPEC, width=CANVAS_PX, height=CANVAS_PX)
