@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from distill.methods.tokens import RATES
 from distill.stage_maker import make_clips, make_stage, trained_vae
+from distill.stages.heads import make_all_heads
 from distill.stages.speech import make_all_speech
 from distill.train_config import STAGES, ClipsConfig, PaceConfig, StartConfig, TrainConfig
 from distill.training.loop import Loop, LoopConfig
@@ -66,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_starts(parser)
     _add_pace(parser)
     parser.add_argument("--frames", type=int, default=6, help="frames per window in the diffusion stages")
-    parser.add_argument("--identities", type=int, default=1500, help="drawn identities (vae, decoder, probe)")
+    parser.add_argument("--identities", type=int, default=1500, help="people, drawn or rendered")
     parser.add_argument("--clips", type=int, default=1200, help="speech clips / talking clips of the corpus")
     parser.add_argument(
         "--speech",
@@ -82,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=share,
         default=(0, 1),
         metavar="I/N",
-        help="corpus stage: which share of the clips to make, as I/N",
+        help="heads, corpus: which share of them to make, as I/N",
     )
 
 
@@ -211,6 +212,9 @@ def run(args: argparse.Namespace) -> int:
     chosen = preset(config.preset)
     if config.stage == "speech":
         return make_all_speech(config.clips.data, config.clips.speech or config.clips.clips)
+    if config.stage == "heads":
+        clips, device = config.clips, own_device(config.pace.device)
+        return make_all_heads(clips.data, clips.identities, config.part, device)
     if config.stage == "corpus":
         return _make_corpus(config, chosen)
     if config.stage == "ship":

@@ -11,6 +11,7 @@ from typing import Final
 
 STAGES: Final = (
     "speech",
+    "heads",
     "vae",
     "decoder",
     "probe",
@@ -36,7 +37,7 @@ class ClipsConfig:
         clips: talking clips of high quality; of moderate quality there are a quarter as many.
         speech: speech clips that they share; None is one each.
         high_only: leave moderate clips out.
-        identities: drawn people, for the stages that learn from pictures.
+        identities: people, drawn or rendered, for the stages that learn from pictures.
     """
 
     data: Path = Path("runs/data")
@@ -103,7 +104,7 @@ class TrainConfig:
         pace: see `PaceConfig`.
         runs: folder of earlier stages' runs.
         out: run folder; None is ``runs / stage`` (stage ship: the shipped weights).
-        part: (I, N): which share of the corpus to make.
+        part: (I, N): which share of the corpus or of the heads to make.
 
     Raises:
         ValueError: a choice that the stage would ignore; says which, and which stages take it.

@@ -1,0 +1,1 @@
+"""How heads become pictures: rasteriser, light, skin, hair, eyes, backdrops, camera."""
