@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
 
+from distill.data.drawn_motions import DrawnMotions
+from distill.data.head_set import HeadMotions
 from distill.data.motion_set import Jitter, MotionItem, draw_pairs
+from models.face import CANVAS_PX, FACE_BOX
 from models.modules.mover import doubled, warp
 
 BOX = (16, 20, 64, 64)
@@ -70,3 +75,21 @@ def test_shapes_ranges_and_what_nobody_knows() -> None:
 def test_a_flow_without_its_hole_is_refused() -> None:
     with pytest.raises(ValueError, match="hole"):
         MotionItem(torch.zeros(3, 4, 4), torch.zeros(1, 3, 4, 4), flow=torch.zeros(1, 2, 2, 2))
+
+
+def test_drawn_characters_are_pairs_without_a_flow(tmp_path: Path) -> None:
+    drawn = DrawnMotions(tmp_path, "train", 2, frames=2)
+    first, again = drawn[1], DrawnMotions(tmp_path, "train", 2, frames=2)[1]
+    assert first.reference.shape == (3, CANVAS_PX, CANVAS_PX) and first.frames.shape[0] == 2
+    assert torch.equal(first.frames, again.frames) and first.flow is None
+    left, top, width, height = FACE_BOX
+    outside = first.frames[0].clone()
+    outside[:, top : top + height, left : left + width] = first.reference[
+        :, top : top + height, left : left + width
+    ]
+    assert torch.equal(outside, first.reference), "only the face box of a drawn character changes"
+
+
+def test_without_rendered_heads_one_is_told_how_to_make_them(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="--stage heads"):
+        HeadMotions(tmp_path, "train")
