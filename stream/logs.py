@@ -20,7 +20,7 @@ _ID: Final = re.compile(r"(?<![\w.-])(?=[\w-]*\d)[\w-]{16,}(?![\w-])")
 class ShortIds(logging.Formatter):
     """Time, logger and message; of an id only its first characters, enough to tell two calls apart."""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802: logging's own name
+    def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = shorten_ids(record.message)
         return super().formatMessage(record)
 

@@ -2,8 +2,8 @@
 behind.
 
 In: an offer and the tracks to send. Out: the answer, a caller's microphone track, the peer's data channel.
-Event loop only. What the product needs and aiortc does not offer through its interface (jitter buffer,
-key-frame requests) is reached for here and in `inbound`, nowhere else.
+Event loop only. What the product needs and aiortc does not offer through its interface (jitter buffer, key-frame
+requests) is reached for in this folder, nowhere else.
 """
 
 from __future__ import annotations
