@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import pytest
+
 from tests.browser.conftest import OpenVisit
 from tests.browser.drivers.call import STATUS, complaints, go_live
 from tests.browser.drivers.firefox import Firefox
@@ -56,6 +58,7 @@ def still_live(call: Visit) -> None:
     assert complaints(call) == []
 
 
+@pytest.mark.slow
 def test_one_that_ends_gives_way_to_the_default_one(
     fake_server: ServerProcess, open_visit: OpenVisit
 ) -> None:
@@ -118,6 +121,7 @@ def test_one_that_does_not_open_leaves_the_one_before(
     still_live(call)
 
 
+@pytest.mark.slow
 def test_one_that_was_never_heard_is_the_headline(fake_server: ServerProcess, open_visit: OpenVisit) -> None:
     mute = (
         RIGGED
@@ -140,6 +144,7 @@ def test_one_that_was_never_heard_is_the_headline(fake_server: ServerProcess, op
     still_live(call)
 
 
+@pytest.mark.slow
 def test_a_real_one_is_unplugged(fake_server: ServerProcess, firefox: Firefox, sound_card: SoundCard) -> None:
     second = sound_card.plug_in("headset")
     try:

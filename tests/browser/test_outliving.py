@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from tests.browser.conftest import OpenVisit
 from tests.browser.drivers.call import STATUS, complaints, copy_watch_link, go_live
 from tests.browser.drivers.visit import Visit, wait_for, wait_for_state, wait_for_words
@@ -54,6 +56,7 @@ def goes_on(watch: Visit) -> None:
     assert complaints(watch) == []
 
 
+@pytest.mark.slow
 def test_a_reload_of_the_callers_page(fake_server: ServerProcess, open_visit: OpenVisit) -> None:
     call = open_visit(fake_server.url)
     go_live(call)
@@ -73,6 +76,7 @@ def test_a_reload_of_the_callers_page(fake_server: ServerProcess, open_visit: Op
     assert copy_watch_link(call) != address, "a call that was ended is another one afterwards"
 
 
+@pytest.mark.slow
 def test_a_lost_connection_and_a_server_started_again(tmp_path: Path, open_visit: OpenVisit) -> None:
     with ServerProcess("fake", tmp_path / "server.log") as server:
         call = open_visit(server.url)

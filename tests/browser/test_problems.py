@@ -187,6 +187,7 @@ def test_picture_held_back_by_the_browser(fake_server: ServerProcess, open_page:
     call.wait_for_state("live")
 
 
+@pytest.mark.slow
 def test_no_way_through_the_network_is_explained(fake_server: ServerProcess, open_page: OpenPage) -> None:
     """Each end is told that the other is where nobody is."""
     call = open_page(fake_server.url)

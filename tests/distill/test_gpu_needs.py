@@ -11,7 +11,7 @@ _CHECK = """
 import sys
 for name in ("av", "aiortc", "websockets", "onnxruntime"):
     sys.modules[name] = None  # as if it were not installed
-import bench.engine, bench.gpu, bench.kernels
+import bench.engine, bench.gpu, bench.gpu_kernels.command
 import distill.ladder.command, distill.ladder.training, distill.train
 import distill.corpus.drawn.clips, distill.prepare.dataset, distill.stage_maker
 """

@@ -86,7 +86,13 @@ def test_a_recipe_trains_and_its_file_says_which(
     assert load_model(tmp_path / "model.safetensors").role == ("student" if chosen.tokens else "teacher")
 
 
-@pytest.mark.parametrize("kind", [ConsistencyStage, DMDStage, AdversarialStage])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ConsistencyStage,
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in (DMDStage, AdversarialStage)),
+    ],
+)
 def test_a_step_stage_trains_the_student_alone(kind: type[StepStage], sets: tuple[ClipSet, ClipSet]) -> None:
     fast = tiny_model("student", seed=2)
     before = {k: v.clone() for k, v in fast.state_dict().items()}

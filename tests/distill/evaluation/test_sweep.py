@@ -18,6 +18,7 @@ from models.weights import load_model
 WEIGHTS = Path(__file__).resolve().parents[3] / "weights" / "small"
 
 
+@pytest.mark.slow
 def test_the_shipped_student_obeys_both_scales(tmp_path: Path) -> None:
     cpu = torch.device("cpu")
     streamer = Streamer(

@@ -26,6 +26,8 @@ from models.face import CANVAS_PX, FACE_BOX, SAMPLES_PER_FRAME
 from tests.distill.prepare.talking_videos import drawn, speaking_photo, speech, write_video
 from tests.models.tiny import tiny_preset
 
+pytestmark = pytest.mark.slow  # videos are made, decoded and looked through
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:

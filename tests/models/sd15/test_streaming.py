@@ -76,7 +76,7 @@ def test_sound_picture_seed_and_scale_all_matter(streamer: Streamer) -> None:
 def test_the_engine_and_rest_work_as_with_the_small_preset(streamer: Streamer) -> None:
     engine = TorchEngine(streamer, nfe=2)
     assert (engine.spec.width, engine.spec.fps, engine.spec.hop_frames) == (64, 25, 4)
-    state = engine.open(np.zeros((100, 80, 3), dtype=np.uint8), seed=0)
+    state = engine.open(np.zeros((64, 64, 3), dtype=np.uint8), seed=0)
     drawn, rested = engine.step(
         [StepRequest(state, _window(streamer, 0)[0], Controls(nfe=1)), StepRequest(state, None)]
     )
