@@ -26,6 +26,8 @@ def make_stage(config: TrainConfig) -> Stage:
     from distill.data.speech_set import SpeechSet
 
     chosen, clips, pace = preset(config.preset), config.clips, config.pace
+    if config.stage == "vae" and chosen.moves:
+        return _moving_stage(config, chosen)
     if config.stage in ("vae", "decoder"):
         from distill.stages.vae import VAEStage
 
@@ -50,6 +52,22 @@ def make_stage(config: TrainConfig) -> Stage:
         return stage
     makers = {"teacher": _teacher_stage, "student": _student_stage, "steps": _step_stage}
     return makers[config.stage](config, chosen)
+
+
+def _moving_stage(config: TrainConfig, chosen: Preset) -> Stage:
+    """The autoencoder of a preset that moves pixels: on rendered heads and drawn characters alike."""
+    from distill.data.drawn_motions import DrawnMotions
+    from distill.data.head_set import HeadMotions
+    from distill.data.motion_set import MotionData
+    from distill.stages.moving import MovingStage
+
+    data, pace = config.clips.data, config.pace
+    sets: list[MotionData] = [
+        HeadMotions(data, "train"),
+        DrawnMotions(data, "train", config.clips.identities),
+    ]
+    shown: list[MotionData] = [HeadMotions(data, "val"), DrawnMotions(data, "val", 32)]
+    return MovingStage(chosen, sets, shown, pace.batch, pace.device)
 
 
 def _teacher_stage(config: TrainConfig, chosen: Preset) -> Stage:

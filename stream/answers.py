@@ -103,6 +103,7 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
     "no_video": (400, "the offer does not take video"),
     "no_common_codec": (400, "offer and server share no codec"),
     "unknown_avatar": (404, "no avatar of that id"),
+    "bad_avatar": (500, "its picture cannot be read or drawn any more"),
     "unknown_session": (404, "no running session of that id"),
     "unknown_viewer": (404, "no viewer of that id in the session"),
     "not_found": (404, "no such address"),

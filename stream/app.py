@@ -187,7 +187,15 @@ def create_app(config: ServerConfig, load: Callable[[], Engine], clock: Clock | 
 def _add_routes(app: FastAPI, server: Server) -> None:
     @app.post(
         "/offer",
-        **told(*OF_BODIES, *OF_OFFERS, *OF_SEATS, "unknown_avatar", body=OfferBody, answer=CallerAnswer),
+        **told(
+            *OF_BODIES,
+            *OF_OFFERS,
+            *OF_SEATS,
+            "unknown_avatar",
+            "bad_avatar",
+            body=OfferBody,
+            answer=CallerAnswer,
+        ),
     )
     async def offer(request: Request) -> JSONResponse:
         try:

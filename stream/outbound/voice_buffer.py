@@ -54,7 +54,7 @@ def joined(continuation: Int16Array, pcm: Int16Array) -> Int16Array:
     edge = min(FADE_SAMPLES, len(pcm), len(continuation))
     ramp = np.linspace(0.0, 1.0, edge, endpoint=False)
     out = pcm.copy()
-    out[:edge] = (continuation[:edge] * (1.0 - ramp) + pcm[:edge] * ramp).astype(np.int16)
+    out[:edge] = np.rint(continuation[:edge] * (1.0 - ramp) + pcm[:edge] * ramp).astype(np.int16)
     return out
 
 

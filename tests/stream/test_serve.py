@@ -30,7 +30,10 @@ def arguments(tmp_path: Path, *more: str) -> argparse.Namespace:
     return parser.parse_args(["--port", "0", "--avatars", str(make_avatars(tmp_path / "faces")), *more])
 
 
-def test_a_port_that_is_taken_is_one_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_port_that_is_taken_is_one_sentence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MAKELEVEL", raising=False)  # these tests may run under make themselves
     with open_port("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         assert serve(arguments(tmp_path, "--port", str(port)), FakeEngine) == 1

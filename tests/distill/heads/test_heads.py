@@ -207,7 +207,7 @@ def test_a_stage_is_taken_up_where_it_stopped(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(stage, "render_shard", write)
     monkeypatch.setattr(stage, "Kit", lambda: None)
     monkeypatch.setattr(stage, "moments_of", lambda *_: None)
-    first = stage.make_heads(tmp_path, "train", 20, part="0/2")
+    first = stage.make_heads(tmp_path, "train", 20, part=(0, 2))
     assert made == ["train-00000000x8-10-256.npz", "train-00000016x4-10-256.npz"]
     assert stage.make_heads(tmp_path, "train", 20) == first and made[2:] == ["train-00000008x8-10-256.npz"]
     stage.make_heads(tmp_path, "train", 20)

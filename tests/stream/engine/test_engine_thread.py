@@ -32,10 +32,12 @@ class StuckEngine(FakeEngine):
     def __init__(self) -> None:
         super().__init__()
         self.stuck = False
+        self.hanging = threading.Event()
         self.let_go = threading.Event()
 
     def step(self, requests: Sequence[StepRequest]) -> list:
         if self.stuck:
+            self.hanging.set()
             self.let_go.wait()
             self.stuck = False
         return super().step(requests)
@@ -94,7 +96,7 @@ async def test_a_stuck_thread_is_noticed_not_waited_for_and_taken_back_when_it_c
         stream = scheduler.add_stream(await scheduler.open_state(IMAGE, 0), listener)
         engine.stuck = True
         stream.submit(window(0), 0.0)
-        await until(lambda: bool(engine.steps) or engine.stuck)
+        await until(engine.hanging.is_set)
         opening = asyncio.create_task(scheduler.open_state(IMAGE, 1))
         await until(lambda: bool(listener.failed))
         assert "at the same work" in listener.failed[0].message
