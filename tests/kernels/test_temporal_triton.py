@@ -80,6 +80,7 @@ def test_more_pixels_and_heads_than_a_grid_axis_holds() -> None:
     assert launch.programs * tiling.block_m > 65_536
 
 
+@pytest.mark.slow
 def test_rows_past_65536_are_computed() -> None:
     """70,000 pixels of one head 1 wide, few programs: the last ones are as right as the first."""
     call = make_temporal(1, 2, 1, pixels=70_000, heads=1)

@@ -78,6 +78,7 @@ def test_a_folder_becomes_a_model_with_every_key(files: Path, teacher: SD15Model
         load_networks(model, torch.device("cpu"), "onnx")
 
 
+@pytest.mark.slow
 def test_accelerated_weights_are_taken_where_they_are(files: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(files, tmp_path / "weights")
     for name in ("denoising_unet", "motion_module"):
@@ -167,6 +168,7 @@ def test_broken_hostile_and_missing_files_are_refused(
         load_echomimic(files, preset("base-wav2vec2"))
 
 
+@pytest.mark.slow
 def test_our_own_checkpoints_hold_either_layout(tmp_path: Path) -> None:
     path, model = tmp_path / "base.safetensors", thin_model()
     save_model(path, model, file_bytes=3_000_000)

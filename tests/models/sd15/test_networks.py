@@ -120,6 +120,7 @@ def test_wrong_shapes_get_a_sentence(model: SD15Model) -> None:
 
 
 @torch.inference_mode()
+@pytest.mark.slow
 def test_the_networks_answer_in_bf16_as_in_fp32() -> None:
     cpu, answers = torch.device("cpu"), []
     for dtype in (torch.float32, torch.bfloat16):

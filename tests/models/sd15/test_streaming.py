@@ -60,6 +60,7 @@ def test_a_batch_gives_what_each_session_gets_alone_and_the_state_is_a_value(str
     assert not torch.allclose(alone[0][0].motion, first.motion)
 
 
+@pytest.mark.slow
 def test_sound_picture_seed_and_scale_all_matter(streamer: Streamer) -> None:
     state, window = streamer.open(_picture(0), seed=0), _window(streamer, 0)
     plain, _ = _hop(streamer, state, window)
