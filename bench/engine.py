@@ -33,6 +33,7 @@ from models.presets import PRESETS, HopChoice, preset, shipped
 from models.runtimes.backends import cpu_has_bf16, load_networks, multiplies_pairs
 from models.runtimes.calibration import resolve_backend, tolerance
 from models.runtimes.options import BACKENDS
+from models.runtimes.picture_size import served_side
 from models.runtimes.static_hop import record_on
 from models.streaming import Streamer
 from models.weights import load_any_model
@@ -111,6 +112,7 @@ def run(args: argparse.Namespace) -> Mapping[str, Any]:
             "hop_frames": model.preset.stream.hop_frames,
             "overlap_frames": model.preset.stream.overlap_frames,
             "canvas_px": model.preset.canvas_px,
+            "picture_px": served_side(model.preset),
             "rounds": args.rounds,
         },
         figures={
@@ -156,7 +158,8 @@ def choose_rungs(asked: Sequence[str], model: AnyModel, device: torch.device) ->
 def climb(name: str, model: AnyModel, device: torch.device) -> Rung:
     """Load one rung, or say why it cannot be had here."""
     try:
-        streamer = Streamer(load_networks(copy.deepcopy(model), device, name.removesuffix(GRAPH)), device)
+        networks = load_networks(copy.deepcopy(model), device, name.removesuffix(GRAPH))
+        streamer = Streamer(networks, device, picture_px=served_side(model.preset))
         if name.endswith(GRAPH):
             if device.type != "cuda":
                 raise ValueError(f"CUDA graphs need a CUDA device, got {device}.")
@@ -230,7 +233,7 @@ class HopArm:
         samples = streamer.preset.window_samples
         random = np.random.default_rng(0)
         self._audio = random.normal(0, 0.1, (batch, samples)).astype(np.float32)
-        side = streamer.preset.canvas_px
+        side = streamer.picture_px
         picture = random.integers(0, 255, (side, side, 3), dtype=np.uint8)
         self._states: Sequence[StreamState] = [streamer.open(picture, seed) for seed in range(batch)]
         self._controls = HopControls(stream.audio_scale, stream.reference_scale, nfe)

@@ -19,6 +19,12 @@ MEL_HZ: Final = 100  # audio features per second: four for each video frame
 CANVAS_PX: Final = 256
 """Side of the small preset's square canvas."""
 
+SERVED_PX: Final = 512
+"""Side of the pictures that are served where the decoder moves a picture's own pixels."""
+LEAST_PX: Final = 256
+MOST_PX: Final = 2048
+"""Side of the smallest and the largest picture that such a stream draws."""
+
 FACE_BOX: Final = (48, 64, 160, 160)
 """(left, top, width, height) of the face box in canvas pixels: brows to chin, cheek to cheek."""
 

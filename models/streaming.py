@@ -20,7 +20,7 @@ from torch import Tensor
 
 from kernels.native.kernels import Kernels
 from models.diffusion.samplers import sampler_of
-from models.face import EXPRESSION_DIMS, POSE_DIMS, SAMPLES_PER_FRAME
+from models.face import EXPRESSION_DIMS, MOST_PX, POSE_DIMS, SAMPLES_PER_FRAME
 from models.hop import HopControls, HopInputs, HopRunner, StreamState, controls_of_rows
 from models.motion import MotionState, advance_motion, init_motion, speech_level
 from models.networks import Networks, WindowConditions
@@ -29,9 +29,7 @@ from models.tone import fit_tone, keep_tone
 from models.voice import voice_only
 from models.warp import HeadWarp
 
-MOST_PX: Final = 2048
-"""Side of the largest picture that a stream draws."""
-EASE_FRAMES = 2
+EASE_FRAMES: Final = 2
 """Frames in which a mouth that is interrupted comes to rest, 80 ms at 25 fps: like lips, most of it at once."""
 
 

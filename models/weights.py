@@ -28,13 +28,13 @@ def open_model(name: str, weights: Path | str | None = None, size: int | None = 
         name: of the preset.
         weights: a student checkpoint, a folder with EchoMimic's files (presets of its layout), or "random"; None
             takes the shipped checkpoint.
-        size: side of the canvas in pixels; None takes the preset's.
+        size: side of the pictures; the canvas of presets of the layout sd15 is as large.
 
     Raises:
         ValueError: no such preset, or it takes no other size.
         CheckpointError: the weights are missing, broken or of another preset.
     """
-    chosen = preset(name) if size is None else preset(name).resized(size)
+    chosen = _sized(preset(name), size)
     if weights == RANDOM:
         torch.manual_seed(0)
         return build_model(chosen, "student").eval()
@@ -49,9 +49,13 @@ def open_model(name: str, weights: Path | str | None = None, size: int | None = 
     model = load_any_model(path)
     if model.preset.name != name:
         raise CheckpointError(f"The weights {path} are of preset '{model.preset.name}', not '{name}'.")
-    if size is not None:
-        model.preset = model.preset.resized(size)
+    model.preset = _sized(model.preset, size)
     return model
+
+
+def _sized(chosen: Preset, size: int | None) -> Preset:
+    """The preset with the canvas for pictures of that size; only the layout sd15 has more than one."""
+    return chosen if size is None or chosen.layout == "fada" else chosen.resized(size)
 
 
 def save_model(

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from models.face import CANVAS_PX, MOUTH_LINE_Y
 from models.presets import HopChoice, preset
+from models.runtimes.picture_size import checked_side
 from stream import serve
 from stream.engine.protocol import StepRequest, StepResult, check_canvas
 from stream.engine.spec import spec_of
@@ -42,17 +43,18 @@ class PlainEngine:
     Args:
         name: preset whose windows it takes.
         lag_s: how much later than the sound the mouth moves; at most the preset's context.
+        size: side of its pictures; None takes what the preset is served with.
     """
 
-    def __init__(self, name: str = "small", lag_s: float = 0.0) -> None:
+    def __init__(self, name: str = "small", lag_s: float = 0.0, size: int | None = None) -> None:
         chosen = HopChoice().applied(preset(name))
-        self.spec = spec_of(chosen)
+        self.spec = spec_of(chosen, picture_px=None if size is None else checked_side(size))
         self._lag_samples = round(lag_s * self.spec.sample_rate_hz)
         if not 0 <= self._lag_samples <= self.spec.context_samples:
             raise ValueError(
                 f"expected a lag within the context of {self.spec.context_samples}, got {lag_s} s."
             )
-        self._rows, self._columns = _mouth_grid(chosen.canvas_px)
+        self._rows, self._columns = _mouth_grid(self.spec.width)
 
     def warm_up(self) -> None:
         """Nothing to warm."""
@@ -105,7 +107,7 @@ def main() -> int:
     serve.add_arguments(parser)
     parser.add_argument("--lag-ms", type=float, default=0.0, help="mouth behind sound (default 0)")
     args = parser.parse_args()
-    return serve.serve(args, lambda: PlainEngine(args.preset, args.lag_ms / 1e3))
+    return serve.serve(args, lambda: PlainEngine(args.preset, args.lag_ms / 1e3, args.size))
 
 
 if __name__ == "__main__":

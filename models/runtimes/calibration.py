@@ -27,6 +27,7 @@ from models.avatar_model import AvatarModel, weights_digest
 from models.build import AnyModel
 from models.hop import HopControls, StreamState
 from models.runtimes.backends import choose_backend, cpu_has_bf16, load_networks, multiplies_pairs
+from models.runtimes.picture_size import served_side
 from models.streaming import Streamer
 
 TOLERANCES: Final[Mapping[str, float]] = {
@@ -194,11 +195,13 @@ class _Arm:
     """One backend with a stream of its own, one evaluation a hop."""
 
     def __init__(self, model: AvatarModel, device: torch.device, backend: str) -> None:
-        self.streamer = Streamer(load_networks(copy.deepcopy(model), device, backend), device)
+        networks = load_networks(copy.deepcopy(model), device, backend)
+        side = served_side(model.preset)
+        self.streamer = Streamer(networks, device, picture_px=side)
         preset, random = model.preset, np.random.default_rng(0)
         samples = preset.window_samples
         self._audio = random.normal(0, 0.1, (1, samples)).astype(np.float32)
-        picture = random.integers(0, 255, (preset.canvas_px, preset.canvas_px, 3), dtype=np.uint8)
+        picture = random.integers(0, 255, (side, side, 3), dtype=np.uint8)
         self._controls = HopControls(preset.stream.audio_scale, preset.stream.reference_scale, 1)
         self.state: StreamState = self.streamer.open(picture, 0)
         self.step()  # warm, and the first latents to compare

@@ -49,6 +49,7 @@ def fit_hop(
     longer: Sequence[int] = LONGER,
     share: float = SHARE,
     clock: Callable[[], float] = time.perf_counter,
+    picture_px: int | None = None,
 ) -> HopFit:
     """Leave the networks' preset at the shortest hop that fits, or at the longest where none does.
 
@@ -59,23 +60,31 @@ def fit_hop(
         longer: further hops in frames, rising.
         share: of a hop's time that it may cost.
         clock: seconds.
+        picture_px: side of the pictures; None takes the preset's canvas.
     """
     own = networks.preset
     usual, cost_ms = own.stream.hop_frames, {}
     for hop in (usual, *(frames for frames in longer if frames > usual)):
         choice = HopChoice(hop, own.stream.overlap_frames, own.stream.lookahead_frames)
         networks.preset = choice.applied(own)
-        cost_ms[hop] = _window_ms(networks, device, nfe, clock)
+        cost_ms[hop] = _window_ms(networks, device, nfe, clock, picture_px)
         if cost_ms[hop] <= 1e3 * share * hop / own.fps:
             return HopFit(hop, cost_ms, True)
     return HopFit(hop, cost_ms, False)
 
 
-def _window_ms(networks: Networks, device: torch.device, nfe: int, clock: Callable[[], float]) -> float:
+def _window_ms(
+    networks: Networks,
+    device: torch.device,
+    nfe: int,
+    clock: Callable[[], float],
+    picture_px: int | None,
+) -> float:
     """Median milliseconds of one session's window."""
-    streamer, preset = Streamer(networks, device), networks.preset
+    streamer, preset = Streamer(networks, device, picture_px=picture_px), networks.preset
+    side = streamer.picture_px
     sound = np.random.default_rng(0).normal(0, 0.1, (1, preset.window_samples)).astype(np.float32)
-    states = [streamer.open(np.full((preset.canvas_px, preset.canvas_px, 3), 128, dtype=np.uint8), 0)]
+    states = [streamer.open(np.full((side, side, 3), 128, dtype=np.uint8), 0)]
     controls = HopControls(preset.stream.audio_scale, preset.stream.reference_scale, nfe)
     spent = []
     for _ in range(ROUNDS + 1):  # the first one warms up

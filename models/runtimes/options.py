@@ -13,7 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from models.face import LEAST_PX, MOST_PX, SERVED_PX
 from models.presets import PRESETS, SERVED, HopChoice
+from models.presets import preset as preset_of
+from models.runtimes.picture_size import served_side
 
 BACKENDS: Final = (
     "torch-eager",
@@ -40,7 +43,7 @@ class EngineOptions:
     Attributes:
         preset: name of the preset.
         weights: a student checkpoint, a folder of EchoMimic's files or "random"; None takes the shipped one.
-        size: side of the canvas in pixels, for presets that take another than their own.
+        size: side of the pictures in pixels, for presets with more than one (`models.runtimes.picture_size`).
         nfe: evaluations per window; None takes the preset's.
         device: "cpu", "cuda", "cuda:1", …; None takes CUDA where there is one.
         backend: "auto" or one of `BACKENDS`.
@@ -74,6 +77,7 @@ class EngineOptions:
             raise ValueError(f"Expected --threads of at least 1, got {self.threads}.")
         if self.device is not None and not _DEVICE.fullmatch(self.device):
             raise ValueError(f"Expected --device cpu, cuda or cuda:NUMBER, got '{self.device}'.")
+        served_side(preset_of(self.preset), self.size)
 
 
 def _check_name(option: str, name: str, known: Sequence[str]) -> None:
@@ -98,7 +102,11 @@ def add_engine_arguments(parser: argparse.ArgumentParser, threads: str = "all co
         help="checkpoint, folder of EchoMimic's files, or 'random' to try a preset (default: the shipped weights)",
     )
     group.add_argument(
-        "--size", type=int, metavar="PX", help="side of the picture; base presets alone take it"
+        "--size",
+        type=int,
+        metavar="PX",
+        help=f"side of the picture: even, {LEAST_PX} to {MOST_PX}, where a preset moves the picture's own pixels "
+        f"(default there: {SERVED_PX}); a multiple of 64 for base presets; others have one size",
     )
     group.add_argument("--nfe", type=int, help="evaluations per window (default: the preset's)")
     group.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")

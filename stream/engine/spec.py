@@ -7,17 +7,25 @@ from __future__ import annotations
 
 from models.face import SAMPLES_PER_FRAME
 from models.presets import Preset
+from models.runtimes.picture_size import served_side
 from stream.engine.protocol import EngineSpec, ScaleRange
 
 
-def spec_of(preset: Preset, nfe: int | None = None) -> EngineSpec:
-    """What an engine of this preset draws and hears; ``nfe`` None takes the preset's."""
+def spec_of(preset: Preset, nfe: int | None = None, picture_px: int | None = None) -> EngineSpec:
+    """What an engine of this preset draws and hears.
+
+    Args:
+        preset: as it is streamed.
+        nfe: evaluations a window; None takes the preset's.
+        picture_px: side of its pictures; None takes what the preset is served with.
+    """
     stream = preset.stream
+    side = served_side(preset) if picture_px is None else picture_px
     return EngineSpec(
         fps=preset.fps,
         sample_rate_hz=preset.sample_rate_hz,
-        width=preset.canvas_px,
-        height=preset.canvas_px,
+        width=side,
+        height=side,
         hop_frames=stream.hop_frames,
         overlap_frames=stream.overlap_frames,
         context_samples=preset.audio.context_samples,

@@ -25,6 +25,7 @@ from models.runtimes.backends import find_device, load_networks, why_not_native
 from models.runtimes.calibration import resolve_backend
 from models.runtimes.hop_fit import HopFit, fit_hop
 from models.runtimes.options import AUTO, EngineOptions
+from models.runtimes.picture_size import served_side
 from models.runtimes.static_hop import record_on
 from models.streaming import Streamer
 from models.weights import open_model
@@ -64,7 +65,7 @@ class TorchEngine:
         self._defaults = HopControls(
             preset.stream.audio_scale, preset.stream.reference_scale, nfe or preset.stream.nfe
         )
-        self.spec = spec_of(preset, self._defaults.nfe)
+        self.spec = spec_of(preset, self._defaults.nfe, streamer.picture_px)
 
     def warm_up(self) -> None:
         """Run every batch size once, so that the first session does not pay for it."""
@@ -83,7 +84,7 @@ class TorchEngine:
         """Start a stream on a framed canvas (H, W, 3) uint8 RGB.
 
         Raises:
-            ValueError: it is not as large as the preset's.
+            ValueError: it is not as large as `spec` says.
         """
         return self._streamer.open(image, seed)
 
@@ -174,14 +175,15 @@ def load_engine(options: EngineOptions) -> TorchEngine:
             torch.set_num_threads(options.threads)
         model = open_model(options.preset, options.weights, options.size)
         model.preset = _as_served(model.preset, options)
+        side = served_side(model.preset, options.size)
         chosen, why = options.backend, "asked"
         if chosen == AUTO:
             chosen, why = resolve_backend(model, device)
         networks = load_networks(model, device, chosen)
         fitted = None
         if options.fit and device.type == "cpu" and chosen in FITTED:
-            fitted = fit_hop(networks, device, options.nfe or model.preset.stream.nfe)
-        streamer = Streamer(networks, device)
+            fitted = fit_hop(networks, device, options.nfe or model.preset.stream.nfe, picture_px=side)
+        streamer = Streamer(networks, device, picture_px=side)
         if device.type == "cuda" and chosen.startswith("torch"):
             record_on(streamer)
         logger.info("the networks run as %s on %s (%s)", chosen, device, why)

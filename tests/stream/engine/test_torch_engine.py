@@ -11,7 +11,7 @@ from PIL import Image
 
 from models.presets import shipped
 from models.runtimes.options import EngineOptions
-from stream.engine.protocol import Controls, StepRequest
+from stream.engine.protocol import Controls, StepRequest, check_results
 from stream.engine.torch_engine import TorchEngine, load_engine
 from stream.errors import EngineError
 from tests.models.tiny import buzz
@@ -141,3 +141,15 @@ def test_the_native_path_draws_what_torch_draws(
         assert difference <= latents
         off = np.abs(ours.frames.astype(int) - theirs.frames)
         assert off.max() <= worst and off.mean() <= mean
+
+
+@pytest.mark.parametrize(("size", "side"), [(None, 512), (318, 318)])
+def test_a_preset_that_moves_pixels_draws_at_the_size_asked_for(size: int | None, side: int) -> None:
+    options = EngineOptions("moving", nfe=1, device="cpu", weights="random", size=size, max_batch=1)
+    engine = load_engine(options)
+    assert (engine.spec.width, engine.spec.height) == (side, side)
+    engine.warm_up()
+    state = engine.open(np.full((side, side, 3), 90, np.uint8), 0)
+    audio = np.zeros(engine.spec.window_samples, np.float32)
+    check_results(engine.step([StepRequest(state, audio)]), 1, engine.spec)
+    check_results(engine.step([StepRequest(state, None)]), 1, engine.spec)
