@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from distill.methods.tokens import RATES
 from distill.stage_maker import make_clips, make_stage, trained_vae
+from distill.stages.head_clips import make_head_clips
 from distill.stages.heads import make_all_heads
 from distill.stages.speech import make_all_speech
 from distill.train_config import STAGES, ClipsConfig, PaceConfig, StartConfig, TrainConfig
@@ -76,6 +77,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="speech clips that the talking clips share (default: one each), for machines without speech engines",
     )
     parser.add_argument(
+        "--people",
+        type=int,
+        metavar="N",
+        help="head-clips: rendered heads that speak in turn (default: one for each clip)",
+    )
+    parser.add_argument(
         "--high-only", action="store_true", help="corpus, student, steps: leave moderate clips out"
     )
     parser.add_argument(
@@ -83,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=share,
         default=(0, 1),
         metavar="I/N",
-        help="heads, corpus: which share of them to make, as I/N",
+        help="heads, head-clips, corpus: which share of them to make, as I/N",
     )
 
 
@@ -185,7 +192,7 @@ def read_config(args: argparse.Namespace) -> TrainConfig:
             parallel=args.parallel,
             resume=not args.no_resume,
         ),
-        clips=ClipsConfig(args.data, args.clips, args.speech, args.high_only, args.identities),
+        clips=ClipsConfig(args.data, args.clips, args.speech, args.high_only, args.identities, args.people),
         start=StartConfig(args.from_weights, args.audio, args.init, args.control, args.method, args.grids),
         runs=args.runs,
         out=args.out,
@@ -215,6 +222,10 @@ def run(args: argparse.Namespace) -> int:
     if config.stage == "heads":
         clips, device = config.clips, own_device(config.pace.device)
         return make_all_heads(clips.data, clips.identities, config.part, device)
+    if config.stage == "head-clips":
+        clips, device = config.clips, own_device(config.pace.device)
+        part, minutes = config.part, config.pace.minutes
+        return make_head_clips(clips.data, clips.clips, clips.people, clips.speech, part, minutes, device)
     if config.stage == "corpus":
         return _make_corpus(config, chosen)
     if config.stage == "ship":

@@ -12,6 +12,7 @@ from typing import Final
 STAGES: Final = (
     "speech",
     "heads",
+    "head-clips",
     "vae",
     "decoder",
     "probe",
@@ -25,7 +26,8 @@ STAGES: Final = (
 FROM_WEIGHTS: Final = ("corpus", "decoder", "teacher")
 FROM_INIT: Final = ("audio", "teacher", "student", "steps")
 ON_PREPARED: Final = ("corpus", "teacher", "student", "steps")
-WITH_SPEECH: Final = ("speech", *ON_PREPARED)
+WITH_SPEECH: Final = ("speech", "head-clips", *ON_PREPARED)
+WITH_PEOPLE: Final = ("head-clips",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class ClipsConfig:
         speech: speech clips that they share; None is one each.
         high_only: leave moderate clips out.
         identities: people, drawn or rendered, for the stages that learn from pictures.
+        people: rendered heads that speak in turn; None is one for each clip.
     """
 
     data: Path = Path("runs/data")
@@ -45,6 +48,7 @@ class ClipsConfig:
     speech: int | None = None
     high_only: bool = False
     identities: int = 1500
+    people: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +164,11 @@ class TrainConfig:
             raise ValueError(
                 f"--speech takes 4 clips or more, for the stages {', '.join(WITH_SPEECH)}; "
                 f"got {clips.speech} for {stage}."
+            )
+        if clips.people is not None and (stage not in WITH_PEOPLE or clips.people < 1):
+            raise ValueError(
+                f"--people takes 1 or more, for the stages {', '.join(WITH_PEOPLE)}; "
+                f"got {clips.people} for {stage}."
             )
         if stage not in (*ON_PREPARED, "ship") and is_prepared(clips.data):
             raise ValueError(

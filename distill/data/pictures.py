@@ -32,6 +32,13 @@ def random_mouths(count: int, generator: torch.Generator) -> Tensor:
     return torch.stack((opening, width, rounding, teeth, tongue, tuck), dim=1)
 
 
+def calm(mouth: Tensor) -> Tensor:
+    """Random mouths (N, 6) brought nearer to what people do: what is rounded is not spread, what tucks is shut."""
+    opened, width, rounded, teeth, tongue, tuck = mouth.unbind(1)
+    opened = torch.where(tuck > 0.2, opened.clamp(max=0.25), opened * (1 - 0.3 * rounded))
+    return torch.stack((opened, 0.8 * width, rounded, teeth, tongue, tuck), 1)
+
+
 def random_expressions(count: int, generator: torch.Generator) -> Tensor:
     """Expressions (count, 4): a quarter in a blink, gaze mostly ahead."""
     u = torch.rand(count, len(EXPRESSION_DIMS), generator=generator)

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from distill.corpus.heads.kit import Kit
 from distill.corpus.heads.packages import LICENCES
 from distill.corpus.heads.shards import SHARD_HEADS, HeadItem, Moments, read_shard, render_shard, shard_path
-from distill.data.pictures import random_expressions, random_mouths
+from distill.data.pictures import calm, random_expressions, random_mouths
 from distill.data.speech_set import SpeechSet
 
 FRAMES: Final = 10
@@ -42,13 +42,6 @@ def moments_of(seed: int, speech: SpeechSet, frames: int) -> Moments:
     expression[:said:3] = random_expressions(len(expression[:said:3]), generator)
     pose = torch.cat((spoken.pose[at], torch.zeros(more, spoken.pose.shape[1])))
     return Moments(mouth, expression, pose)
-
-
-def calm(mouth: Tensor) -> Tensor:
-    """Random mouths (N, 6) brought nearer to what people do: what is rounded is not spread, what tucks is shut."""
-    opened, width, rounded, teeth, tongue, tuck = mouth.unbind(1)
-    opened = torch.where(tuck > 0.2, opened.clamp(max=0.25), opened * (1 - 0.3 * rounded))
-    return torch.stack((opened, 0.8 * width, rounded, teeth, tongue, tuck), 1)
 
 
 def _telling_moments(mouth: Tensor, count: int, generator: torch.Generator) -> Tensor:

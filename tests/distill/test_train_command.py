@@ -119,6 +119,7 @@ def test_a_trunk_of_another_shape_is_refused(tmp_path: Path) -> None:
         (("--stage", "student", "--audio", "x"), "--audio is for the stage teacher"),
         (("--stage", "teacher", "--method", "fast"), "--method is for"),
         (("--stage", "steps", "--grids", "1"), "--grids is for"),
+        (("--stage", "vae", "--people", "3"), "--people takes 1 or more, for the stages"),
     ],
 )
 def test_options_that_a_stage_would_ignore_are_refused(line: tuple[str, ...], sentence: str) -> None:
