@@ -35,15 +35,21 @@ class DrawnMotions:
             np.save(partial, self._drawn(index).numpy())
             partial.replace(path)
         pictures = torch.from_numpy(np.array(np.load(path, mmap_mode="r")))
-        return MotionItem(pictures[0], pictures[1:])
+        mouth, expression = self._states(index)
+        return MotionItem(pictures[0], pictures[1:], torch.cat((mouth, expression), dim=1))
 
-    def _drawn(self, index: int) -> torch.Tensor:
-        """(1 + frames, 3, S, S) uint8, the reference first."""
+    def _states(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mouth (1 + frames, 6) and expression (1 + frames, 4), the reference's neutral."""
         generator = torch.Generator().manual_seed(7919 * index + 29)
         mouth = random_mouths(1 + self.frames, generator)
         expression = random_expressions(1 + self.frames, generator)
         mouth[0] = 0.0
         expression[0] = 0.0
+        return mouth, expression
+
+    def _drawn(self, index: int) -> torch.Tensor:
+        """(1 + frames, 3, S, S) uint8, the reference first."""
+        mouth, expression = self._states(index)
         identity = sample_identities([index], split=self.split)
         drawn = Character(identity, FULL_BOX).frames(mouth[None], expression[None])[0]
         return (drawn.clamp(0, 1) * 255).round().byte()

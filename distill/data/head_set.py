@@ -18,7 +18,7 @@ import torch.nn.functional as F
 
 from distill.data.motion_set import MotionItem
 
-PARTS: Final = ("reference", "frames", "flow", "hole")
+PARTS: Final = ("reference", "frames", "states", "flow", "hole")
 
 
 class HeadMotions:
@@ -51,8 +51,7 @@ class HeadMotions:
     def __getitem__(self, index: int) -> MotionItem:
         path, row = self._rows[index]
         arrays = self._arrays(path)
-        reference, frames, flow, hole = (torch.from_numpy(np.array(arrays[name][row])) for name in PARTS)
-        return MotionItem(reference, frames, flow, hole)
+        return MotionItem(*(torch.from_numpy(np.array(arrays[name][row])) for name in PARTS))
 
     def _arrays(self, path: Path) -> dict[str, npt.NDArray[np.generic]]:
         if path not in self._opened:
@@ -76,6 +75,10 @@ def _lay_out(path: Path, files: dict[str, Path]) -> None:
     parts = {
         "reference": [item.reference for item in items],
         "frames": [item.frames for item in items],
+        "states": [
+            torch.cat((item.reference_state[None, :10], torch.cat((item.mouth, item.expression), dim=1)))
+            for item in items
+        ],
         "flow": [F.avg_pool2d(item.flow.float(), 2).half() for item in items],
         "hole": [(255 * F.avg_pool2d(item.hole[None].float(), 2)[0]).round().byte() for item in items],
     }

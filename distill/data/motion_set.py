@@ -16,7 +16,11 @@ from torch import Tensor
 
 from distill.data.draws import Generators, rand, randint, randn
 from distill.data.photometric import draw_light, draw_softness, draw_texture, softened
+from models.face import EXPRESSION_DIMS, MOUTH_DIMS
 from models.modules.mover import warp
+
+GAZE_X = len(MOUTH_DIMS) + EXPRESSION_DIMS.index("gaze_x")
+"""The only one of the state's dims that a mirror turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +33,18 @@ class MotionItem:
         flow: (T, 2, S/2, S/2) float16, where each of the frame's pixels lies in the reference, (x, y) in canvas
             pixels relative to itself; None where nobody knows.
         hole: (T, S/2, S/2) uint8, 255 where the reference does not show what the frame does; None with the flow.
+        states: (1 + T, 10), `MOUTH_DIMS` and `EXPRESSION_DIMS` of the reference and of each frame.
     """
 
     reference: Tensor
     frames: Tensor
+    states: Tensor
     flow: Tensor | None = None
     hole: Tensor | None = None
 
     def __post_init__(self) -> None:
+        if self.states.shape != (1 + len(self.frames), len(MOUTH_DIMS) + len(EXPRESSION_DIMS)):
+            raise ValueError(f"MotionItem: expected a state of 10 a picture, got {tuple(self.states.shape)}.")
         if (self.flow is None) != (self.hole is None):
             raise ValueError("MotionItem: a flow comes with its hole, or neither is given.")
 
@@ -60,6 +68,7 @@ class MotionBatch:
         flow: (B, 2, H/2, W/2) in pixels of the box.
         hole: (B, 1, H, W) in [0, 1].
         known: (B, 1, 1, 1), 1 where flow and hole are true, 0 where nobody knows.
+        state: (B, 10) of the target, as it is mirrored.
     """
 
     reference: Tensor
@@ -68,6 +77,7 @@ class MotionBatch:
     flow: Tensor
     hole: Tensor
     known: Tensor
+    state: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,23 +121,27 @@ def draw_pairs(
     both = _sampled(canvases.flatten(1, 2), places).unflatten(1, (2, 3))
     moved = _sampled(flow, places)
     moved = torch.einsum("bij,bjhw->bihw", torch.linalg.inv(linear), moved)  # as the box sees it
-    return _lit(both, moved, _sampled(hole, places), known, generators)
+    state = torch.stack([row[5] for row in rows])
+    state[:, GAZE_X] *= torch.linalg.det(linear).sign()
+    return _lit(both, moved, _sampled(hole, places), known, state, generators)
 
 
 def _row(
     sets: Sequence[MotionData], generator: torch.Generator, still: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor, float]:
-    """(reference, frame, flow, hole, known) of one row, flow and hole at half the canvas' size."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, float, Tensor]:
+    """(reference, frame, flow, hole, known, state) of one row, flow and hole at half the canvas' size."""
     data = sets[randint([generator], len(sets))[0]]
     item = data[randint([generator], len(data))[0]]
     side = item.reference.shape[-1] // 2
     frame = randint([generator], len(item.frames))[0]
     nothing = torch.zeros(2, side, side), torch.zeros(side, side)
     if float(rand([generator])) < still:
-        return item.reference, item.reference, *nothing, 1.0
+        return item.reference, item.reference, *nothing, 1.0, item.states[0].clone()
+    state = item.states[1 + frame].clone()
     if item.flow is None or item.hole is None:
-        return item.reference, item.frames[frame], *nothing, 0.0
-    return item.reference, item.frames[frame], item.flow[frame].float(), item.hole[frame].float() / 255, 1.0
+        return item.reference, item.frames[frame], *nothing, 0.0, state
+    flow, hole = item.flow[frame].float(), item.hole[frame].float() / 255
+    return item.reference, item.frames[frame], flow, hole, 1.0, state
 
 
 def _places(
@@ -156,7 +170,9 @@ def _sampled(maps: Tensor, places: Tensor) -> Tensor:
     return F.grid_sample(maps, places, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _lit(both: Tensor, flow: Tensor, hole: Tensor, known: Tensor, generators: Generators) -> MotionBatch:
+def _lit(
+    both: Tensor, flow: Tensor, hole: Tensor, known: Tensor, state: Tensor, generators: Generators
+) -> MotionBatch:
     """Light, texture, softness and grain over reference and target alike, and another light for the encoder."""
     height, width = both.shape[-2:]
     lit = draw_light(generators).over(both)
@@ -167,4 +183,4 @@ def _lit(both: Tensor, flow: Tensor, hole: Tensor, known: Tensor, generators: Ge
     other = draw_light(generators, 0.7).over(lit[:, 1:])[:, 0]
     grain = 0.03 * rand(generators, 1, 1, 1) * (rand(generators, 1, 1, 1) < 0.5)
     reference = (lit[:, 0] + grain * randn(generators, 3, height, width)).clamp(0, 1)
-    return MotionBatch(reference, lit[:, 1], other, F.avg_pool2d(flow, 2), hole, known)
+    return MotionBatch(reference, lit[:, 1], other, F.avg_pool2d(flow, 2), hole, known, state)

@@ -34,7 +34,7 @@ class Slides:
         half = SIDE // 2
         bend = F.interpolate(4 * torch.randn(2, 2, 3, 3, generator=generator), (half, half), mode="bicubic")
         frames = warp(reference.expand(2, -1, -1, -1), doubled(bend))
-        made = (reference[0] * 255).byte(), (frames * 255).byte()
+        made = (reference[0] * 255).byte(), (frames * 255).byte(), torch.zeros(3, 10)
         if not self.known:
             return MotionItem(*made)
         return MotionItem(*made, bend.half(), torch.zeros(2, half, half, dtype=torch.uint8))
@@ -74,7 +74,26 @@ def test_shapes_ranges_and_what_nobody_knows() -> None:
 
 def test_a_flow_without_its_hole_is_refused() -> None:
     with pytest.raises(ValueError, match="hole"):
-        MotionItem(torch.zeros(3, 4, 4), torch.zeros(1, 3, 4, 4), flow=torch.zeros(1, 2, 2, 2))
+        MotionItem(torch.zeros(3, 4, 4), torch.zeros(1, 3, 4, 4), torch.zeros(2, 10), torch.zeros(1, 2, 2, 2))
+
+
+def test_the_state_is_the_targets_and_a_mirror_turns_its_gaze() -> None:
+    item = Slides()[0]
+    states = torch.arange(30.0).view(3, 10) + 1
+    told = MotionItem(item.reference, item.frames, states, item.flow, item.hole)
+    batch = draw_pairs([[told]], rows(24), BOX, Jitter(still=0.2))  # type: ignore[list-item]
+    rest = [dim for dim in range(10) if dim != 7]
+    rows_of = {int(row[0]) for row in batch.state}
+    assert rows_of <= {1, 11, 21} and len(rows_of) == 3
+    for row in batch.state:
+        assert row[rest].tolist() == states[int(row[0]) // 10][rest].tolist()
+        assert abs(row[7]) == states[int(row[0]) // 10][7]
+    assert {bool(row[7] > 0) for row in batch.state} == {True, False}
+
+
+def test_states_come_with_every_picture() -> None:
+    with pytest.raises(ValueError, match="state"):
+        MotionItem(torch.zeros(3, 4, 4), torch.zeros(1, 3, 4, 4), torch.zeros(1, 10))
 
 
 def test_drawn_characters_are_pairs_without_a_flow(tmp_path: Path) -> None:
