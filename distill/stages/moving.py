@@ -47,8 +47,8 @@ class MovingStage:
     """Weighted L1, edges and means of the frame; the true flow, hole and paint where they are known.
 
     A linear reader of the latents is told the true state of mouth and eyes. It is not saved: without it a decoder
-    that does not yet read latents and an encoder that is not yet read wait for each other (seen: latents shrank
-    to nothing within 500 steps).
+    that does not yet read latents and an encoder that is not yet read wait for each other, and latents are an
+    unread noise that shrinks to nothing (seen within 500 steps). For the same reason their deviation is held near 1.
 
     Args:
         preset: its autoencoder must have the decoder "move".
@@ -99,9 +99,11 @@ class MovingStage:
         assert reference is not None and isinstance(decoder, MovingDecoder)
         moves = decoder.moves(z, reference)
         frame = compose(batch.reference, moves)
-        terms = {**self._picture_terms(frame - batch.target), **self._truth_terms(moves, batch)}
+        terms = {**self._picture_terms(frame - batch.target), **self._truth_terms(moves, batch, settled)}
         told = self.reader(z.flatten(1))
-        terms["told"] = 0.3 * F.smooth_l1_loss(told.float(), batch.state, beta=0.1)
+        spread = mean.transpose(0, 1).flatten(1).std(dim=1)
+        terms["anchor"] = 0.02 * spread.clamp_min(1e-6).log().square().mean()
+        terms["told"] = F.smooth_l1_loss(told.float(), batch.state, beta=0.1)
         terms["kl"] = 2e-5 * settled * 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
         loss = torch.stack(list(terms.values())).sum()
         figures = {name: float(term.detach()) for name, term in terms.items()}
@@ -120,7 +122,7 @@ class MovingStage:
             "coarse": F.avg_pool2d(error * weights, 4).abs().mean(),
         }
 
-    def _truth_terms(self, moves: Moves, batch: MotionBatch) -> dict[str, Tensor]:
+    def _truth_terms(self, moves: Moves, batch: MotionBatch, settled: float) -> dict[str, Tensor]:
         """What the renderer knows; where it knows nothing the matte is paid for, so that pixels move first."""
         known, hole = batch.known, batch.hole
         visible = (1 - F.max_pool2d(hole, 3, 1, 1)) * known
@@ -131,7 +133,7 @@ class MovingStage:
         open_matte = torch.sigmoid(moves.matte)
         painted = (moves.paint - batch.target).abs() * hole * known
         return {
-            "flow": 0.03 * flow.mean(),
+            "flow": (0.03 + 0.07 * (1 - settled)) * flow.mean(),
             "spread": 0.002 * spread,
             "matte": 0.15 * (matte * known).mean() + 0.05 * (open_matte * (1 - known)).mean(),
             "paint": 0.1 * painted.sum() / (3 * (hole * known).sum() + 100),
