@@ -48,7 +48,8 @@ class MovingStage:
 
     A linear reader of the latents is told the true state of mouth and eyes. It is not saved: without it a decoder
     that does not yet read latents and an encoder that is not yet read wait for each other, and latents are an
-    unread noise that shrinks to nothing (seen within 500 steps). For the same reason their deviation is held near 1.
+    unread noise that shrinks to nothing (seen within 500 steps). For the same reason their deviation is held near
+    1.
 
     Args:
         preset: its autoencoder must have the decoder "move".
