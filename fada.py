@@ -47,7 +47,7 @@ COMMANDS: dict[str, Command] = {
     "distill": Command(
         "distill.ladder.command", "make the ladder from teacher to one evaluation, as a table"
     ),
-    "eval": Command("distill.evaluation.command", "measure shipped or trained weights on held-out data"),
+    "eval": Command("bench.faces.command", "measure weights on held-out data, or on any folder of pictures"),
     "bench": Command("bench.command", "measure this machine: kernels, engine, end to end"),
     "doctor": Command("bench.doctor", "say what this machine has and what would run on it"),
     "export": Command("models.runtimes.export", "export the shipped networks to ONNX and check them"),

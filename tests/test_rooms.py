@@ -53,7 +53,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     "bench": (
         ("drift_call", "engine_plot", "finding", "live_speed", "parity", "parts", "report"),
         ("call", "command", "drift", "engine_looks", "gpu", "hops", "pairs"),
-        ("doctor", "engine", "gpu_kernels", "idle", "pictures"),
+        ("doctor", "engine", "faces", "gpu_kernels", "idle", "pictures"),
     ),
     "stream": (
         ("media", "clock", "errors", "listening", "logs", "running"),

@@ -9,12 +9,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from distill.evaluation.config import EvalConfig, Extras, Pictures, StudentConfig
+from distill.evaluation.faces.command import ON_FACES, FacesConfig, run_heads
+from distill.evaluation.faces.heads import HEADS
+from distill.evaluation.faces.line import LINE_S
 from distill.evaluation.head_motion import head_motion
 from distill.evaluation.long_run import long_run
 from distill.evaluation.run import ClipFrames, evaluate
@@ -37,9 +41,14 @@ SUMMARY = "measure a student on held-out, open-set and degraded pictures, over m
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--weights", type=Path, help="student checkpoint (default: the shipped one)")
+    parser.add_argument(
+        "--against", type=Path, help="suite heads: a second checkpoint on the same heads, in one table"
+    )
     parser.add_argument("--probe", type=Path, help="probe checkpoint (default: the shipped one)")
     parser.add_argument("--preset", default="small")
-    parser.add_argument("--suite", default="held-out", choices=(*SUITES, "all"), help="what to measure on")
+    parser.add_argument(
+        "--suite", default="held-out", choices=(*SUITES, "all", *ON_FACES), help="what to measure on"
+    )
     parser.add_argument("--split", default="test", choices=("val", "test"))
     parser.add_argument("--clips", type=int, help="people, each with a voice and text of their own")
     parser.add_argument("--seconds", type=float, help="length of a clip")
@@ -76,14 +85,7 @@ def read_config(args: argparse.Namespace) -> EvalConfig:
     """
     usual = SUITES["held-out"]
     return EvalConfig(
-        student=StudentConfig(
-            args.weights or shipped(args.preset),
-            args.backend,
-            read_hop(args),
-            args.nfe,
-            args.audio_scale,
-            args.reference_scale,
-        ),
+        student=_read_student(args, args.weights),
         probe=args.probe or shipped(args.preset, "probe"),
         suite=args.suite,
         suites=chosen_suites(args.suite, args.split, args.clips, args.seconds),
@@ -98,8 +100,44 @@ def read_config(args: argparse.Namespace) -> EvalConfig:
     )
 
 
+def _read_student(args: argparse.Namespace, weights: Path | None) -> StudentConfig:
+    return StudentConfig(
+        weights or shipped(args.preset),
+        args.backend,
+        read_hop(args),
+        args.nfe,
+        args.audio_scale,
+        args.reference_scale,
+    )
+
+
+def read_faces(args: argparse.Namespace) -> FacesConfig:
+    """The command line as it says of faces as they are.
+
+    Raises:
+        ValueError: a choice makes no sense.
+    """
+    return FacesConfig(
+        student=_read_student(args, args.weights),
+        preset=args.preset,
+        probe=args.probe or shipped("small", "probe"),
+        data=args.data,
+        other=_read_student(args, args.against) if args.against else None,
+        split=args.split,
+        heads=args.clips or HEADS,
+        seconds=args.seconds or LINE_S,
+        sheet=args.sheet,
+        folder=args.plots,
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     """Measure and report; returns the exit code."""
+    if args.suite == "heads":
+        torch.set_num_threads(args.threads)
+        figures = run_heads(read_faces(args))
+        write_figures(args.json, figures)
+        return 0
     config = read_config(args)
     torch.set_num_threads(config.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -115,10 +153,15 @@ def run(args: argparse.Namespace) -> int:
     figures |= {"hop": stream.hop_frames, "overlap": stream.overlap_frames}
     figures |= {"lookahead": model.preset.lookahead_frames}
     print(report(figures))
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(figures, indent=2) + "\n")
+    write_figures(args.json, figures)
     return 0
+
+
+def write_figures(path: Path | None, figures: Mapping[str, Any]) -> None:
+    """Write figures as JSON, where a path was given."""
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 def chosen_suites(

@@ -50,15 +50,22 @@ def read_frames(probe: Probe, frames: UInt8) -> Reading:
     return Reading(*(np.concatenate(column) for column in columns))
 
 
-@torch.no_grad()
 def read_openings(probe: Probe, frames: UInt8) -> Floats:
     """The visible gap (T,) px alone, for long runs of face boxes (T, h, w, 3)."""
+    return read_mouth(probe, frames)[0]
+
+
+@torch.no_grad()
+def read_mouth(probe: Probe, frames: UInt8) -> tuple[Floats, Floats]:
+    """The visible gap in px and the blink, (T,) each, of face boxes (T, h, w, 3)."""
     device = next(probe.parameters()).device
-    openings = []
+    openings, blinks = [], []
     for first in range(0, len(frames), _BATCH):
         part = torch.from_numpy(frames[first : first + _BATCH]).to(device)
-        openings.append(probe(part.permute(0, 3, 1, 2).float() / 255)[0].double().cpu().numpy())
-    return np.concatenate(openings)
+        opening, _, blink = probe(part.permute(0, 3, 1, 2).float() / 255)
+        openings.append(opening.double().cpu().numpy())
+        blinks.append(blink.double().cpu().numpy())
+    return np.concatenate(openings), np.concatenate(blinks)
 
 
 def identity_distances(a: Reading, b: Reading) -> Floats:
