@@ -6,9 +6,10 @@ In: what a route gives, or what it raised. Out: JSON. The table of errors here i
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any, Final
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
@@ -32,6 +33,21 @@ class Refusal(Answer):
     message: str
 
 
+class SeenPicture(Answer):
+    """A picture as it was looked at, upright and reduced, as a data URL, and the size of the upright file."""
+
+    image: str
+    width: int
+    height: int
+
+
+class PictureRefusal(Refusal):
+    """Why a picture cannot be used; and where no face was framed, what was seen, to set the points in."""
+
+    seen: str | None = None
+    picture: SeenPicture | None = None
+
+
 class Up(Answer):
     status: str
 
@@ -50,9 +66,20 @@ class IceServer(Answer):
     credential: str | None = None
 
 
+class UploadsConfig(Answer):
+    """What who gives a picture must confirm, and the bounds."""
+
+    consent: str
+    max_bytes: int
+    max_avatars: int
+
+
 class PageConfig(Answer):
+    """`uploads` is null where who asks may give no pictures."""
+
     protocol: int
     ice_servers: list[IceServer]
+    uploads: UploadsConfig | None
 
 
 class AvatarRow(Answer):
@@ -61,6 +88,7 @@ class AvatarRow(Answer):
     image: str
     thumbnail: str
     about: str
+    own: bool
 
 
 class ScaleRange(Answer):
@@ -102,15 +130,27 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
     "no_audio": (400, "the offer does not send audio, or a viewer's does not take it"),
     "no_video": (400, "the offer does not take video"),
     "no_common_codec": (400, "offer and server share no codec"),
+    "bad_form": (400, "the form cannot be read"),
+    "uploads_off": (403, "this server takes no pictures, or not from there"),
+    "other_origin": (403, "a web page of another origin is behind the request"),
+    "not_own": (403, "the avatar came with the server"),
     "unknown_avatar": (404, "no avatar of that id"),
     "bad_avatar": (500, "its picture cannot be read or drawn any more"),
     "unknown_session": (404, "no running session of that id"),
     "unknown_viewer": (404, "no viewer of that id in the session"),
     "not_found": (404, "no such address"),
     "wrong_method": (405, "another method is wanted"),
-    "too_large": (413, "the body is longer than 128 KiB"),
-    "bad_type": (415, "the body is not declared as JSON"),
+    "avatars_full": (409, "there are as many avatars of one's own as there may be"),
+    "too_large": (413, "the body is longer than 128 KiB, or a picture has too many bytes or pixels"),
+    "too_slow": (408, "a picture did not come within two minutes"),
+    "bad_type": (415, "the body is not declared as JSON, or as a form where one is wanted"),
+    "not_a_picture": (415, "the file is no picture of a kind that is read"),
     "invalid_request": (422, "a field is missing, of the wrong type or out of range"),
+    "bad_image": (422, "the picture is damaged, too small or too much work"),
+    "no_face": (422, "no face that can be framed is found in the picture"),
+    "bad_points": (422, "the three points are no face in the picture"),
+    "no_consent": (422, "the consent is not the sentence that was asked for"),
+    "uploads_busy": (503, "as many pictures as may are waiting to be read"),
     "server_full": (503, "all seats are taken"),
     "viewers_full": (503, "all viewers' places of the session are taken"),
     "not_ready": (503, "the networks are still loading, or could not be loaded"),
@@ -125,27 +165,42 @@ OF_OFFERS: Final = ("bad_offer", "no_audio", "no_video", "no_common_codec")
 
 
 def told(
-    *codes: str, body: type[BaseModel] | None = None, answer: type[BaseModel] | Any = None, status: int = 200
+    *codes: str,
+    body: type[BaseModel] | None = None,
+    form: type[BaseModel] | None = None,
+    answer: type[BaseModel] | Any = None,
+    files: Sequence[str] = (),
+    status: int = 200,
 ) -> dict[str, Any]:
     """What a route's decorator tells `openapi.json`.
 
     Args:
         codes: of `ERRORS`, beside `internal`, which every route may give.
-        body: the model of the request's body.
+        body: the model of the request's body, where it is JSON.
+        form: the same, where it is a form with a picture.
         answer: the model of the answer's; None for none.
+        files: media types of the answer, where it is a file.
         status: the answer's.
     """
     by_status: dict[int, list[str]] = defaultdict(list)
     for code in (*codes, "internal"):
         number, when = ERRORS[code]
         by_status[number].append(f"`{code}`: {when}")
+    refusal = Refusal if form is None else PictureRefusal
     responses: dict[int | str, dict[str, Any]] = {
-        number: {"model": Refusal, "description": "; ".join(whens) + "."}
+        number: {"model": refusal, "description": "; ".join(whens) + "."}
         for number, whens in by_status.items()
     }
-    content = {} if body is None else {"application/json": {"schema": body.model_json_schema()}}
-    extra = {"requestBody": {"required": True, "content": content}} if body is not None else None
-    return {"status_code": status, "response_model": answer, "responses": responses, "openapi_extra": extra}
+    told: dict[str, Any] = {"status_code": status, "response_model": answer, "responses": responses}
+    for kind, model in (("application/json", body), ("multipart/form-data", form)):
+        if model is not None:
+            content = {kind: {"schema": model.model_json_schema()}}
+            told["openapi_extra"] = {"requestBody": {"required": True, "content": content}}
+    if files:
+        schema = {"schema": {"type": "string", "format": "binary"}}
+        responses[status] = {"description": "A film.", "content": dict.fromkeys(files, schema)}
+        told["response_class"] = Response
+    return told
 
 
 def add_openapi(app: FastAPI) -> None:

@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -20,7 +18,6 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
-from kernels.machine import ROOT
 from stream.answers import (
     OF_BODIES,
     OF_OFFERS,
@@ -48,55 +45,26 @@ from stream.clock import Clock, MonotonicClock
 from stream.engine.controls import offered_scales
 from stream.engine.protocol import Engine
 from stream.engine.scheduler import Scheduler, SchedulerConfig
-from stream.errors import AdmissionError, EngineError, SignalingError, StreamError
+from stream.errors import AdmissionError, EngineError, MediaError, SignalingError, StreamError
 from stream.middleware import BodyLimit, SafeHeaders
 from stream.rtc.caller import WebRtcCaller
 from stream.rtc.channel import PROTOCOL
 from stream.rtc.ice import IceConfig, for_page, local_addresses
 from stream.rtc.offer.bodies import MAX_BODY_BYTES, ControlsBody, OfferBody, ViewerOfferBody, read_body
 from stream.rtc.offer.request import parse_offer, parse_viewer_offer
+from stream.server_config import ServerConfig
+from stream.uploads.form import MAX_FORM_BYTES
+from stream.uploads.permission import UploadRule
+from stream.uploads.routes import Uploads, add_upload_routes
 
 logger = logging.getLogger(__name__)
-
-WEB_CLIENT = ROOT / "web_client"
-
-
-@dataclass(frozen=True, slots=True)
-class ServerConfig:
-    """Attributes:
-    avatars: folder of faces; see `stream.avatars.avatar_folder`.
-    host: where the server listens; decides whether loopback is offered for media.
-    max_sessions: seats.
-    max_viewers: viewers of each session at a time; 0 allows none.
-    grace_s: time for which a call waits for its caller to come back.
-    ice_addresses: local addresses for media; None finds them.
-    ice_servers: (url, user name or None, password or None), for the server and its pages; none by default.
-    public_addresses: under which a 1:1 NAT hands on to this machine.
-    web_client: folder of the page.
-    more_avatars: folders whose faces are offered after those.
-    """
-
-    avatars: Path
-    host: str = "127.0.0.1"
-    max_sessions: int = 2
-    max_viewers: int = 16
-    grace_s: float = 60.0
-    ice_addresses: Sequence[str] | None = None
-    ice_servers: Sequence[tuple[str, str | None, str | None]] = field(default_factory=tuple)
-    public_addresses: Sequence[str] = ()
-    web_client: Path = WEB_CLIENT
-    more_avatars: Sequence[Path] = ()
-
-    def __post_init__(self) -> None:
-        if self.max_viewers < 0:
-            raise ValueError(f"Expected --max-viewers of at least 0, got {self.max_viewers}.")
 
 
 class Server:
     """What the routes share: the scheduler, the sessions and whether loading worked."""
 
     def __init__(self, config: ServerConfig, load: Callable[[], Engine], clock: Clock) -> None:
-        self.catalogue = AvatarCatalogue.read(config.avatars, *config.more_avatars)
+        self.catalogue = AvatarCatalogue.read(config.avatars, *config.more_avatars, own=config.own_avatars)
         self.metrics = Metrics()
         self.clock = clock
         self.scheduler = Scheduler(load, clock, SchedulerConfig(max_sessions=config.max_sessions))
@@ -118,6 +86,8 @@ class Server:
                 grace_s=config.grace_s,
             )
         )
+        rule = UploadRule(config.uploads, config.host, config.own_avatars is not None)
+        self.uploads = Uploads(rule, self.catalogue, self.scheduler, clock)
         self.load_error: StreamError | None = None
         self.broken = ""  # once closed: why the server did not end well
         self.loaded = asyncio.Event()
@@ -136,10 +106,18 @@ class Server:
 
     async def close(self) -> None:
         await self.lobby.close()
+        await self.uploads.close()
         if self.scheduler.problem is not None:
             self.broken = self.scheduler.problem.message
         if not await self.scheduler.stop():
             self.broken = self.broken or "The engine could not be stopped."
+
+    async def refresh_avatars(self) -> None:
+        """Offer what was added meanwhile, by whomever; what cannot be read leaves things as they are."""
+        try:
+            await asyncio.to_thread(self.catalogue.refresh)
+        except MediaError as error:
+            logger.warning("the avatars stay as they were: %s", error.message)
 
     def check_ready(self) -> None:
         """Raises: StreamError: still loading, or loading failed."""
@@ -172,11 +150,13 @@ def create_app(config: ServerConfig, load: Callable[[], Engine], clock: Clock | 
 
     app = FastAPI(title="Fada Live", lifespan=lifespan, version=str(PROTOCOL), docs_url=None, redoc_url=None)
     app.state.server = server
-    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
+    pictures = dict.fromkeys(("/avatars", "/avatars/preview", "/avatars/trial"), MAX_FORM_BYTES)
+    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, larger=pictures)
     app.add_middleware(SafeHeaders)
     _add_routes(app, server)
     _add_control_routes(app, server)
     _add_viewer_routes(app, server)
+    add_upload_routes(app, server.uploads)
     add_error_answers(app)
     add_openapi(app)
     app.mount("/avatars", AvatarPictures(server.catalogue), name="avatar pictures")
@@ -201,6 +181,7 @@ def _add_routes(app: FastAPI, server: Server) -> None:
         try:
             asked = parse_offer(await json_body(request))
             server.check_ready()
+            await server.refresh_avatars()
             caller = WebRtcCaller(server.ice, server.clock, server.scheduler.spec.sample_rate_hz, asked.sdp)
             session = await server.lobby.admit(asked.wish, caller, asked.resume)
         except StreamError as error:
@@ -216,11 +197,14 @@ def _add_routes(app: FastAPI, server: Server) -> None:
         raise HTTPException(405, "Expected POST with a JSON body", {"Allow": "POST"})
 
     @app.get("/config", **told(answer=PageConfig))
-    async def config() -> JSONResponse:
-        return JSONResponse({"protocol": PROTOCOL, "ice_servers": for_page(server.ice_servers)})
+    async def config(request: Request) -> JSONResponse:
+        uploads = server.uploads.config_for(request)
+        servers = for_page(server.ice_servers)
+        return JSONResponse({"protocol": PROTOCOL, "ice_servers": servers, "uploads": uploads})
 
     @app.get("/avatars", **told(answer=list[AvatarRow]))
     async def avatars() -> JSONResponse:
+        await server.refresh_avatars()
         return JSONResponse(server.catalogue.as_json())
 
     @app.get("/healthz", **told(answer=Up))

@@ -39,3 +39,4 @@ def start_logging(verbose: bool) -> None:
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.NOTSET if verbose else logging.WARNING)
     logging.getLogger("aioice").setLevel(logging.WARNING)
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # a line for each form that is none

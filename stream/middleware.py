@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections.abc import Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,7 +15,7 @@ DRAIN_S = 3.0
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
-    (b"permissions-policy", b"microphone=(self), camera=()"),
+    (b"permissions-policy", b"microphone=(self), camera=(self)"),
 )
 
 
@@ -23,19 +24,27 @@ class _TooLarge(Exception):
 
 
 class BodyLimit:
-    """Answers 413 as soon as a request's body is longer than `max_bytes`, declared or not."""
+    """Answers 413 as soon as a request's body is longer than it may be, declared or not.
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    Args:
+        max_bytes: of a body.
+        larger: the same for POST to certain paths.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, larger: Mapping[str, int] | None = None) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._larger = larger or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        asked = scope["path"] if scope["method"] == "POST" else ""
+        max_bytes = self._larger.get(asked, self._max_bytes)
         declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if not declared.isdigit() or int(declared) > self._max_bytes:
-            await self._refuse(receive, send)
+        if not declared.isdigit() or int(declared) > max_bytes:
+            await self._refuse(max_bytes, receive, send)
             return
         received = 0
         answered = False
@@ -44,7 +53,7 @@ class BodyLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._max_bytes:
+            if received > max_bytes:
                 raise _TooLarge
             return message
 
@@ -57,23 +66,23 @@ class BodyLimit:
             await self._app(scope, limited_receive, watched_send)
         except _TooLarge:
             if not answered:
-                await self._refuse(receive, send)
+                await self._refuse(max_bytes, receive, send)
 
-    async def _refuse(self, receive: Receive, send: Send) -> None:
-        await _drain(receive)
-        sentence = f"Expected a request of at most {self._max_bytes} bytes; send a shorter one."
+    async def _refuse(self, max_bytes: int, receive: Receive, send: Send) -> None:
+        await drain(receive, max_bytes + DRAIN_BYTES)
+        sentence = f"Expected a request of at most {max_bytes} bytes; send a shorter one."
         body = json.dumps({"error": "too_large", "message": sentence}).encode()
         headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
         await send({"type": "http.response.start", "status": 413, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
 
-async def _drain(receive: Receive) -> None:
-    """Read on for a while: a client still sending would see a reset connection instead of the answer."""
+async def drain(receive: Receive, most_bytes: int = DRAIN_BYTES) -> None:
+    """Read on for a while before a refusal: who still sends would see a reset connection instead of the answer."""
     read = 0
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(DRAIN_S):
-            while read < DRAIN_BYTES:
+            while read < most_bytes:
                 message = await receive()
                 read += len(message.get("body", b""))
                 if message["type"] != "http.request" or not message.get("more_body", False):

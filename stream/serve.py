@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING
 
 from kernels.machine import ROOT
 from models.runtimes.options import add_engine_arguments, read_engine_options
-from stream.app import ServerConfig, create_app
-from stream.avatars.own_avatars import own_folders
+from stream.app import create_app
+from stream.avatars.own_avatars import own_folder_or_none
 from stream.engine.protocol import Engine, EngineSpec
 from stream.errors import StreamError
 from stream.listening import open_port, page_address, read_host
 from stream.logs import start_logging
 from stream.running import AnnouncedServer
+from stream.server_config import ServerConfig
 
 if TYPE_CHECKING:
     from models.runtimes.hop_fit import HopFit
@@ -42,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=AVATARS,
         help="folder of faces: pictures, or index.json and what it names (default: the bundled ones and your own)",
+    )
+    group.add_argument(
+        "--uploads",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="let people add and remove pictures of their own (default: from this machine alone)",
     )
     group.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     group.add_argument(
@@ -109,7 +116,8 @@ def serve(args: argparse.Namespace, load: Callable[[], Engine]) -> int:
             raise ValueError(f"Expected --port between 0 and 65535, got {args.port}.")
         config = ServerConfig(
             avatars=args.avatars,
-            more_avatars=own_folders() if args.avatars == AVATARS else (),
+            own_avatars=own_folder_or_none() if args.avatars == AVATARS or args.uploads else None,
+            uploads=args.uploads,
             host=read_host(args.host),
             max_sessions=args.max_sessions,
             max_viewers=args.max_viewers,

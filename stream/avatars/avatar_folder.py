@@ -191,16 +191,36 @@ def _entry(folder: Path, row: object, number: int) -> Entry:
     return Entry(shown, folder / image)
 
 
-def _framed(entry: Entry, row: Mapping[str, Any]) -> Entry:
-    said = row.get("points")
-    if said is None:
-        return entry
+def read_row(folder: Path, row: object, number: int) -> tuple[Entry, Portrait]:
+    """One row of an index: its face, and its picture, read once.
+
+    Raises:
+        MediaError: the row is wrong, or its picture cannot be read.
+    """
     try:
-        points = [(float(x), float(y)) for x, y in said]
+        entry = _entry(folder, row, number)
+    except ValueError as error:
+        raise MediaError("bad_avatars", f"The list {folder / INDEX} is wrong: {error}.") from error
+    assert isinstance(row, dict)
+    if row.get("points") is None:
+        return entry, entry.portrait()
+    portrait = _portrait_by_row(entry, row)
+    return Entry(entry.avatar, entry.path, portrait.similarity), portrait
+
+
+def _framed(entry: Entry, row: Mapping[str, Any]) -> Entry:
+    if row.get("points") is None:
+        return entry
+    return Entry(entry.avatar, entry.path, _portrait_by_row(entry, row).similarity)
+
+
+def _portrait_by_row(entry: Entry, row: Mapping[str, Any]) -> Portrait:
+    said = row.get("points")
+    try:
+        points = [(float(x), float(y)) for x, y in said or ()]
     except (TypeError, ValueError) as error:
         raise MediaError(
             "bad_avatars",
             f"Avatar {entry.avatar.id}: expected points as [[x, y], [x, y], [x, y]], got {said!r:.80}.",
         ) from error
-    portrait = frame_by_points(read_picture(entry.path), points, str(entry.path))
-    return Entry(entry.avatar, entry.path, portrait.similarity)
+    return frame_by_points(read_picture(entry.path), points, str(entry.path))

@@ -16,8 +16,8 @@ from PIL import Image
 
 from kernels.machine import ROOT
 from stream.avatars.avatar_folder import read_folder
-from stream.avatars.framing import Points, UnframedError, draw_seen, find_and_frame, frame_by_points
-from stream.avatars.own_avatars import NAME_LENGTH, OwnAvatars, own_folder
+from stream.avatars.framing import ASK, Points, UnframedError, draw_seen, find_and_frame, frame_by_points
+from stream.avatars.own_avatars import OwnAvatars, checked_name, own_folder
 from stream.avatars.picture_files import read_picture
 from stream.avatars.portrait import Portrait
 from stream.errors import MediaError
@@ -95,7 +95,7 @@ def portrait_of(picture: Path, points: Points | None) -> Portrait:
     pixels = read_picture(picture)
     if points is not None:
         return frame_by_points(pixels, points, str(picture))
-    return find_and_frame(pixels, str(picture))
+    return find_and_frame(pixels, str(picture), f"{ASK} (--points x,y x,y x,y)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -113,9 +113,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _add(own: OwnAvatars, args: argparse.Namespace) -> int:
-    name = (args.picture.stem if args.name is None else args.name).strip()
-    if not 0 < len(name) <= NAME_LENGTH or not name.isprintable():
-        raise ValueError(f"Expected a name of 1 to {NAME_LENGTH} printable characters, got {name[:80]!r}.")
+    name = checked_name(args.picture.stem if args.name is None else args.name)
     try:
         portrait = portrait_of(args.picture, read_points(args.points))
     except UnframedError as error:

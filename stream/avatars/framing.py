@@ -46,7 +46,8 @@ QUICK_PX: Final = 320
 CLOSE_PX: Final = 256
 SEEN_PX: Final = 768
 LUMA: Final = np.array([0.299, 0.587, 0.114])
-ASK: Final = "set the three points by hand, two eyes and the mouth (--points x,y x,y x,y)"
+ASK: Final = "set the three points by hand, two eyes and the mouth"
+"""What to do where the finder sees nothing; a command adds how."""
 
 Points = Sequence[tuple[float, float]]
 
@@ -59,15 +60,16 @@ class UnframedError(MediaError):
     """
 
     def __init__(self, message: str, seen: UInt8Array) -> None:
-        super().__init__("no_face", message)
+        super().__init__("no_face", message, 422)
         self.seen = seen
 
 
-def find_and_frame(pixels: Pixels, name: str) -> Portrait:
+def find_and_frame(pixels: Pixels, name: str, ask: str = ASK) -> Portrait:
     """Find the largest face of a picture and lay it on the canvas.
 
     Args:
         name: what the picture is called in sentences.
+        ask: what they advise where a person may know better.
 
     Raises:
         UnframedError: none is found, or it cannot be used.
@@ -76,14 +78,14 @@ def find_and_frame(pixels: Pixels, name: str) -> Portrait:
         found = _look(pixels.rgb)
     if not found:
         raise UnframedError(
-            f"No face was found in {name}; give one that is seen from the front, or {ASK}.",
+            f"No face was found in {name}; give one that is seen from the front, or {ask}.",
             draw_seen(pixels, None),
         )
     face = found[0]
     similarity = lay_on_lines(_three(face))
-    if problem := _problem(pixels, face, similarity):
+    if problem := _problem(pixels, face, similarity, ask):
         raise UnframedError(f"The face in {name} {problem}", draw_seen(pixels, similarity, face))
-    return Portrait(pixels, similarity, tuple(_notes(face, found)))
+    return Portrait(pixels, similarity, tuple(_notes(face, found)), _three(face))
 
 
 def frame_by_points(pixels: Pixels, points: Points, name: str) -> Portrait:
@@ -103,6 +105,7 @@ def frame_by_points(pixels: Pixels, points: Points, name: str) -> Portrait:
         raise MediaError(
             "bad_points",
             f"Expected three points inside of {name}, which has {size} pixels, got {_said(points)}.",
+            422,
         )
     eyes, mouth = z[1] - z[0], z[2] - z[:2].mean()
     if abs(eyes) < MIN_EYES_PX or abs(mouth) < MIN_EYES_PX / 2:
@@ -110,6 +113,7 @@ def frame_by_points(pixels: Pixels, points: Points, name: str) -> Portrait:
             "bad_points",
             f"The points in {name} lie too close together: expected at least {MIN_EYES_PX:.0f} px between the eyes "
             f"and half of that to the mouth, got {_said(points)}.",
+            422,
         )
     below = (mouth / eyes).imag  # how far the mouth lies below the eyes' line, in eye distances
     if not 0.3 < below < 4 or abs((mouth / eyes).real) > 1:
@@ -117,8 +121,9 @@ def frame_by_points(pixels: Pixels, points: Points, name: str) -> Portrait:
             "bad_points",
             f"The points in {name} are no face: expected the left eye, the right eye and the mouth below them, as "
             f"the viewer sees them, got {_said(points)}.",
+            422,
         )
-    return Portrait(pixels, lay_on_lines(np.asarray(z)))
+    return Portrait(pixels, lay_on_lines(z), marks=z)
 
 
 def draw_seen(pixels: Pixels, similarity: Similarity | None, face: Face | None = None) -> UInt8Array:
@@ -203,14 +208,14 @@ def _yaw_deg(face: Face) -> float:
     return float(np.degrees(np.arctan(abs(nose.real) / 0.5)))
 
 
-def _problem(pixels: Pixels, face: Face, similarity: Similarity) -> str:
+def _problem(pixels: Pixels, face: Face, similarity: Similarity, ask: str) -> str:
     """Why a face cannot be used, as the end of a sentence; "" if it can."""
     left, right, _ = _three(face)
     eyes_px, yaw_deg = abs(right - left), _yaw_deg(face)
     if eyes_px < MIN_EYES_PX:
         return f"is too small: {eyes_px:.0f} px between the eyes, at least {MIN_EYES_PX:.0f} are needed."
     if yaw_deg > MAX_YAW_DEG or _spread(face) < MIN_SPREAD:
-        return f"is seen from the side; give one that is seen from the front, or {ASK}."
+        return f"is seen from the side; give one that is seen from the front, or {ask}."
     height, width = pixels.rgb.shape[:2]
     outside = outside_share(similarity, width, height)
     if outside > MAX_OUTSIDE:

@@ -1,13 +1,18 @@
 """Avatars of one's own: a folder with an index that grows and shrinks, one picture at a time.
 
 In: framed portraits and names. Out: a folder that `stream.avatars.avatar_folder` reads. Pictures are stored anew,
-upright and in sRGB, so that nothing a camera writes beside them (places, serial numbers) is kept.
+upright and in sRGB, whole and at their own size, so that a canvas of any size can be cut out of them later and
+nothing that a camera writes beside them (places, serial numbers) is kept. Who changes the folder holds its lock:
+the server and `fada avatar` may do so at the same time.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,11 +20,12 @@ import numpy as np
 from PIL import Image
 
 from models.framing.similarity import TARGET
-from stream.avatars.avatar_folder import INDEX, Entry, identifier, read_folder
+from stream.avatars.avatar_folder import INDEX, Entry, identifier, read_folder, read_row
 from stream.avatars.portrait import Portrait
 from stream.errors import MediaError
 
 NAME_LENGTH: Final = 60
+LOCK: Final = ".lock"
 
 
 def own_folder() -> Path:
@@ -41,17 +47,24 @@ def own_folder() -> Path:
         ) from error
 
 
-def own_folders() -> tuple[Path, ...]:
-    """The folder of avatars of one's own, if there is one with something in it.
+def own_folder_or_none() -> Path | None:
+    """The folder of avatars of one's own, whether it is there yet or not; None where there can be none."""
+    try:
+        return own_folder()
+    except MediaError:
+        return None
+
+
+def checked_name(name: str) -> str:
+    """A name for people: what an avatar may be called.
 
     Raises:
-        MediaError: its index is wrong.
+        ValueError: it is empty, too long, or has characters that cannot be seen.
     """
-    try:
-        folder = own_folder()
-    except MediaError:  # no home: nothing was ever added
-        return ()
-    return (folder,) if OwnAvatars(folder).entries() else ()
+    name = name.strip()
+    if not 0 < len(name) <= NAME_LENGTH or not name.isprintable():
+        raise ValueError(f"Expected a name of 1 to {NAME_LENGTH} printable characters, got {name[:80]!r}.")
+    return name
 
 
 class OwnAvatars:
@@ -68,54 +81,44 @@ class OwnAvatars:
         """
         if not (self.folder / INDEX).is_file():
             return []
-        return read_folder(self.folder)[0] if self._rows() else []
+        return read_folder(self.folder)[0] if self.rows() else []
 
     def find(self, name: str) -> Entry:
         """The avatar of that name or id.
 
         Raises:
-            MediaError: there is none.
+            MediaError: there is none, or its picture cannot be read.
         """
-        entries = self.entries()
-        for entry in entries:
-            if name in (entry.avatar.id, entry.avatar.name):
-                return entry
-        known = ", ".join(entry.avatar.id for entry in entries[:12]) or "none yet"
-        raise MediaError(
-            "unknown_avatar", f"There is no avatar {name[:64]!r} in {self.folder}; there are: {known}.", 404
-        )
+        return read_row(self.folder, self._row(name), 1)[0]
 
-    def add(self, portrait: Portrait, name: str, taken: frozenset[str] = frozenset()) -> str:
+    def add(
+        self,
+        portrait: Portrait,
+        name: str,
+        taken: frozenset[str] = frozenset(),
+        consent: Mapping[str, str] | None = None,
+        most: int | None = None,
+    ) -> str:
         """Keep a portrait.
 
         Args:
             taken: ids that it must not have.
+            consent: what was confirmed of it, and when; kept with it.
+            most: avatars that there may be afterwards.
 
         Returns:
             Its id.
 
         Raises:
-            MediaError: the folder cannot be written, or is one of pictures alone.
+            MediaError: the folder cannot be written, is full, or is one of pictures alone.
         """
-        rows = self._rows()
-        own = identifier(name, dict.fromkeys((*taken, *(str(row.get("id")) for row in rows))))
-        alpha = portrait.pixels.alpha
-        image = f"{own}.jpg" if alpha is None else f"{own}.png"
         try:
+            self._check_place()
             self.folder.mkdir(parents=True, exist_ok=True)
-            if alpha is None:
-                Image.fromarray(portrait.pixels.rgb).save(self.folder / image, quality=95, subsampling=0)
-            else:
-                layers = np.dstack((portrait.pixels.rgb, alpha))
-                Image.fromarray(layers).save(self.folder / image, compress_level=3)
-            points = [
-                [round(float(z.real), 3), round(float(z.imag), 3)]
-                for z in portrait.similarity.to_picture(TARGET)
-            ]
-            self._write([*rows, {"id": own, "name": name[:NAME_LENGTH], "image": image, "points": points}])
+            with self._locked():
+                return self._add(portrait, name, taken, consent, most)
         except OSError as error:
             raise self._unwritable(error) from error
-        return own
 
     def remove(self, name: str) -> str:
         """Forget an avatar and delete its picture; returns its id.
@@ -123,18 +126,26 @@ class OwnAvatars:
         Raises:
             MediaError: there is none of that name or id, or the folder cannot be written.
         """
-        entry = self.find(name)
+        own = str(self._row(name).get("id"))
         try:
-            self._write([row for row in self._rows() if row.get("id") != entry.avatar.id])
-            entry.path.unlink(missing_ok=True)
+            with self._locked():
+                row = self._row(own)
+                self._write([other for other in self.rows() if other.get("id") != own])
+                image = str(row.get("image"))
+                if Path(image).name == image:
+                    (self.folder / image).unlink(missing_ok=True)
         except OSError as error:
             raise self._unwritable(error) from error
-        return entry.avatar.id
+        return own
 
-    def _rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, Any]]:
+        """The index as it stands.
+
+        Raises:
+            MediaError: it cannot be read, or is no list of faces.
+        """
         index = self.folder / INDEX
-        if self.folder.exists() and not self.folder.is_dir():
-            raise MediaError("bad_avatars", f"Expected a folder for avatars, but {self.folder} is a file.")
+        self._check_place()
         try:
             rows = json.loads(index.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -146,6 +157,74 @@ class OwnAvatars:
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise MediaError("bad_avatars", f"The list {index} is wrong: expected a list of faces.")
         return rows
+
+    def stamp(self) -> tuple[int, int, int] | None:
+        """Differs whenever the index was written; None where there is none."""
+        try:
+            status = (self.folder / INDEX).stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
+
+    def _row(self, name: str) -> dict[str, Any]:
+        rows = self.rows()
+        for key in ("id", "name"):
+            for row in rows:
+                if row.get(key) == name:
+                    return row
+        known = ", ".join(str(row.get("id")) for row in rows[:12]) or "none yet"
+        raise MediaError(
+            "unknown_avatar", f"There is no avatar {name[:64]!r} in {self.folder}; there are: {known}.", 404
+        )
+
+    def _add(
+        self,
+        portrait: Portrait,
+        name: str,
+        taken: frozenset[str],
+        consent: Mapping[str, str] | None,
+        most: int | None,
+    ) -> str:
+        rows = self.rows()
+        if most is not None and len(rows) >= most:
+            raise MediaError(
+                "avatars_full",
+                f"Expected at most {most} avatars of one's own, and there are as many; remove one first.",
+                409,
+            )
+        own = identifier(name, dict.fromkeys((*taken, *(str(row.get("id")) for row in rows))))
+        points = [
+            [round(float(z.real), 3), round(float(z.imag), 3)] for z in portrait.similarity.to_picture(TARGET)
+        ]
+        row: dict[str, Any] = {"id": own, "name": name[:NAME_LENGTH], "image": self._store(portrait, own)}
+        row["points"] = points
+        if consent is not None:
+            row["consent"] = dict(consent)
+        self._write([*rows, row])
+        return own
+
+    def _store(self, portrait: Portrait, own: str) -> str:
+        """Write the whole picture; returns its file's name."""
+        alpha = portrait.pixels.alpha
+        if alpha is None:
+            image = f"{own}.jpg"
+            Image.fromarray(portrait.pixels.rgb).save(self.folder / image, quality=95, subsampling=0)
+            return image
+        image = f"{own}.png"
+        layers = np.dstack((portrait.pixels.rgb, alpha))
+        Image.fromarray(layers).save(self.folder / image, compress_level=3)
+        return image
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Nobody else changes the folder meanwhile."""
+        with (self.folder / LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _check_place(self) -> None:
+        if self.folder.exists() and not self.folder.is_dir():
+            raise MediaError("bad_avatars", f"Expected a folder for avatars, but {self.folder} is a file.")
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
         partial = self.folder / f".{INDEX}.part"

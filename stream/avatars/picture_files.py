@@ -83,58 +83,70 @@ class Pixels:
             raise ValueError(f"Expected transparency {self.rgb.shape[:2]}, got {self.alpha.shape}.")
 
 
-def read_picture(path: Path) -> Pixels:
+def read_picture(path: Path, name: str = "") -> Pixels:
     """Read a picture.
+
+    Args:
+        name: what it is called in sentences, where its path is nobody's business.
 
     Raises:
         MediaError: not there, not a picture, damaged, too small or too large; the message says which.
     """
-    _check_file(path)
+    name = name or str(path)
+    _check_file(path, name)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata is no reason to refuse, and size is checked here
-            return _read(path)
+            return _read(path, name)
     except MediaError:
         raise
     except UnidentifiedImageError as error:
-        raise _bad(f"{path} is {_what_else(path)}; give a PNG, JPEG, WebP, AVIF or HEIC file.") from error
+        raise _bad(
+            f"{name} is {_what_else(path)}; give a PNG, JPEG, WebP, AVIF or HEIC file.", "not_a_picture"
+        ) from error
     except Image.DecompressionBombError as error:
-        raise _bad(f"The picture {path} has more pixels than can be read; save it smaller.") from error
+        raise _bad(
+            f"The picture {name} has more pixels than can be read; save it smaller.", "too_large"
+        ) from error
     except MemoryError as error:
-        raise _bad(f"The picture {path} needs more memory than this machine has; save it smaller.") from error
+        raise _bad(
+            f"The picture {name} needs more memory than this machine has; save it smaller.", "too_large"
+        ) from error
     except Exception as error:  # whatever a decoder raises on spoilt bytes
-        raise _bad(f"The picture {path} is damaged: {_reason(error)}.") from error
+        raise _bad(f"The picture {name} is damaged: {_reason(error)}.") from error
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: Path, name: str) -> None:
     try:
         size_bytes = path.stat().st_size
     except (OSError, ValueError) as error:
-        raise MediaError("no_image", f"The picture {path} cannot be read: {_reason(error)}.", 404) from error
+        raise MediaError("no_image", f"The picture {name} cannot be read: {_reason(error)}.", 404) from error
     if not path.is_file():
         kind = "a folder" if path.is_dir() else "no plain file"
-        raise _bad(f"Expected a picture file, but {path} is {kind}.")
+        raise _bad(f"Expected a picture file, but {name} is {kind}.")
     if not 0 < size_bytes <= MAX_BYTES:
-        limit = MAX_BYTES // 1024**2
-        raise _bad(f"Expected a picture of 1 byte to {limit} MiB, {path} has {size_bytes} bytes.")
+        sentence = (
+            f"Expected a picture of 1 byte to {MAX_BYTES // 1024**2} MiB, {name} has {size_bytes} bytes."
+        )
+        raise _bad(sentence, "too_large" if size_bytes else "bad_image")
 
 
-def _read(path: Path) -> Pixels:
-    image, alpha, turn, scale = _decoded(path)
+def _read(path: Path, name: str) -> Pixels:
+    image, alpha, turn, scale = _decoded(path, name)
     if turn is not None:
         image, alpha = image.transpose(turn), alpha and alpha.transpose(turn)
     matte = None if alpha is None or alpha.getextrema() == (255, 255) else np.asarray(alpha, np.uint8)
     return Pixels(np.asarray(image, np.uint8), matte, scale)
 
 
-def _decoded(path: Path) -> tuple[Image.Image, Image.Image | None, Image.Transpose | None, float]:
+def _decoded(path: Path, name: str) -> tuple[Image.Image, Image.Image | None, Image.Transpose | None, float]:
     """(sRGB, transparency, what lays it upright, pixels for one of the file's); what it read is let go."""
     try:
         opened = Image.open(path, formats=_readable())
     except PermissionError as error:
-        raise MediaError("no_image", f"The picture {path} cannot be read: {_reason(error)}.", 404) from error
+        raise MediaError("no_image", f"The picture {name} cannot be read: {_reason(error)}.", 404) from error
     with opened:
-        _check_size(opened, path)
+        _check_size(opened, name)
         longer = max(opened.size)
         opened.draft(
             "RGB", _bounded(opened.size)
@@ -156,19 +168,20 @@ def _readable() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _check_size(opened: Image.Image, path: Path) -> None:
+def _check_size(opened: Image.Image, name: str) -> None:
     width, height = opened.size
     if min(width, height) < MIN_SIDE:
         raise _bad(
-            f"The picture {path} is too small: it has {width}x{height} pixels, at least {MIN_SIDE} each way are "
+            f"The picture {name} is too small: it has {width}x{height} pixels, at least {MIN_SIDE} each way are "
             "needed."
         )
     reducible = opened.format in ("JPEG", "MPO") and not opened.info.get("progressive")
     limit = MAX_PIXELS_REDUCED if reducible else MAX_PIXELS
     if width * height > limit:
         raise _bad(
-            f"The picture {path} is too large: it has {width}x{height} pixels, at most {limit // 1_000_000} "
-            "million can be read; save it smaller."
+            f"The picture {name} is too large: it has {width}x{height} pixels, at most {limit // 1_000_000} "
+            "million can be read; save it smaller.",
+            "too_large",
         )
 
 
@@ -206,8 +219,11 @@ def _what_else(path: Path) -> str:
     return next((what for begin, what in OTHERS if text.startswith(begin.lower())), "not a picture")
 
 
-def _bad(sentence: str) -> MediaError:
-    return MediaError("bad_image", sentence)
+STATUSES: Final = {"bad_image": 422, "too_large": 413, "not_a_picture": 415}
+
+
+def _bad(sentence: str, code: str = "bad_image") -> MediaError:
+    return MediaError(code, sentence, STATUSES[code])
 
 
 def _reason(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.framing.similarity import Similarity, cut, middle_square, put_back
+from models.framing.similarity import Complexes, Similarity, cut, middle_square, put_back
 from stream.avatars.picture_files import Pixels
 from stream.media import UInt8Array
 
@@ -26,11 +26,14 @@ class Portrait:
         pixels: the whole picture at its own resolution, RGB with transparency beside it; never written to.
         similarity: from the picture to the canvas of `models.face`.
         notes: what a person should know of how it was framed, a sentence each.
+        marks: (3,) the left eye, the right eye and the mouth as they were found or set, px of `pixels`; None where
+            the picture is laid out as the canvas.
     """
 
     pixels: Pixels
     similarity: Similarity
     notes: tuple[str, ...] = ()
+    marks: Complexes | None = None
 
     @classmethod
     def laid_out(cls, pixels: Pixels) -> Portrait:

@@ -36,16 +36,20 @@ class Movie:
         size: (width, height), even.
         fps: frames a second.
         channels: of the sound, 1 or 2.
+        quick: somebody waits for it and will look at it once: less work, a little less sharp.
 
     Raises:
         MediaError: the folder cannot be written to, or the name's suffix is of no container that is written.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int], fps: int, channels: int) -> None:
+    def __init__(
+        self, path: Path, size: tuple[int, int], fps: int, channels: int, quick: bool = False
+    ) -> None:
         self._path = path
         self._container_name = container_of(path)
         self._size = size
         self._fps = fps
+        self._quick = quick
         self._layout = "mono" if channels == 1 else "stereo"
         self._frames = 0
         self._sounded = 0
@@ -113,7 +117,7 @@ class Movie:
         name = self._container_name
         options = {"movflags": "+faststart"} if name in ("mp4", "mov") else {}
         self._container = av.open(ffmpeg_url(self._part), mode="w", format=name, options=options)
-        codec, settings = _video_codec(name)
+        codec, settings = _video_codec(name, self._quick)
         video = self._container.add_stream(codec, rate=self._fps)
         assert isinstance(video, av.VideoStream)
         self._video = video
@@ -130,12 +134,14 @@ class Movie:
         self._audio = audio
 
 
-def _video_codec(container: str) -> tuple[str, Mapping[str, str]]:
+def _video_codec(container: str, quick: bool) -> tuple[str, Mapping[str, str]]:
     """FFmpeg's encoder for a container, and its settings."""
+    if container == "webm" and quick:
+        return "libvpx", {"deadline": "realtime", "cpu-used": "6", "crf": "10", "b:v": "3M"}
     if container == "webm":
         return "libvpx-vp9", {"deadline": "good", "cpu-used": "4", "crf": "24", "b:v": "0"}
     if "libx264" in av.codecs_available:
-        return "libx264", {"preset": "fast", "crf": "17"}
+        return "libx264", {"preset": "veryfast", "crf": "20"} if quick else {"preset": "fast", "crf": "17"}
     return "mpeg4", {}
 
 

@@ -28,11 +28,12 @@ from aiortc.mediastreams import MediaStreamError
 from fastapi import FastAPI
 from PIL import Image
 
-from stream.app import Server, ServerConfig, create_app
+from stream.app import Server, create_app
 from stream.clock import MonotonicClock
 from stream.engine.protocol import Engine
 from stream.listening import open_port
 from stream.rtc.ice import offer_addresses
+from stream.server_config import ServerConfig
 from tests.fakes import FakeEngine
 
 Sound = Callable[[int, int], np.ndarray]

@@ -65,7 +65,7 @@ def test_every_code_that_is_raised_is_in_the_table() -> None:
 
 @pytest.mark.slow
 async def test_whatever_is_asked_is_answered_as_described(tmp_path: Path) -> None:
-    async with running_server(tmp_path) as running:
+    async with running_server(tmp_path, own_avatars=tmp_path / "own") as running:
         caller = Caller()
         ids = await caller.call(running)
         await caller.until(lambda: len(caller.received.pictures) > 2)

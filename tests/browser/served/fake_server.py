@@ -18,10 +18,11 @@ import numpy as np
 import uvicorn
 
 from models.face import CANVAS_PX, MOUTH_LINE_Y
-from stream.app import ServerConfig, create_app
+from stream.app import create_app
 from stream.engine.controls import in_force
 from stream.engine.protocol import StepRequest, StepResult
 from stream.media import UInt8Array
+from stream.server_config import ServerConfig
 from tests.browser.served.cast import write_cast
 from tests.fakes import SMALL_SPEC, FakeEngine, FakeState, mouth_brightness
 

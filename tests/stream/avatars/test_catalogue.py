@@ -26,6 +26,7 @@ def test_list_lookup_and_picture(tmp_path: Path) -> None:
         "image": "avatars/bo.png",
         "thumbnail": "avatars/bo.thumb.png",
         "about": "",
+        "own": False,
     }
 
 

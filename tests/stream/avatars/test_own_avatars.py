@@ -13,7 +13,7 @@ from skimage import data
 
 from stream.avatars.catalogue import AvatarCatalogue
 from stream.avatars.command import add_arguments, portrait_of, run
-from stream.avatars.own_avatars import own_folder, own_folders
+from stream.avatars.own_avatars import OwnAvatars, own_folder, own_folder_or_none
 from stream.errors import MediaError
 
 
@@ -45,7 +45,7 @@ def fada_avatar(*words: str | Path) -> int:
 def test_added_listed_shown_served_removed(
     photo: Path, own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert own_folders() == ()
+    assert OwnAvatars(own_folder()).entries() == []
     assert fada_avatar("list") == 0
     assert fada_avatar("add", photo, "--seen", tmp_path / "seen.png") == 0
     assert fada_avatar("add", photo, "--name", "Mira") == 0  # a bundled face has that id
@@ -65,7 +65,7 @@ def test_added_listed_shown_served_removed(
     assert fada_avatar("remove", "eileen-c") == 0
     assert not (own / "eileen-c.jpg").exists()
     assert fada_avatar("remove", "mira-2") == 0
-    assert own_folders() == ()
+    assert OwnAvatars(own_folder()).entries() == []
 
 
 def test_transparency_is_stored(own: Path, tmp_path: Path) -> None:
@@ -100,10 +100,11 @@ def test_what_cannot_be_is_one_sentence(
     assert not own.exists()
 
 
-def test_a_refusal_shows_what_was_seen(own: Path, tmp_path: Path) -> None:
+def test_a_refusal_shows_what_was_seen(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.fromarray(data.chelsea()).save(tmp_path / "cat.png")
     assert fada_avatar("add", tmp_path / "cat.png", "--seen", tmp_path / "seen.png") == 2
     assert size_of(tmp_path / "seen.png") == (451, 300)
+    assert "(--points x,y x,y x,y)" in capsys.readouterr().err
     assert fada_avatar("add", tmp_path / "cat.png", "--points", "184,105", "260,118", "214,168") == 0
 
 
@@ -152,7 +153,7 @@ def test_where_avatars_of_ones_own_are(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(Path, "home", _no_home)
     with pytest.raises(MediaError, match="no home"):
         own_folder()
-    assert own_folders() == ()
+    assert own_folder_or_none() is None
 
 
 def _no_home() -> Path:
