@@ -26,7 +26,7 @@ def make_stage(config: TrainConfig) -> Stage:
     from distill.data.speech_set import SpeechSet
 
     chosen, clips, pace = preset(config.preset), config.clips, config.pace
-    if config.stage == "vae" and chosen.moves:
+    if config.stage in ("vae", "decoder") and chosen.moves:
         return _moving_stage(config, chosen)
     if config.stage in ("vae", "decoder"):
         from distill.stages.vae import VAEStage
@@ -67,7 +67,8 @@ def _moving_stage(config: TrainConfig, chosen: Preset) -> Stage:
         DrawnMotions(data, "train", config.clips.identities),
     ]
     shown: list[MotionData] = [HeadMotions(data, "val"), DrawnMotions(data, "val", 32)]
-    return MovingStage(chosen, sets, shown, pace.batch, pace.device)
+    trained = trained_vae(config, chosen) if config.stage == "decoder" else None
+    return MovingStage(chosen, sets, shown, pace.batch, pace.device, trained)
 
 
 def _teacher_stage(config: TrainConfig, chosen: Preset) -> Stage:
@@ -174,16 +175,32 @@ def _both_qualities(config: ClipsConfig, chosen: Preset, vae: VAE) -> tuple[Clip
 def make_clips(
     config: ClipsConfig, chosen: Preset, vae: VAE, quality: str, count: int | None = None
 ) -> Clips:
-    """Clips of one quality: from prepared videos if the data folder holds such, else of the procedural corpus."""
+    """Clips of one quality: from prepared videos if the data folder holds such, else of the procedural corpus.
+
+    Of the corpus' clips a share may be rendered heads: of high quality those of few people, of moderate quality
+    each of its own person, spoilt.
+    """
     from distill.data.clip_set import ClipSet
+    from distill.data.head_clips import talking_heads
+    from distill.data.mixed_clips import MixedClips, rendered_of
     from distill.data.speech_set import SpeechSet
+    from distill.data.talking_heads import TalkingHeads
     from distill.prepare.dataset import PreparedClips, is_prepared
 
     if is_prepared(config.data):
         return PreparedClips(config.data, chosen, vae.eval(), quality)
     count = config.clips if count is None else count
-    speech = SpeechSet(config.data, "train", spoken_count(count, config.speech, quality), quality=quality)
-    return ClipSet(config.data, chosen, vae.eval(), speech, "train", count, quality=quality)
+    rendered = rendered_of(count, config.heads)
+    made: list[Clips] = []
+    if drawn := count - rendered:
+        speech = SpeechSet(config.data, "train", spoken_count(drawn, config.speech, quality), quality=quality)
+        made.append(ClipSet(config.data, chosen, vae.eval(), speech, "train", drawn, quality=quality))
+    if rendered:
+        people = config.people if quality == "high" else None
+        clips = talking_heads(config.data, "train", config.clips, people, config.speech)
+        heard = SpeechSet(config.data, "train", len(clips.speech), quality=quality)
+        made.append(TalkingHeads(clips, chosen, vae.eval(), heard, rendered, quality))
+    return made[0] if len(made) == 1 else MixedClips(made[0], made[1], config.heads)
 
 
 def trained_vae(config: TrainConfig, chosen: Preset) -> VAE:

@@ -80,7 +80,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--people",
         type=int,
         metavar="N",
-        help="head-clips: rendered heads that speak in turn (default: one for each clip)",
+        help="rendered heads that speak in turn, in clips of high quality (default: one for each clip)",
+    )
+    parser.add_argument(
+        "--heads",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="corpus, teacher, student, steps: share of rendered heads among talking clips (default 0)",
     )
     parser.add_argument(
         "--high-only", action="store_true", help="corpus, student, steps: leave moderate clips out"

@@ -27,7 +27,7 @@ FROM_WEIGHTS: Final = ("corpus", "decoder", "teacher")
 FROM_INIT: Final = ("audio", "teacher", "student", "steps")
 ON_PREPARED: Final = ("corpus", "teacher", "student", "steps")
 WITH_SPEECH: Final = ("speech", "head-clips", *ON_PREPARED)
-WITH_PEOPLE: Final = ("head-clips",)
+WITH_PEOPLE: Final = ("head-clips", *ON_PREPARED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,8 @@ class ClipsConfig:
         speech: speech clips that they share; None is one each.
         high_only: leave moderate clips out.
         identities: people, drawn or rendered, for the stages that learn from pictures.
-        people: rendered heads that speak in turn; None is one for each clip.
+        people: rendered heads that speak in turn, in clips of high quality; None is one for each clip.
+        heads: share of rendered heads among talking clips, 0..1; the rest are drawn characters.
     """
 
     data: Path = Path("runs/data")
@@ -49,6 +50,7 @@ class ClipsConfig:
     high_only: bool = False
     identities: int = 1500
     people: int | None = None
+    heads: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,15 @@ class TrainConfig:
             raise ValueError(
                 f"--people takes 1 or more, for the stages {', '.join(WITH_PEOPLE)}; "
                 f"got {clips.people} for {stage}."
+            )
+        if clips.heads and (stage not in ON_PREPARED or not 0 < clips.heads <= 1 or is_prepared(clips.data)):
+            raise ValueError(
+                f"--heads takes a share of 0 to 1 of the corpus' clips, for the stages {', '.join(ON_PREPARED)}; "
+                f"got {clips.heads:g} for {stage} on {clips.data}."
+            )
+        if clips.people is not None and stage in ON_PREPARED and not clips.heads:
+            raise ValueError(
+                "--people says which rendered heads are of high quality; it needs --heads SHARE."
             )
         if stage not in (*ON_PREPARED, "ship") and is_prepared(clips.data):
             raise ValueError(

@@ -13,8 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from distill.data.clip_set import ClipItem
 from distill.data.draws import Generators, rand, randn
+from distill.data.latents import ClipItem
 from models.diffusion.samplers import window_noise
 from models.face import SAMPLES_PER_FRAME
 from models.presets import Preset
@@ -24,7 +24,8 @@ MOTION_NOISE = 0.15
 
 
 class Clips(Protocol):
-    """Talking clips of one quality: drawn ones (`ClipSet`) or prepared videos (`PreparedClips`)."""
+    """Talking clips of one quality: drawn ones (`ClipSet`), rendered ones (`TalkingHeads`), both (`MixedClips`) or
+    prepared videos (`PreparedClips`)."""
 
     preset: Preset
     quality: str
@@ -32,6 +33,10 @@ class Clips(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> ClipItem: ...
+
+    def picture(self, index: int) -> Tensor:
+        """The picture (3, h, w) in [0, 1] that the first reference of item ``index`` encodes."""
+        ...
 
     def forget(self) -> None:
         """Drop what is kept in memory; the disk keeps it."""

@@ -2,17 +2,14 @@
 
 In: a frozen VAE, a split and an index. Out: one identity speaking for ``frames`` frames: latents, reference
 latents, the sound around them and the tracks that the pictures show. Item i depends on (VAE, split, quality, i)
-alone. Quality "moderate" spoils pictures and sound as web video does (`distill.corpus.degrade`), and says how.
+alone. A preset that moves pixels sees each clip in a view of its own (`distill.data.views`). Quality
+"moderate" spoils pictures and sound as web video does (`distill.corpus.degrade`), and says how.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,22 +23,14 @@ from distill.corpus.degrade import (
     spoil_pictures,
 )
 from distill.corpus.drawn import Character, sample_identities
+from distill.corpus.drawn.canvas import FULL_BOX
+from distill.data.latents import ClipItem, LatentStore, Shown, fingerprint
 from distill.data.pictures import random_expressions, random_mouths
 from distill.data.speech_set import SpeechSet, audio_window
-from models.face import FACE_BOX
+from distill.data.views import draw_view, mirrored
+from models.face import CANVAS_PX, FACE_BOX
 from models.modules.vae import VAE
 from models.presets import Preset
-
-
-@dataclass(frozen=True, slots=True)
-class ClipItem:
-    """One identity speaking."""
-
-    latents: Tensor  # (F, C, h, w)
-    references: Tensor  # (2, C, h, w): neutral, and in a random pose of mouth and eyes
-    audio: Tensor  # (context + F * 640 + look-ahead,)
-    mouth: Tensor  # (F, 6)
-    expression: Tensor  # (F, 4)
 
 
 def busy_expression(frames: int, generator: torch.Generator) -> Tensor:
@@ -68,48 +57,48 @@ class ClipSet:
         quality: str = "high",
         allowed: tuple[str, ...] = DEFECTS,
     ) -> None:
-        """``allowed`` limits what may be wrong with moderate clips."""
+        """``allowed`` limits what may be wrong with moderate clips.
+
+        Raises:
+            ValueError: the preset's canvas is not the corpus'.
+        """
+        if preset.canvas_px != CANVAS_PX:
+            raise ValueError(
+                f"The corpus is drawn on {CANVAS_PX} px, the canvas of preset {preset.name} has {preset.canvas_px}."
+            )
         self.preset, self.vae, self.speech = preset, vae, speech
         self.split, self.count, self.frames, self.quality = split, count, frames, quality
         self.allowed = allowed
-        digest = hashlib.sha1(b"".join(v.numpy(force=True).tobytes() for v in vae.state_dict().values()))
         kind = quality if quality == "high" else f"{quality}{VERSION}"
         if allowed != DEFECTS:
             kind += "-" + "+".join(allowed)
         if len(speech) < count:  # then a clip's sound depends on their number
             kind += f"-speech{len(speech)}"
-        self.root = root / f"clips-{split}-{kind}-{frames}-{digest.hexdigest()[:10]}"
-        self.root.mkdir(parents=True, exist_ok=True)
-        self._kept: dict[int, ClipItem] = {}
+        if preset.face_box != FACE_BOX:
+            kind += "-" + "x".join(map(str, preset.face_box))
+        self.root = root / f"clips-{split}-{kind}-{frames}-{fingerprint(vae)}"
+        self._store = LatentStore(self.root, vae)
 
     def __len__(self) -> int:
         return self.count
 
     def forget(self) -> None:
         """Drop what is kept in memory; the disk keeps it."""
-        self._kept.clear()
+        self._store.forget()
 
     def defects(self, index: int) -> Defects | None:
         """What is wrong with clip ``index``; None for a clip of high quality."""
         return None if self.quality == "high" else draw_defects(index, self.allowed)
 
     def __getitem__(self, index: int) -> ClipItem:
-        if index not in self._kept:
-            path = self.root / f"{index:06d}.npz"
-            if not path.is_file():
-                self._make(index, path)
-            with np.load(path) as stored:
-                self._kept[index] = ClipItem(*(torch.from_numpy(stored[f]) for f in ClipItem.__slots__))
-        item = self._kept[index]
-        return ClipItem(
-            item.latents.float(),
-            item.references.float(),
-            item.audio.float() / 32768,
-            item.mouth,
-            item.expression,
-        )
+        return self._store.item(f"{index:06d}", lambda: self.shown(index))
 
-    def _make(self, index: int, path: Path) -> None:
+    def picture(self, index: int) -> Tensor:
+        """The picture (3, h, w) that the first reference of clip ``index`` encodes."""
+        return self.shown(index).pictures[0]
+
+    def shown(self, index: int) -> Shown:
+        """Clip ``index`` before it is encoded."""
         generator = torch.Generator().manual_seed(104_729 * index + 7)
         spoken = self.speech[index % len(self.speech)]
         room = spoken.mouth.shape[0] - self.frames
@@ -122,25 +111,15 @@ class ClipSet:
             else spoken.expression[first : first + self.frames]
         )
         pictures = self._draw(index, mouth, expression, generator)
+        if self.preset.moves:
+            pictures, turned = draw_view(pictures, self.preset.face_box, generator)
+            expression = mirrored(expression) if turned else expression
         wrong = self.defects(index)
         if wrong is not None:
             pictures = spoil_pictures(pictures, wrong)
-        device = self.vae.mean.device
-        with torch.no_grad():  # in fp32, so that a clip is the same on every machine
-            encoded = torch.cat([self.vae.encode(part.to(device)) for part in pictures.split(16)])
-        latents = encoded.half().cpu().numpy()
         cfg = self.preset.audio
         audio = audio_window(spoken.audio, first, self.frames, cfg.context_samples, cfg.lookahead_samples)
-        partial = path.with_suffix(f".{os.getpid()}.partial.npz")  # another process may make the same
-        np.savez(
-            partial,
-            latents=latents[2:],
-            references=latents[:2],
-            audio=(audio * 32767).clamp(-32768, 32767).short().numpy(),
-            mouth=mouth.numpy(),
-            expression=expression.float().numpy(),
-        )
-        partial.replace(path)
+        return Shown(pictures, audio, mouth, expression)
 
     def _shown_mouth(self, index: int, track: Tensor, first: int) -> Tensor:
         """The mouth (F, 6) that the pictures show: the sound's, or a late, a drifting or another one's."""
@@ -153,9 +132,13 @@ class ClipSet:
         return delayed(track, sound_delays(self.frames, wrong), first)
 
     def _draw(self, index: int, mouth: Tensor, expression: Tensor, generator: torch.Generator) -> Tensor:
-        """Reference pictures and the clip's frames, (2 + F, 3, H, W) in [0, 1]."""
+        """Reference pictures and the clip's frames, (2 + F, 3, H, W) in [0, 1].
+
+        They are of the face box, or of the whole canvas where a view of it is drawn afterwards.
+        """
         still = torch.zeros(1, mouth.shape[1])
         mouths = torch.cat((still, random_mouths(1, generator), mouth))
         eyes = torch.cat((torch.zeros(1, expression.shape[1]), random_expressions(1, generator), expression))
         identity = sample_identities([index], split=self.split)
-        return Character(identity, FACE_BOX).frames(mouths[None], eyes[None])[0].clamp(0, 1)
+        box = FULL_BOX if self.preset.moves else self.preset.face_box
+        return Character(identity, box).frames(mouths[None], eyes[None])[0].clamp(0, 1)

@@ -137,8 +137,9 @@ class HeadClips:
         self.split, self.count, self.speech = split, count, speech
         self.people, self.frames, self.device = people, frames, device
         kind = "each" if people is None else f"of{people}"
-        if len(speech) < count:  # then what a clip says depends on their number
-            kind += f"-speech{len(speech)}"
+        self.shared = len(speech) if len(speech) < count else None
+        if self.shared is not None:  # then what a clip says depends on their number
+            kind += f"-speech{self.shared}"
         self.root = root / f"head-clips-{split}-{kind}-{frames}"
         self.root.mkdir(parents=True, exist_ok=True)
         self._kit: Kit | None = None
@@ -156,8 +157,8 @@ class HeadClips:
         return self.root / f"{index:06d}.npz"
 
     def rendered(self) -> list[int]:
-        """Indices below ``count`` of the clips that are there, in order."""
-        return [index for index in range(self.count) if self.path(index).is_file()]
+        """Indices of the clips that are there, in order; of all, whatever ``count`` is."""
+        return sorted(int(path.stem) for path in self.root.glob("*.npz"))
 
     def person(self, index: int) -> int:
         """Seed of who speaks clip ``index``."""
@@ -189,6 +190,14 @@ class HeadClips:
         if self._head is None or self._head[0] != seed:
             self._head = seed, Head(self._kit.traits(seed, self.split), self._kit, device=self.device)
         return self._head[1]
+
+
+def talking_heads(
+    data: Path, split: str, count: int, people: int | None, speech: int | None = None, device: str = "cpu"
+) -> HeadClips:
+    """The clips that `fada train --stage head-clips` makes and training reads; they share ``speech`` clips."""
+    spoken = SpeechSet(data, split, min(count, speech or count))
+    return HeadClips(data, split, count, spoken, people, device=device)
 
 
 def _write(path: Path, pictures: Tensor, landmarks: Tensor, script: Script) -> None:

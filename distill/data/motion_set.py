@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from distill.data.draws import Generators, rand, randint, randn
+from distill.data.jitter import Jitter, draw_places, sampled
 from distill.data.photometric import draw_light, draw_softness, draw_texture, softened
 from models.face import EXPRESSION_DIMS, MOUTH_DIMS
 from models.modules.mover import warp
@@ -80,23 +81,6 @@ class MotionBatch:
     state: Tensor
 
 
-@dataclass(frozen=True, slots=True)
-class Jitter:
-    """How far a framing may be off.
-
-    Attributes:
-        turn, scale, stretch: standard deviations, radians and shares.
-        shift_px: standard deviation of the shift, at most 2.5 of it.
-        still: share of rows whose target is the reference itself.
-    """
-
-    turn: float = 0.05
-    scale: float = 0.05
-    stretch: float = 0.03
-    shift_px: float = 4.0
-    still: float = 0.04
-
-
 def draw_pairs(
     sets: Sequence[MotionData],
     generators: Generators,
@@ -114,16 +98,16 @@ def draw_pairs(
     jitter = jitter or Jitter()
     rows = [_row(sets, generator, jitter.still) for generator in generators]
     canvases = torch.stack([torch.stack(pair[:2]) for pair in rows]).float() / 255  # (B, 2, 3, S, S)
-    places, linear = _places(generators, box, canvases.shape[-1], jitter)
+    places, linear = draw_places(generators, box, canvases.shape[-1], jitter)
     flow = torch.stack([row[2] for row in rows])
     hole = torch.stack([row[3] for row in rows])[:, None]
     known = torch.tensor([row[4] for row in rows]).view(-1, 1, 1, 1)
-    both = _sampled(canvases.flatten(1, 2), places).unflatten(1, (2, 3))
-    moved = _sampled(flow, places)
+    both = sampled(canvases.flatten(1, 2), places).unflatten(1, (2, 3))
+    moved = sampled(flow, places)
     moved = torch.einsum("bij,bjhw->bihw", torch.linalg.inv(linear), moved)  # as the box sees it
     state = torch.stack([row[5] for row in rows])
     state[:, GAZE_X] *= torch.linalg.det(linear).sign()
-    return _lit(both, moved, _sampled(hole, places), known, state, generators)
+    return _lit(both, moved, sampled(hole, places), known, state, generators)
 
 
 def _row(
@@ -142,32 +126,6 @@ def _row(
         return item.reference, item.frames[frame], *nothing, 0.0, state
     flow, hole = item.flow[frame].float(), item.hole[frame].float() / 255
     return item.reference, item.frames[frame], flow, hole, 1.0, state
-
-
-def _places(
-    generators: Generators, box: tuple[int, int, int, int], side: int, jitter: Jitter
-) -> tuple[Tensor, Tensor]:
-    """Where the box's pixels lie on the canvas, (B, H, W, 2) in -1..1, and the linear part (B, 2, 2) from box
-    to canvas."""
-    left, top, width, height = box
-    normal = randn(generators, 5)
-    turn, scale, stretch = (
-        amount * normal[:, index] for index, amount in enumerate((jitter.turn, jitter.scale, jitter.stretch))
-    )
-    shift = (jitter.shift_px * normal[:, 3:]).clamp(-2.5 * jitter.shift_px, 2.5 * jitter.shift_px)
-    cos, sin = turn.cos() * (1 + scale), turn.sin() * (1 + scale)
-    mirrored = torch.where(rand(generators) < 0.5, -1.0, 1.0)
-    columns = (cos * (1 + stretch) * mirrored, -sin, sin * mirrored, cos * (1 - stretch))
-    linear = torch.stack(columns, dim=-1).view(-1, 2, 2)
-    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-    own = torch.stack((x - width / 2, y - height / 2), dim=-1).view(1, -1, 2)
-    centre = torch.tensor([left + width / 2, top + height / 2])
-    on_canvas = own @ linear.transpose(1, 2) + shift.unsqueeze(1) + centre
-    return (on_canvas * (2 / side) - 1).view(-1, height, width, 2), linear
-
-
-def _sampled(maps: Tensor, places: Tensor) -> Tensor:
-    return F.grid_sample(maps, places, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def _lit(

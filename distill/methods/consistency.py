@@ -73,8 +73,7 @@ class StepStage:
         self.drawing = Drawing(sets, frames, GRIDS, True, device)
         self.lead = lead_frames(student.preset, frames)
         self.trunk: nn.Module = self.make_trunk().to(device)
-        _, rows, columns = student.preset.latent_shape
-        self.weights = latent_weights(rows, columns, device)
+        self.weights = latent_weights(student.preset, device)
 
     def make_trunk(self) -> nn.Module:
         """The module that the loop trains and keeps."""

@@ -73,8 +73,7 @@ class StudentStage:
         self.drawing = Drawing(sets, frames, grids, chosen.tokens, device)
         self.lead = lead_frames(student.preset, frames) if chosen.rollout else 0
         self.trunk = StudentTrunk(student).to(device)
-        _, rows, columns = student.preset.latent_shape
-        self.weights = latent_weights(rows, columns, device)
+        self.weights = latent_weights(student.preset, device)
 
     def trainable(self) -> nn.Module:
         return self.trunk

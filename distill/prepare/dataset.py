@@ -21,9 +21,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from distill.data.clip_set import ClipItem
+from distill.data.latents import ClipItem
 from distill.data.speech_set import audio_window
-from models.face import CANVAS_PX, EXPRESSION_DIMS, FACE_BOX, FPS, MOUTH_DIMS, SAMPLE_RATE_HZ
+from models.face import CANVAS_PX, EXPRESSION_DIMS, FPS, MOUTH_DIMS, SAMPLE_RATE_HZ
 from models.modules.vae import VAE
 from models.presets import Preset
 
@@ -165,6 +165,15 @@ class PreparedClips:
         """Drop what is kept in memory; the disk keeps it."""
         self._kept.clear()
 
+    def picture(self, index: int) -> Tensor:
+        """The picture (3, h, w) in [0, 1] that the first reference of item ``index`` encodes."""
+        name, first = self.windows[index]
+        clip = self._load(name)[0]
+        left, top, width, height = self.preset.face_box
+        canvas = clip.canvas(reference_frames(clip, first, self.frames, index)[0])
+        box = canvas[top : top + height, left : left + width]
+        return torch.from_numpy(box.copy()).permute(2, 0, 1).float() / 255
+
     def __getitem__(self, index: int) -> ClipItem:
         name, first = self.windows[index]
         clip, latents = self._load(name)
@@ -190,7 +199,7 @@ class PreparedClips:
             if not path.is_file():
                 path.parent.mkdir(exist_ok=True)
                 partial = path.with_suffix(".partial.npy")
-                np.save(partial, encode_boxes(self.vae, clip))
+                np.save(partial, encode_boxes(self.vae, clip, self.preset.face_box))
                 partial.replace(path)
             self._kept[name] = (clip, torch.from_numpy(np.load(path)))
         return self._kept[name]
@@ -216,13 +225,13 @@ def reference_frames(clip: StoredClip, first: int, frames: int, seed: int) -> tu
 
 
 @torch.no_grad()
-def encode_boxes(vae: VAE, clip: StoredClip) -> npt.NDArray[np.float16]:
-    """Latents (T, C, h, w) of a clip's face boxes."""
-    left, top, width, height = FACE_BOX
+def encode_boxes(vae: VAE, clip: StoredClip, box: tuple[int, int, int, int]) -> npt.NDArray[np.float16]:
+    """Latents (T, C, h, w) of a clip's face boxes, (left, top, width, height) of the canvas."""
+    left, top, width, height = box
     device = vae.mean.device
     parts = []
     for begin in range(0, len(clip.pictures), 16):
         batch = np.stack([clip.canvas(i) for i in range(begin, min(begin + 16, len(clip.pictures)))])
-        box = torch.from_numpy(batch[:, top : top + height, left : left + width].copy()).permute(0, 3, 1, 2)
-        parts.append(vae.encode(box.to(device).float() / 255).half().cpu())
+        boxes = torch.from_numpy(batch[:, top : top + height, left : left + width].copy()).permute(0, 3, 1, 2)
+        parts.append(vae.encode(boxes.to(device).float() / 255).half().cpu())
     return np.asarray(torch.cat(parts).numpy())

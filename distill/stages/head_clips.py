@@ -18,8 +18,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from distill.corpus.heads.packages import LICENCES
-from distill.data.head_clips import TURN, HeadClips
-from distill.data.speech_set import SpeechSet
+from distill.data.head_clips import TURN, HeadClips, talking_heads
 
 SHEET_ROWS: Final = 12
 SHEET_COLUMNS: Final = 9
@@ -48,8 +47,7 @@ def make_head_clips(
     Returns:
         The exit code.
     """
-    spoken = SpeechSet(data, "train", min(count, speech or count))
-    made = HeadClips(data, "train", count, spoken, people, device=device)
+    made = talking_heads(data, "train", count, people, speech, device)
     mine = [index for index in range(len(made)) if index // TURN % part[1] == part[0]]
     missing = [index for index in mine if not made.path(index).is_file()]
     if missing:

@@ -1,4 +1,4 @@
-"""Stage "vae" of a preset whose decoder moves pixels: the autoencoder on pairs of reference and frame.
+"""Stages "vae" and "decoder" of a preset that moves pixels: the autoencoder on pairs of reference and frame.
 
 In: `MotionData` sets. Out: a VAE whose latents say what has moved, in whatever light, and whose decoder moves the
 reference's pixels accordingly and paints what they do not hold.
@@ -15,7 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from distill.data.draws import Generators, StepDraw, rand, randn
-from distill.data.motion_set import Jitter, MotionBatch, MotionData, draw_pairs
+from distill.data.jitter import Jitter
+from distill.data.motion_set import MotionBatch, MotionData, draw_pairs
+from distill.data.regions import PHOTOGRAPHED_MOUTH_Y
 from distill.training.sheets import save_grid
 from models.avatar_model import channels_last
 from models.checkpoint import save_tensors
@@ -24,8 +26,6 @@ from models.modules.mover import Moves, MovingDecoder, compose
 from models.modules.vae import VAE
 from models.presets import Preset
 
-MOUTH_Y = 186
-"""Canvas row about which a face's mouth opens: lips, teeth and tongue lie around it."""
 SETTLED_STEPS = 1500
 """Steps in which the KL term and the noise on the latents come in."""
 
@@ -40,7 +40,7 @@ def motion_weights(box: tuple[int, int, int, int]) -> Tensor:
         return torch.exp(-0.5 * (((x - centre_x) / radius_x) ** 2 + ((y - centre_y) / radius_y) ** 2))
 
     eyes = bump(-EYE_SPREAD_X, EYE_LINE_Y, 17, 14) + bump(EYE_SPREAD_X, EYE_LINE_Y, 17, 14)
-    return 1 + 4 * (bump(0, MOUTH_Y, 26, 20) + eyes)
+    return 1 + 4 * (bump(0, PHOTOGRAPHED_MOUTH_Y, 26, 20) + eyes)
 
 
 class MovingStage:
@@ -57,9 +57,9 @@ class MovingStage:
         validation: what sheets show.
         batch: rows a step, over all processes.
         device: where.
+        trained: an autoencoder from an earlier run, whose decoder alone learns on: latents, and all that was
+            trained on them, stay valid. That is stage "decoder".
     """
-
-    name = "vae"
 
     def __init__(
         self,
@@ -68,24 +68,33 @@ class MovingStage:
         validation: Sequence[MotionData],
         batch: int,
         device: str,
+        trained: VAE | None = None,
     ) -> None:
         self.preset, self.data, self.validation = preset, data, validation
         self.batch, self.device = batch, device
-        self.vae = channels_last(VAE(preset.vae)).to(device)
+        self.name = "vae" if trained is None else "decoder"
+        self.vae = channels_last(trained or VAE(preset.vae)).to(device)
+        if trained is not None:
+            self.vae.tower.requires_grad_(False)
+            self.vae.to_latent.requires_grad_(False)
         channels, rows, columns = preset.latent_shape
         self.reader = nn.Linear(channels * rows * columns, len(MOUTH_DIMS) + len(EXPRESSION_DIMS)).to(device)
         self.both = nn.ModuleDict({"vae": self.vae, "reader": self.reader})
         self.weights = motion_weights(preset.face_box).to(device)[None, None]
 
     def trainable(self) -> nn.Module:
-        return self.both
+        return self.both if self.name == "vae" else self.vae
 
     def loss(self, draw: StepDraw) -> tuple[Tensor, dict[str, float]]:
         generators = draw.generators()
         with torch.autocast("cpu", enabled=False):  # places and light need their precision
             batch = draw_pairs(self.data, generators, self.preset.face_box)
         moved = MotionBatch(*(getattr(batch, name).to(self.device) for name in MotionBatch.__slots__))
-        return self._objective(moved, generators, min(1.0, draw.step / SETTLED_STEPS))
+        return self._objective(moved, generators, self._settled(draw.step))
+
+    def _settled(self, step: int) -> float:
+        """Share 0..1 of the KL term and of the extra noise: they come in slowly."""
+        return min(1.0, step / SETTLED_STEPS) if self.name == "vae" else 1.0
 
     def _objective(
         self, batch: MotionBatch, generators: Generators, settled: float
@@ -101,15 +110,24 @@ class MovingStage:
         moves = decoder.moves(z, reference)
         frame = compose(batch.reference, moves)
         terms = {**self._picture_terms(frame - batch.target), **self._truth_terms(moves, batch, settled)}
-        told = self.reader(z.flatten(1))
-        spread = mean.transpose(0, 1).flatten(1).std(dim=1)
-        terms["anchor"] = 0.02 * spread.clamp_min(1e-6).log().square().mean()
-        terms["told"] = F.smooth_l1_loss(told.float(), batch.state, beta=0.1)
-        terms["kl"] = 2e-5 * settled * 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+        if self.name == "vae":
+            terms |= self._latent_terms(z, mean, logvar, batch.state, settled)
         loss = torch.stack(list(terms.values())).sum()
         figures = {name: float(term.detach()) for name, term in terms.items()}
         mse = (frame.detach() - batch.target).square().mean()
         return loss, {**figures, "psnr": float(-10 * mse.log10()), "z_std": float(mean.detach().std())}
+
+    def _latent_terms(
+        self, z: Tensor, mean: Tensor, logvar: Tensor, state: Tensor, settled: float
+    ) -> dict[str, Tensor]:
+        """What holds the latents: their deviation near 1, the state that can be read off them, the KL term."""
+        told = self.reader(z.flatten(1))
+        spread = mean.transpose(0, 1).flatten(1).std(dim=1)
+        return {
+            "anchor": 0.02 * spread.clamp_min(1e-6).log().square().mean(),
+            "told": F.smooth_l1_loss(told.float(), state, beta=0.1),
+            "kl": 2e-5 * settled * 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean(),
+        }
 
     def _picture_terms(self, error: Tensor) -> dict[str, Tensor]:
         weights = self.weights
@@ -153,7 +171,8 @@ class MovingStage:
         self.vae.std.copy_(stacked.std(dim=(0, 2, 3)).clamp_min(1e-3))
 
     def save(self, path: Path, notes: dict[str, Any]) -> None:
-        self.calibrate()
+        if self.name == "vae":
+            self.calibrate()
         save_tensors(path, self.vae.state_dict(), {"preset": self.preset.to_dict(), "notes": notes})
 
     @torch.no_grad()

@@ -19,6 +19,7 @@ from distill.data.regions import weight_map
 from distill.stages.conditions import conditions
 from models.avatar_model import AvatarModel
 from models.diffusion.schedules import add_noise, loss_weight
+from models.presets import Preset
 from models.weights import save_model
 
 AUDIO_DROPOUT = 0.12
@@ -44,9 +45,10 @@ def draw_times(uniform: Tensor) -> Tensor:
     return torch.where(uniform < 0.3, 1.0, ((uniform - 0.3) / 0.7).clamp(0, 1) ** 0.6)
 
 
-def latent_weights(preset_rows: int, preset_columns: int, device: str) -> Tensor:
-    """Loss weights over latent cells (h, w): mouth 1 + 6, eyes 1 + 3."""
-    return weight_map(preset_rows, preset_columns, mouth=6.0, eyes=3.0).to(device)
+def latent_weights(preset: Preset, device: str) -> Tensor:
+    """Loss weights over latent cells (h, w) of the preset's face box: mouth 1 + 6, eyes 1 + 3."""
+    _, rows, columns = preset.latent_shape
+    return weight_map(rows, columns, mouth=6.0, eyes=3.0, box=preset.face_box).to(device)
 
 
 def weighted_error(predicted: Tensor, target: Tensor, weights: Tensor) -> Tensor:
@@ -63,8 +65,7 @@ class TeacherStage:
         self.model, self.data = model, data
         self.batch, self.frames, self.device = batch, frames, device
         self.trunk = DiffusionTrunk(model)
-        _, rows, columns = model.preset.latent_shape
-        self.weights = latent_weights(rows, columns, device)
+        self.weights = latent_weights(model.preset, device)
 
     def trainable(self) -> nn.Module:
         return self.trunk

@@ -51,6 +51,30 @@ def test_a_saved_autoencoder_loads_and_a_sheet_is_drawn(
     assert (tmp_path / "sheet.png").stat().st_size > 1000
 
 
+def test_a_decoder_learns_on_while_latents_stay(tmp_path: Path) -> None:
+    """Whatever was trained on the latents stays valid: encoder, mean and deviation are kept to the bit."""
+    first = made()
+    first.save(tmp_path / "vae.safetensors", {})
+    trained = VAE(TINY.vae)
+    load_strict(trained, read_tensors(tmp_path / "vae.safetensors")[0], tmp_path)
+    stage = MovingStage(TINY, [Slides()], [Slides()], 6, "cpu", trained)
+    assert stage.name == "decoder"
+    optimiser = torch.optim.Adam([p for p in stage.trainable().parameters() if p.requires_grad], 2e-3)
+    for step in range(2):
+        loss, figures = stage.loss(StepDraw(0, step, 0, 6, 6))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        assert "kl" not in figures and "told" not in figures
+    stage.save(tmp_path / "decoder.safetensors", {})
+    before, after = (read_tensors(tmp_path / f"{name}.safetensors")[0] for name in ("vae", "decoder"))
+    kept = ("tower.", "to_latent.", "mean", "std")
+    assert all(torch.equal(before[name], after[name]) for name in before if name.startswith(kept))
+    learnt = [name for name in before if name.startswith(("decoder.", "reference_tower."))]
+    assert sum(not torch.equal(before[name], after[name]) for name in learnt) > 0.8 * len(learnt)
+    assert set(after) == set(before)
+
+
 def test_it_runs_in_bf16_too() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         loss, _ = made().loss(StepDraw(0, 0, 0, 6, 6))

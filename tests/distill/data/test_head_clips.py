@@ -22,7 +22,7 @@ class Spoken(SpeechSet):
         generator = torch.Generator().manual_seed(index)
         mouth = torch.rand(60, 6, generator=generator)
         audio = torch.full((60 * 640,), index / 100)
-        return SpeechItem(audio, mouth, torch.zeros(60, 4), torch.zeros(60, 6), torch.ones(60))
+        return SpeechItem(audio, mouth, torch.full((60, 4), 0.25), torch.zeros(60, 6), torch.ones(60))
 
 
 def drawn(set_: HeadClips, index: int) -> torch.Tensor:
@@ -92,7 +92,7 @@ def test_the_stage_makes_what_is_missing_in_parts(tmp_path: Path, monkeypatch: p
             drawn(self, index)
 
     monkeypatch.setattr(HeadClips, "render", render)
-    monkeypatch.setattr("distill.stages.head_clips.SpeechSet", Spoken)
+    monkeypatch.setattr("distill.data.head_clips.SpeechSet", Spoken)
     assert make_head_clips(tmp_path, 6, 2, part=(1, 2)) == 0 and made == [4, 5]
     assert make_head_clips(tmp_path, 6, 2, minutes=1e-9) == 0 and made == [4, 5]  # no time, but a sheet
     assert make_head_clips(tmp_path, 6, 2) == 0 and sorted(made) == list(range(6))

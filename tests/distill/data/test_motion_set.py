@@ -10,7 +10,8 @@ import torch.nn.functional as F
 
 from distill.data.drawn_motions import DrawnMotions
 from distill.data.head_set import HeadMotions
-from distill.data.motion_set import Jitter, MotionItem, draw_pairs
+from distill.data.jitter import Jitter
+from distill.data.motion_set import MotionItem, draw_pairs
 from models.face import CANVAS_PX, FACE_BOX
 from models.modules.mover import doubled, warp
 
