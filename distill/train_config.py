@@ -42,6 +42,9 @@ class ClipsConfig:
         identities: people, drawn or rendered, for the stages that learn from pictures.
         people: rendered heads that speak in turn, in clips of high quality; None is one for each clip.
         heads: share of rendered heads among talking clips, 0..1; the rest are drawn characters.
+
+    Raises:
+        ValueError: no share, or nobody who speaks.
     """
 
     data: Path = Path("runs/data")
@@ -51,6 +54,12 @@ class ClipsConfig:
     identities: int = 1500
     people: int | None = None
     heads: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.heads <= 1:
+            raise ValueError(f"Expected --heads SHARE of 0 to 1, got {self.heads:g}.")
+        if self.people is not None and self.people < 1:
+            raise ValueError(f"Expected --people of 1 or more, got {self.people}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,15 +176,13 @@ class TrainConfig:
                 f"--speech takes 4 clips or more, for the stages {', '.join(WITH_SPEECH)}; "
                 f"got {clips.speech} for {stage}."
             )
-        if clips.people is not None and (stage not in WITH_PEOPLE or clips.people < 1):
+        if clips.people is not None and stage not in WITH_PEOPLE:
+            raise ValueError(f"--people is for the stages {', '.join(WITH_PEOPLE)}, not for {stage}.")
+        if clips.heads and stage not in ON_PREPARED:
+            raise ValueError(f"--heads is for the stages {', '.join(ON_PREPARED)}, not for {stage}.")
+        if clips.heads and is_prepared(clips.data):
             raise ValueError(
-                f"--people takes 1 or more, for the stages {', '.join(WITH_PEOPLE)}; "
-                f"got {clips.people} for {stage}."
-            )
-        if clips.heads and (stage not in ON_PREPARED or not 0 < clips.heads <= 1 or is_prepared(clips.data)):
-            raise ValueError(
-                f"--heads takes a share of 0 to 1 of the corpus' clips, for the stages {', '.join(ON_PREPARED)}; "
-                f"got {clips.heads:g} for {stage} on {clips.data}."
+                f"--heads is a share of the corpus' clips, and {clips.data} holds prepared videos."
             )
         if clips.people is not None and stage in ON_PREPARED and not clips.heads:
             raise ValueError(

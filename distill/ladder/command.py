@@ -56,6 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--speech", type=int, metavar="N", help="speech clips that they share (default: one each)"
     )
+    parser.add_argument(
+        "--heads", type=float, default=0.0, metavar="SHARE", help="share of rendered heads among clips"
+    )
+    parser.add_argument(
+        "--people", type=int, metavar="N", help="rendered heads of high quality (default: one for each clip)"
+    )
     parser.add_argument("--eval-clips", type=int, default=6, help="clips of each suite")
     parser.add_argument("--eval-seconds", type=float, default=EVAL_SECONDS)
     parser.add_argument("--drift-seconds", type=float, default=30.0)
@@ -89,7 +95,7 @@ def read_config(args: argparse.Namespace) -> LadderConfig:
         plan=Plan(args.out, args.teacher, rows, args.seeds, suites, args.shipped or usual, once),
         training=RowTraining(
             args.preset,
-            ClipsConfig(args.data, args.clips, args.speech),
+            ClipsConfig(args.data, args.clips, args.speech, people=args.people, heads=args.heads),
             args.steps,
             args.batch,
             args.frames,
@@ -163,6 +169,8 @@ def job_command(args: argparse.Namespace) -> list[str]:
         "lr",
         "clips",
         "speech",
+        "heads",
+        "people",
         "eval_clips",
         "eval_seconds",
         "drift_seconds",
@@ -179,7 +187,8 @@ def job_command(args: argparse.Namespace) -> list[str]:
 
 
 def _about(args: argparse.Namespace) -> dict[str, Any]:
-    keys = ("steps", "batch", "frames", "lr", "seeds", "clips", "eval_clips", "eval_seconds", "drift_seconds")
+    trained = ("steps", "batch", "frames", "lr", "seeds", "clips", "heads", "people")
+    keys = (*trained, "eval_clips", "eval_seconds", "drift_seconds")
     about = {key: getattr(args, key) for key in keys}
     about |= {"clips": args.eval_clips, "training_clips": args.clips, "seconds": args.eval_seconds}
     machine = describe_machine()

@@ -8,8 +8,7 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
-from distill.data.clip_set import ClipSet
-from distill.data.speech_set import SpeechSet
+from distill.data.batches import Clips
 from distill.ladder.config import LadderConfig, RowTraining
 from distill.ladder.jobs import Plan, write_json
 from distill.ladder.rows import PARENT
@@ -17,9 +16,9 @@ from distill.methods.recipes import recipe
 from distill.methods.stage import StudentStage, start_student
 from distill.methods.step_stages import STEP_STAGES
 from distill.methods.tokens import RATES
-from distill.stages.speech import spoken_count
+from distill.stage_maker import make_clips
 from distill.train import train
-from distill.train_config import ClipsConfig, PaceConfig, StartConfig, TrainConfig
+from distill.train_config import PaceConfig, StartConfig, TrainConfig
 from distill.training.loop import Loop, LoopConfig, Stage
 from distill.training.precision import trains_in_bf16
 from models.avatar_model import AvatarModel, channels_last
@@ -31,15 +30,11 @@ WARMUP_STEPS = 20
 TEACHER_LR = 1.5e-3
 
 
-def clip_sets(training: RowTraining, vae: VAE) -> tuple[ClipSet, ClipSet]:
+def clip_sets(training: RowTraining, vae: VAE) -> tuple[Clips, Clips]:
     """The training clips of high and of moderate quality, a quarter as many."""
     chosen, clips = preset(training.preset), training.clips
-    made = []
-    for quality, count in (("high", clips.clips), ("moderate", max(1, clips.clips // 4))):
-        spoken = spoken_count(count, clips.speech, quality)
-        speech = SpeechSet(clips.data, "train", spoken, quality=quality)
-        made.append(ClipSet(clips.data, chosen, vae.eval(), speech, "train", count, quality=quality))
-    return made[0], made[1]
+    high = make_clips(clips, chosen, vae, "high")
+    return high, make_clips(clips, chosen, vae, "moderate", max(1, clips.clips // 4))
 
 
 def train_row(training: RowTraining, plan: Plan, name: str, seed: int, step_stage: bool) -> None:
@@ -98,7 +93,7 @@ def teacher_config(config: LadderConfig) -> TrainConfig:
             device=training.device,
             frames=training.frames,
         ),
-        clips=ClipsConfig(training.clips.data, training.clips.clips),
+        clips=training.clips,
         start=StartConfig(from_weights=config.teacher.weights),
         out=config.plan.teacher.parent / "making",
     )

@@ -211,5 +211,6 @@ def test_every_option_of_the_ladder_survives_the_way_to_its_jobs(tmp_path: Path)
     add_arguments(parser)
     words = ["--out", str(tmp_path), "--speech", "40", "--lr", "0.001", "--rows", "fast", "--seeds", "2"]
     args = parser.parse_args([*words, "--eval-clips", "3", "--drift-seconds", "0", "--device", "cpu"])
+    args.heads, args.people = 0.5, 24
     again = parser.parse_args(job_command(args)[2:])
     assert read_config(again) == read_config(args)

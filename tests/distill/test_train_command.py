@@ -119,7 +119,11 @@ def test_a_trunk_of_another_shape_is_refused(tmp_path: Path) -> None:
         (("--stage", "student", "--audio", "x"), "--audio is for the stage teacher"),
         (("--stage", "teacher", "--method", "fast"), "--method is for"),
         (("--stage", "steps", "--grids", "1"), "--grids is for"),
-        (("--stage", "vae", "--people", "3"), "--people takes 1 or more, for the stages"),
+        (("--stage", "vae", "--people", "3"), "--people is for the stages"),
+        (("--stage", "head-clips", "--people", "0"), "--people of 1 or more"),
+        (("--stage", "teacher", "--people", "3"), "it needs --heads SHARE"),
+        (("--stage", "probe", "--heads", "0.5"), "--heads is for the stages"),
+        (("--stage", "student", "--heads", "1.5"), "--heads SHARE of 0 to 1"),
     ],
 )
 def test_options_that_a_stage_would_ignore_are_refused(line: tuple[str, ...], sentence: str) -> None:
@@ -132,6 +136,15 @@ def test_prepared_videos_are_for_the_diffusion_stages(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds prepared videos"):
         read_config(options("--stage", "vae", "--data", str(tmp_path)))
     read_config(options("--stage", "teacher", "--data", str(tmp_path)))
+    with pytest.raises(ValueError, match="--heads is a share of the corpus' clips"):
+        read_config(options("--stage", "teacher", "--data", str(tmp_path), "--heads", "0.5"))
+
+
+def test_heads_reach_the_stages(tmp_path: Path) -> None:
+    """What the command line says of rendered heads is what a stage looks for: here they are not there yet."""
+    line = ("--stage", "teacher", "--from-weights", str(SHIPPED), "--data", str(tmp_path), "--heads", "0.5")
+    with pytest.raises(FileNotFoundError, match=r"of24-40; make some with .*--people 24"):
+        make_stage(read_config(options(*line, "--people", "24")))
 
 
 def test_unknown_presets_and_missing_runs_say_what_to_do(tmp_path: Path) -> None:
