@@ -181,10 +181,10 @@ def make_clips(
     each of its own person, spoilt.
     """
     from distill.data.clip_set import ClipSet
-    from distill.data.head_clips import talking_heads
-    from distill.data.mixed_clips import MixedClips, rendered_of
     from distill.data.speech_set import SpeechSet
-    from distill.data.talking_heads import TalkingHeads
+    from distill.data.talking.head_clips import talking_heads
+    from distill.data.talking.mixed_clips import MixedClips, rendered_of
+    from distill.data.talking.talking_heads import TalkingHeads
     from distill.prepare.dataset import PreparedClips, is_prepared
 
     if is_prepared(config.data):

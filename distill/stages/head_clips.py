@@ -1,8 +1,8 @@
 """Stage "head-clips": rendered heads that speak, ahead of training and of any autoencoder.
 
 In: a data folder, how many clips, and how many people speak them. Out: `head-clips-SPLIT-…/NNNNNN.npz` (see
-`distill.data.head_clips`) and a contact sheet. A clip already there is kept; any number of processes may each make
-a part; what is there when a training starts is what it learns from.
+`distill.data.talking.head_clips`) and a contact sheet. A clip already there is kept; any number of processes may
+each make a part; what is there when a training starts is what it learns from.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from distill.corpus.heads.packages import LICENCES
-from distill.data.head_clips import TURN, HeadClips, talking_heads
+from distill.data.talking.head_clips import TURN, HeadClips, talking_heads
 
 SHEET_ROWS: Final = 12
 SHEET_COLUMNS: Final = 9

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from distill.corpus.heads.anatomy import LANDMARKS
-from distill.data import head_clips
-from distill.data.head_clips import FIRST_PERSON, TURN, HeadClips, opening_of, read_clip, script_of
 from distill.data.speech_set import SpeechItem, SpeechSet
+from distill.data.talking import head_clips
+from distill.data.talking.head_clips import FIRST_PERSON, TURN, HeadClips, opening_of, read_clip, script_of
 from distill.stages.head_clips import make_head_clips
 
 
@@ -92,7 +92,7 @@ def test_the_stage_makes_what_is_missing_in_parts(tmp_path: Path, monkeypatch: p
             drawn(self, index)
 
     monkeypatch.setattr(HeadClips, "render", render)
-    monkeypatch.setattr("distill.data.head_clips.SpeechSet", Spoken)
+    monkeypatch.setattr("distill.data.talking.head_clips.SpeechSet", Spoken)
     assert make_head_clips(tmp_path, 6, 2, part=(1, 2)) == 0 and made == [4, 5]
     assert make_head_clips(tmp_path, 6, 2, minutes=1e-9) == 0 and made == [4, 5]  # no time, but a sheet
     assert make_head_clips(tmp_path, 6, 2) == 0 and sorted(made) == list(range(6))

@@ -14,12 +14,12 @@ from distill.data import views
 from distill.data.batches import draw_batch
 from distill.data.clip_set import ClipSet
 from distill.data.draws import StepDraw
-from distill.data.head_clips import HeadClipItem, HeadClips
 from distill.data.jitter import Jitter
-from distill.data.mixed_clips import MixedClips, rendered_of
 from distill.data.photometric import Light
 from distill.data.speech_set import SpeechSet
-from distill.data.talking_heads import TalkingHeads, timing_of
+from distill.data.talking.head_clips import HeadClipItem, HeadClips
+from distill.data.talking.mixed_clips import MixedClips, rendered_of
+from distill.data.talking.talking_heads import TalkingHeads, timing_of
 from distill.stage_maker import make_clips
 from distill.stages.samples import sample_sheet
 from distill.stages.teacher import TeacherStage
@@ -29,7 +29,7 @@ from models.configs import VAEConfig
 from models.face import EXPRESSION_DIMS, SAMPLES_PER_FRAME
 from models.modules.vae import VAE
 from models.presets import Preset
-from tests.distill.data.test_head_clips import Spoken, drawn
+from tests.distill.data.talking.test_head_clips import Spoken, drawn
 from tests.models.tiny import tiny_preset
 
 GAZE = EXPRESSION_DIMS.index("gaze_x")

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from distill.corpus.degrade import DEFECTS, VERSION, Defects, draw_defects, sound_delays, spoil_pictures
 from distill.data.draws import mixed
-from distill.data.head_clips import HeadClipItem, HeadClips
 from distill.data.latents import ClipItem, LatentStore, Shown, fingerprint
 from distill.data.speech_set import SpeechSet, audio_window
+from distill.data.talking.head_clips import HeadClipItem, HeadClips
 from distill.data.views import draw_view, mirrored
 from models.modules.vae import VAE
 from models.presets import Preset
