@@ -233,7 +233,7 @@ class HopArm:
         samples = streamer.preset.window_samples
         random = np.random.default_rng(0)
         self._audio = random.normal(0, 0.1, (batch, samples)).astype(np.float32)
-        side = streamer.picture_px
+        side = streamer.placement.width
         picture = random.integers(0, 255, (side, side, 3), dtype=np.uint8)
         self._states: Sequence[StreamState] = [streamer.open(picture, seed) for seed in range(batch)]
         self._controls = HopControls(stream.audio_scale, stream.reference_scale, nfe)

@@ -49,3 +49,5 @@ EXPRESSION_DIMS: Final = ("blink", "gaze_x", "gaze_y", "brow")
 POSE_DIMS: Final = ("yaw", "pitch", "roll", "shift_x", "shift_y", "breath")
 """yaw, pitch, roll in radians (viewer's right, up, clockwise positive); shift in canvas pixels; breath 0..1.
 Applied after decoding by the warp; never seen by a network."""
+REACH_PX: Final = 80.0
+"""How far beyond the canvas's border a pose still moves something of a larger picture, canvas px."""

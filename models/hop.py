@@ -20,7 +20,8 @@ from models.presets import SCALE_LIMIT
 class StreamState:
     """Everything that one session's stream carries from hop to hop."""
 
-    canvas: Tensor  # (1, 3, H, W) reference picture, [0, 1], of the size that leaves
+    canvas: Tensor  # (1, 3, h, w) the networks' canvas, [0, 1]; (1, 0) where nothing is painted onto it
+    picture: Tensor  # (1, H, W, 4) uint8, what leaves is drawn from; (1, 0) where that is the canvas
     latent: Tensor  # (1, C, h, w) of its face box
     banks: tuple[Tensor, ...]  # ReferenceNet's bank per block, (1, L, C)
     features: tuple[Tensor, ...]  # decoder's reference features, (1, W, ., .)
@@ -67,7 +68,8 @@ class HopInputs:
     noise: Tensor  # (B, 1, C, h, w)
     tail: Tensor  # (B, overlap, C, h, w)
     has_tail: Tensor  # (B,) bool
-    canvas: Tensor  # (B, 3, H, W)
+    canvas: Tensor  # (B, 3, h, w), or (B, 0)
+    picture: Tensor  # (B, H, W, 4) uint8, or (B, 0)
     tone: Tensor  # (B, 3, 4)
     banks: tuple[Tensor, ...]  # per block (B, L, 2C)
     features: tuple[Tensor, ...]  # per decoder level (B, W, ., .)

@@ -20,8 +20,12 @@ from torch import Tensor
 
 from kernels.native.kernels import Kernels
 from models.diffusion.samplers import sampler_of
-from models.face import EXPRESSION_DIMS, MOST_PX, POSE_DIMS, SAMPLES_PER_FRAME
+from models.face import CANVAS_PX, EXPRESSION_DIMS, MOST_PX, POSE_DIMS, SAMPLES_PER_FRAME
+from models.framing.picture_warp import PictureWarp, with_alpha
+from models.framing.placement import Placement
+from models.framing.similarity import cut
 from models.hop import HopControls, HopInputs, HopRunner, StreamState, controls_of_rows
+from models.modules.mover import edge_window
 from models.motion import MotionState, advance_motion, init_motion, speech_level
 from models.networks import Networks, WindowConditions
 from models.presets import Preset
@@ -50,21 +54,27 @@ class Streamer:
         device: torch.device,
         move_head: bool = True,
         picture_px: int | None = None,
+        placement: Placement | None = None,
     ) -> None:
         """Args:
             networks: the student's.
             device: where its tensors lie.
             move_head: False leaves the head still, for measuring.
             picture_px: side of the pictures in and out; the preset's canvas by default, and at least that.
+            placement: in place of it, for pictures that are no canvas: their size, and where it lies in them.
 
         Raises:
             ValueError: the preset draws at no other size than its canvas, or the size is too small.
         """
         self.networks, self.device, self.move_head = networks, device, move_head
         self.preset = networks.preset
-        self.picture_px = picture_side(self.preset, picture_px)
+        self.placement = placement or Placement.canvas(picture_side(self.preset, picture_px))
         kernels: Kernels | None = getattr(networks, "kernels", None)
-        self.warp = HeadWarp(self.picture_px, self.picture_px, device, kernels)
+        self.paints_canvas = not self.preset.moves and self.placement.is_canvas
+        if self.paints_canvas:
+            self.warp = HeadWarp(self.placement.height, self.placement.width, device, kernels)
+        else:
+            self.picture_warp = PictureWarp(self.placement, device, kernels)
         overlap = self.preset.stream.overlap_frames
         self._ramp = torch.tensor(blend_weights(overlap), device=device).view(-1, 1, 1, 1)
         self._runner: HopRunner = self
@@ -74,26 +84,38 @@ class Streamer:
         """Start a stream on a reference picture.
 
         Args:
-            picture: (S, S, 3) uint8 RGB, S being `picture_px`, framed as `models.face` has it.
+            picture: (H, W, 3) uint8 RGB of the placement's size, (H, W, 4) where it has alpha; framed as
+                `models.face` has it, the canvas lying where the placement says.
             seed: of the noise and of blinks, gaze and head pose.
 
         Raises:
             ValueError: the picture has another shape or dtype.
         """
-        side = self.picture_px
-        if picture.shape != (side, side, 3) or picture.dtype != np.uint8:
-            raise ValueError(
-                f"Expected a picture ({side}, {side}, 3) uint8, got {picture.shape} {picture.dtype}."
-            )
-        canvas = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].to(self.device).float() / 255
-        box = self._box(_resized(canvas, self.preset.canvas_px))
+        place = self.placement
+        expected = (place.height, place.width, place.channels)
+        if picture.shape != expected or picture.dtype != np.uint8:
+            raise ValueError(f"Expected a picture {expected} uint8, got {picture.shape} {picture.dtype}.")
+        whole = torch.from_numpy(picture.copy())
+        canvas = self._canvas_of(whole)
+        box = self._box(canvas)
         latent, banks, features = self.networks.encode_reference(box)
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn((1, 1, *latent.shape[1:]), generator=generator).to(self.device)
         frames = self.preset.unet.motion_frames
         motion = latent.unsqueeze(1).repeat(1, frames, 1, 1, 1)
+        nothing = torch.empty(1, 0, device=self.device)
         return StreamState(
-            canvas, latent, banks, features, fit_tone(box), noise, motion, None, init_motion(seed), 0
+            canvas=nothing if self.preset.moves else canvas,
+            picture=nothing if self.paints_canvas else with_alpha(whole).to(self.device),
+            latent=latent,
+            banks=banks,
+            features=features,
+            tone=fit_tone(box),
+            noise=noise,
+            motion=motion,
+            tail=None,
+            gestures=init_motion(seed),
+            frame=0,
         )
 
     @torch.inference_mode()
@@ -203,6 +225,17 @@ class Streamer:
         missing = (self.preset.audio.lookahead_frames - self.preset.lookahead_frames) * SAMPLES_PER_FRAME
         return np.concatenate((audio, audio[:, : -missing - 1 : -1]), axis=1) if missing else audio
 
+    def _canvas_of(self, whole: Tensor) -> Tensor:
+        """The networks' canvas (1, 3, S, S) in [0, 1] of a picture (H, W, C) uint8."""
+        side = self.preset.canvas_px
+        if self.placement.is_canvas:
+            canvas = whole.permute(2, 0, 1)[None].to(self.device).float() / 255
+            return _resized(canvas, side)
+        seen = torch.from_numpy(
+            cut(whole[..., :3].contiguous().numpy(), self.placement.similarity, side).copy()
+        )
+        return seen.permute(2, 0, 1)[None].to(self.device).float() / 255
+
     def _box(self, canvas: Tensor) -> Tensor:
         left, top, width, height = self.preset.face_box
         return canvas[:, :, top : top + height, left : left + width]
@@ -249,6 +282,7 @@ class Streamer:
             tail=_rows([empty if s.tail is None else s.tail for s in states]),
             has_tail=torch.tensor([s.tail is not None for s in states], device=self.device),
             canvas=_rows([s.canvas for s in states]),
+            picture=_rows([s.picture for s in states]),
             tone=_rows([s.tone for s in states]),
             banks=tuple(_rows(parts) for parts in zip(*(s.banks for s in states), strict=True)),
             features=tuple(_rows(parts) for parts in zip(*(s.features for s in states), strict=True)),
@@ -281,25 +315,28 @@ class Streamer:
 
     def paint(self, inputs: HopInputs, latents: Tensor) -> Tensor:
         """Decode face boxes, put them into their canvases, move the heads: (B * frames, H, W, 3) uint8."""
-        hop = latents.shape[1]
-        if self.preset.moves:
-            return self._move(inputs, latents)
-        canvas = _spread(inputs.canvas, hop).clone(memory_format=torch.channels_last)
-        features = tuple(_spread(part, hop) for part in inputs.features)
-        left, top, width, height = self.preset.face_box
-        box = self.networks.decode(latents.flatten(0, 1), self._box(canvas), features)
-        canvas[:, :, top : top + height, left : left + width] = keep_tone(box, _spread(inputs.tone, hop))
-        return self.warp.to_bytes(canvas, inputs.pose if self.move_head else None)
-
-    def _move(self, inputs: HopInputs, latents: Tensor) -> Tensor:
-        """As `paint`, for decoders that move the picture's own pixels."""
         hop, z = latents.shape[1], latents.flatten(0, 1)
-        features = tuple(_spread(part, hop) for part in inputs.features)
-        moves = self.networks.decode(z, z, features)
-        paint = keep_tone(moves[..., 3:6].permute(0, 3, 1, 2), _spread(inputs.tone, hop))
-        moves[..., 3:6] = paint.permute(0, 2, 3, 1)
         pose = inputs.pose if self.move_head else None
-        return self.warp.moved_to_bytes(inputs.canvas, pose, moves, self.preset.face_box)
+        features = tuple(_spread(part, hop) for part in inputs.features)
+        tone = _spread(inputs.tone, hop)
+        if self.preset.moves:
+            moves = self.networks.decode(z, z, features)
+            paint = keep_tone(moves[..., 3:6].permute(0, 3, 1, 2), tone)
+            moves[..., 3:6] = paint.permute(0, 2, 3, 1)
+            return self._draw(inputs, pose, moves)
+        canvas = _spread(inputs.canvas, hop).clone(memory_format=torch.channels_last)
+        left, top, width, height = self.preset.face_box
+        box = keep_tone(self.networks.decode(z, self._box(canvas), features), tone)
+        if not self.paints_canvas:
+            return self._draw(inputs, pose, _as_moves(box))
+        canvas[:, :, top : top + height, left : left + width] = box
+        return self.warp.to_bytes(canvas, pose)
+
+    def _draw(self, inputs: HopInputs, pose: Tensor | None, moves: Tensor) -> Tensor:
+        """What a decoder says of face boxes, applied to the pictures themselves."""
+        scale = CANVAS_PX / self.preset.canvas_px
+        left, top, width, height = (edge * scale for edge in self.preset.face_box)
+        return self.picture_warp(inputs.picture, pose, moves, (left, top, width, height))
 
     def _advance(
         self, states: Sequence[StreamState], latents: Tensor, gestures: list[MotionState]
@@ -319,6 +356,14 @@ class Streamer:
                 )
             )
         return out
+
+
+def _as_moves(box: Tensor) -> Tensor:
+    """Painted face boxes (N, 3, h, w) as what moves nothing and paints all: `models.modules.mover.packed`."""
+    count, _, height, width = box.shape
+    window = edge_window(height, width, box.device).expand(count, -1, -1)
+    rest = torch.zeros(count, height, width, 2, device=box.device)
+    return torch.cat((rest, window.unsqueeze(-1), box.float().permute(0, 2, 3, 1), rest), dim=-1)
 
 
 def picture_side(preset: Preset, picture_px: int | None) -> int:

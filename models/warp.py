@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kernels.native.kernels import Kernels, chunk_fields
-from models.face import CANVAS_PX, EYE_LINE_Y, MOUTH_LINE_Y, POSE_DIMS
+from models.face import CANVAS_PX, EYE_LINE_Y, MOUTH_LINE_Y, POSE_DIMS, REACH_PX
 
 _RELIEF_PX: Final = 38.0  # how far the middle of the face stands out before the head's edge
 _NOSE_PX: Final = 9.0  # and the nose before that
@@ -29,8 +29,7 @@ _PIVOT_Y: Final = 222.0  # the head tilts about the root of the neck
 _BODY_SHARE: Final = 0.3  # how much of the head's shift the shoulders follow
 _BREATH_BODY_PX: Final = 2.4
 _BREATH_HEAD_PX: Final = 1.2
-_COEFFICIENTS: Final = 9
-_COARSE_CELLS: Final = 128  # a side, of the fields that are spread over pictures of any size
+COEFFICIENTS: Final = 9
 
 
 class HeadWarp:
@@ -59,7 +58,6 @@ class HeadWarp:
             )
         self.height, self.width, self.kernels = height, width, kernels
         device = torch.device(device)
-        self._coarse = _reading_fields(_COARSE_CELLS, _COARSE_CELLS, device)
         self._fields = _reading_fields(height, width, device)
         x, y = _canvas_places(height, width, device)
         unit = torch.stack((x, y), -1) * (2.0 / CANVAS_PX) - 1.0
@@ -109,50 +107,16 @@ class HeadWarp:
         """
         if self.kernels is not None:
             self._check(frames, torch.zeros(len(frames), len(POSE_DIMS)) if pose is None else pose)
-            turns = torch.zeros(len(frames), _COEFFICIENTS) if pose is None else _coefficients(pose.float())
+            turns = torch.zeros(len(frames), COEFFICIENTS) if pose is None else coefficients_of(pose.float())
             canvas = frames.permute(0, 2, 3, 1).contiguous()
             rest, fields = self._chunks
             return self.kernels.warp(canvas, rest, fields, turns.contiguous())
         moved = frames if pose is None else self(frames, pose)
         return (moved * 255).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
-    def moved_to_bytes(
-        self, pictures: Tensor, pose: Tensor | None, moves: Tensor, box: tuple[int, int, int, int]
-    ) -> Tensor:
-        """Move what moves within each face, move the heads and round to pixels: one sampling of the picture.
-
-        Args:
-            pictures: (B, 3, H, W) in [0, 1], each for N / B frames that follow each other.
-            pose: (N, 6), or None to leave the heads still.
-            moves: (N, h, w, 8) of `models.modules.mover.packed`.
-            box: (left, top, width, height) that the moves lie over, on a canvas of `CANVAS_PX`.
-
-        Returns:
-            (N, H, W, 3) uint8.
-        """
-        count = len(moves)
-        turns = moves.new_zeros(count, _COEFFICIENTS) if pose is None else _coefficients(pose.float())
-        offsets = (turns.to(self._coarse) @ self._coarse).view(count, _COARSE_CELLS, _COARSE_CELLS, 2)
-        left, top, width, height = (2.0 * edge / CANVAS_PX for edge in box)
-        place = (left - 1.0, top - 1.0, width, height)
-        if self.kernels is not None:
-            rows = pictures.permute(0, 2, 3, 1).contiguous()
-            return self.kernels.move(rows, offsets, moves.contiguous(), place)
-        spread = F.interpolate(
-            offsets.permute(0, 3, 1, 2), (self.height, self.width), mode="bilinear", align_corners=False
-        )
-        grid = self._rest.view(1, self.height, self.width, 2) + spread.permute(0, 2, 3, 1)
-        told = look_up(moves, grid, place)
-        grid = grid + told[..., :2]
-        grid = 2.0 * grid.clamp(-1.0, 1.0) - grid
-        each = pictures.float().repeat_interleave(count // len(pictures), 0)
-        moved = F.grid_sample(each, grid, mode="bicubic", padding_mode="border", align_corners=False)
-        frames = torch.lerp(moved.permute(0, 2, 3, 1), told[..., 3:6], told[..., 2:3])
-        return (frames * 255).round_().clamp_(0, 255).to(torch.uint8).contiguous()
-
     def sampling_grid(self, pose: Tensor) -> Tensor:
         """Where each pixel is read from, (B, H, W, 2) in [-1, 1] as `grid_sample` takes it."""
-        grid = torch.addmm(self._rest, _coefficients(pose), self._fields)
+        grid = torch.addmm(self._rest, coefficients_of(pose), self._fields)
         grid = 2.0 * grid.clamp(-1.0, 1.0) - grid  # mirror at the borders
         return grid.view(-1, self.height, self.width, 2)
 
@@ -169,29 +133,7 @@ class HeadWarp:
             )
 
 
-def look_up(moves: Tensor, grid: Tensor, box: tuple[float, float, float, float]) -> Tensor:
-    """What moves say at places of the picture, zero outside their box.
-
-    Args:
-        moves: (N, h, w, 8).
-        grid: (N, H, W, 2) places in [-1, 1] of the picture.
-        box: (left, top, width, height) that the moves lie over, in the same unit.
-
-    Returns:
-        (N, H, W, 8), between the cells bilinearly, held at the box's own border cells.
-    """
-    left, top, width, height = box  # as numbers: a tensor made here would be waited for on CUDA
-    inner = torch.stack(
-        ((grid[..., 0] - left) * (2.0 / width) - 1.0, (grid[..., 1] - top) * (2.0 / height) - 1.0), dim=-1
-    )
-    inside = (inner.abs() < 1.0).all(-1, keepdim=True)
-    told = F.grid_sample(
-        moves.permute(0, 3, 1, 2), inner, mode="bilinear", padding_mode="border", align_corners=False
-    )
-    return told.permute(0, 2, 3, 1) * inside
-
-
-def _coefficients(pose: Tensor) -> Tensor:
+def coefficients_of(pose: Tensor) -> Tensor:
     """Weights of the fields, (B, K), all zero for a zero pose."""
     yaw, pitch, roll, shift_x, shift_y, breath = pose.unbind(1)
     return torch.stack(
@@ -223,11 +165,11 @@ def _reading_fields(height: int, width: int, device: torch.device) -> Tensor:
 
     Sampling looks backwards: a pixel that moved right is read from its left.
     """
-    fields = _displacement_fields(
+    fields = displacement_fields(
         *_canvas_places(height, width, device)
     )  # (K, 2, H, W) canvas pixels per unit
     scale = torch.tensor([2.0 / CANVAS_PX, 2.0 / CANVAS_PX], device=device).view(1, 2, 1, 1)
-    return (-fields * scale).permute(0, 2, 3, 1).reshape(_COEFFICIENTS, -1).contiguous()
+    return (-fields * scale).permute(0, 2, 3, 1).reshape(COEFFICIENTS, -1).contiguous()
 
 
 def _ramp(start: float, end: float, value: Tensor) -> Tensor:
@@ -236,12 +178,14 @@ def _ramp(start: float, end: float, value: Tensor) -> Tensor:
     return t * t * (3.0 - 2.0 * t)
 
 
-def _displacement_fields(x: Tensor, y: Tensor) -> Tensor:
+def displacement_fields(x: Tensor, y: Tensor) -> Tensor:
     """Forward displacement per coefficient, (K, 2, H, W) in canvas pixels, x then y.
 
     Args:
         x: (H, W) canvas columns of the pixels.
         y: (H, W) canvas rows.
+
+    On the canvas they are as they are; beyond it, in a larger picture, they fade out within `REACH_PX`.
     """
     middle = CANVAS_PX / 2
     centre_y = (EYE_LINE_Y + MOUTH_LINE_Y) / 2 - 16.0
@@ -259,6 +203,7 @@ def _displacement_fields(x: Tensor, y: Tensor) -> Tensor:
     follow = head + _BODY_SHARE * body * (1.0 - head)
     none = torch.zeros_like(x)
     breath = -(_BREATH_HEAD_PX * head + _BREATH_BODY_PX * body * (1.0 - head)) * foot
+    near = _ramp(128.0 + REACH_PX, 128.0, rx.abs()) * _ramp(CANVAS_PX + REACH_PX, CANVAS_PX, y)
     pairs = (
         (depth, none),  # sin yaw
         (-rx * head * sides, none),  # 1 - cos yaw
@@ -270,4 +215,4 @@ def _displacement_fields(x: Tensor, y: Tensor) -> Tensor:
         (none, follow * torch.maximum(foot, head)),  # shift y
         (none, breath),
     )
-    return torch.stack([torch.stack(pair) for pair in pairs])
+    return torch.stack([torch.stack(pair) for pair in pairs]) * near

@@ -28,8 +28,8 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "models": (
         ("checkpoint", "face", "sound", "tone"),
-        ("configs", "framing", "motion", "voice", "warp"),
-        ("presets",),
+        ("configs", "motion", "voice", "warp"),
+        ("framing", "presets"),
         ("hop", "modules"),
         ("diffusion", "networks"),
         ("avatar_model", "streaming"),

@@ -48,7 +48,7 @@ class PlainEngine:
 
     def __init__(self, name: str = "small", lag_s: float = 0.0, size: int | None = None) -> None:
         chosen = HopChoice().applied(preset(name))
-        self.spec = spec_of(chosen, picture_px=None if size is None else checked_side(size))
+        self.spec = spec_of(chosen, size=None if size is None else (checked_side(size), size))
         self._lag_samples = round(lag_s * self.spec.sample_rate_hz)
         if not 0 <= self._lag_samples <= self.spec.context_samples:
             raise ValueError(

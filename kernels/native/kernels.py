@@ -9,6 +9,7 @@ its PyTorch form.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any, Final
 
 import torch
@@ -43,7 +44,7 @@ _CALLS: Final[dict[str, tuple[Any, ...]]] = {
     "transformer_scratch": (_P, _P, _I),
     "paint": (_P, *[_I] * 4, _P, *[_I] * 5),
     "warp": (_P, *[_I] * 3, _P, _P, _I, _P, _P, _I),
-    "move": (_P, *[_I] * 4, _P, *[_I] * 2, _P, *[_I] * 2, _P, _P, _I),
+    "move": (_P, *[_I] * 4, _P, *[_I] * 2, _P, *[_I] * 2, _P, _I, _P, _I),
 }
 """Argument types of the library's functions, whose names begin with ``fada_``."""
 
@@ -305,25 +306,28 @@ class Kernels:
         return out
 
     def move(
-        self, pictures: Tensor, offsets: Tensor, moves: Tensor, box: tuple[float, float, float, float]
+        self, pictures: Tensor, offsets: Tensor, moves: Tensor, box: Sequence[float], alpha: bool = False
     ) -> Tensor:
-        """Pictures (B, H, W, 3) in [0, 1], moved by the head's pose and within the face, to bytes (N, H, W, 3).
+        """Pictures (B, H, W, 4), moved by the head's pose and within the face, to bytes (N, H, W, 3 or 4).
 
         Args:
-            pictures: contiguous; each serves N / B frames that follow each other.
+            pictures: uint8, contiguous; each serves N / B frames that follow each other.
             offsets: (N, h, w <= 256, 2) how far from its pixel the pose reads, in [-1, 1] of the picture.
-            moves: (N, h, w, 8) of `models.modules.mover.packed`.
-            box: (left, top, width, height) that the moves lie over, in [-1, 1] of the picture.
+            moves: (N, h, w, 8) of `models.modules.mover.packed`, flow in [-1, 1] of the picture.
+            box: six numbers that lay a place (x, y) on what the moves lie over: across is
+                ``box[0] x + box[1] y + box[2]`` of its width, down the same of the other three.
+            alpha: give the fourth byte of each pixel too.
         """
         n, (rows, height, width, _) = len(moves), pictures.shape
         down, across = offsets.shape[1:3]
+        assert pictures.dtype == torch.uint8 and pictures.shape[3] == 4 and len(box) == 6
         assert pictures.is_contiguous() and offsets.is_contiguous() and moves.is_contiguous()
         assert n % rows == 0 and len(offsets) == n and across <= 256 and moves.shape[3] == 8
-        out = torch.empty((n, height, width, 3), dtype=torch.uint8)
-        own = (ctypes.c_float * 4)(box[0], box[1], 1 / box[2], 1 / box[3])
+        out = torch.empty((n, height, width, 4 if alpha else 3), dtype=torch.uint8)
         self.library.fada_move(
             pictures.data_ptr(), n, n // rows, height, width, offsets.data_ptr(), down, across,
-            moves.data_ptr(), *moves.shape[1:3], own, out.data_ptr(), threads_for(64 * out.numel()),
+            moves.data_ptr(), *moves.shape[1:3], (ctypes.c_float * 6)(*box), out.shape[3], out.data_ptr(),
+            threads_for(16 * out.numel()),
         )  # fmt: skip
         return out
 

@@ -8,6 +8,7 @@
 #include "blocks.h"
 #include "conv.h"
 #include "linear.h"
+#include "move.h"
 #include "vector_math.h"
 #include "norm.h"
 #include "pixels.h"

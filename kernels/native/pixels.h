@@ -91,38 +91,6 @@ static void sample_row(const float *picture, int height, int width, const float 
     }
 }
 
-/* Of up to CHUNK places, those inside the box: what the moves (rows, columns, MOVE) say there, between their cells,
- * is added to the place and kept in `told`. The box is (left, top, 1 / width, 1 / height), in places. */
-#define MOVE 8 /* flow x, flow y, matte, paint r, g, b, and two that say nothing */
-static int look_up_moves(const float *moves, int rows, int columns, const float *box, float *x, float *y, int some,
-                         float (*restrict told)[MOVE]) {
-    int inside = 0;
-    for (int p = 0; p < some; p++) {
-        const float across = (x[p] - box[0]) * box[2], down = (y[p] - box[1]) * box[3];
-        if (!(across > 0.0f && across < 1.0f && down > 0.0f && down < 1.0f)) {
-            told[p][2] = 0.0f;
-            continue;
-        }
-        const float u = across * columns - 0.5f, v = down * rows - 0.5f, u0 = floorf(u), v0 = floorf(v);
-        const int left = clamp_index((int)u0, columns), right = clamp_index((int)u0 + 1, columns);
-        const float *upper = moves + (size_t)clamp_index((int)v0, rows) * columns * MOVE;
-        const float *lower = moves + (size_t)clamp_index((int)v0 + 1, rows) * columns * MOVE;
-        const float s = u - u0, t = v - v0;
-        const v8 over = load8(upper + left * MOVE) * (1.0f - s) + load8(upper + right * MOVE) * s;
-        const v8 under = load8(lower + left * MOVE) * (1.0f - s) + load8(lower + right * MOVE) * s;
-        store8(told[p], over * (1.0f - t) + under * t);
-        x[p] += told[p][0];
-        y[p] += told[p][1];
-        inside = 1;
-    }
-    return inside;
-}
-
-static void paint_row(const float (*restrict told)[MOVE], int some, float *restrict colour) {
-    for (int p = 0; p < some; p++)
-        for (int c = 0; c < 3; c++) colour[3 * p + c] += told[p][2] * (told[p][3 + c] - colour[3 * p + c]);
-}
-
 /* The head's pose as a cubic warp: canvas (N, H, W, 3) -> bytes (N, H, W, 3). rest (H, W', 2, CHUNK) and fields
  * (H, W', K, 2, CHUNK), W' = ceil(W / CHUNK), give the place each pixel is read from, x and then y, in [-1, 1],
  * mirrored at the borders; a chunk's fields lie side by side. What no field with a coefficient (N, K) other than
@@ -156,57 +124,4 @@ void fada_warp(const float *canvas, int n, int height, int width, const float *r
                 to_bytes(colour, 3 * some, to);
             }
         }
-}
-
-/* One row of offsets (rows, columns, 2) between their cells, at `down` rows: line (columns, 2). Says whether any is
- * not zero. */
-static int offsets_of_row(const float *offsets, int rows, int columns, float down, float *restrict line) {
-    const float v0 = floorf(down), t = down - v0;
-    const float *upper = offsets + (size_t)clamp_index((int)v0, rows) * columns * 2;
-    const float *lower = offsets + (size_t)clamp_index((int)v0 + 1, rows) * columns * 2;
-    int moved = 0;
-    for (int i = 0; i < 2 * columns; i++) {
-        line[i] = upper[i] * (1.0f - t) + lower[i] * t;
-        moved |= line[i] != 0.0f;
-    }
-    return moved;
-}
-
-/* What moves within a face and the head's pose, at the picture's own size and in one sampling: pictures
- * (N / share, H, W, 3), each for `share` frames -> bytes (N, H, W, 3). offsets (N, down, across, 2) say how far from a
- * pixel the head's pose reads, in [-1, 1] of the picture, between their cells; moves (N, rows, columns, MOVE) see
- * `look_up_moves`. What neither moves is copied. Source: `models.warp.HeadWarp.moved_to_bytes`. */
-#define OFFSETS 256 /* cells across, at most */
-void fada_move(const float *pictures, int n, int share, int height, int width, const float *offsets, int down,
-               int across, const float *moves, int rows, int columns, const float *box, uint8_t *out, int threads) {
-    const size_t plane = (size_t)height * width;
-#pragma omp parallel for schedule(dynamic, 8) num_threads(threads) if (threads > 1)
-    for (int line = 0; line < n * height; line++) {
-        const int image = line / height, row = line % height;
-        const float *picture = pictures + image / share * plane * 3;
-        const float y = (2.0f * row + 1.0f) / height - 1.0f, per_pixel = (float)across / width;
-        float shift[2 * OFFSETS], place[2 * CHUNK], told[CHUNK][MOVE], colour[CHUNK * 3 + 1];
-        const int moved = offsets_of_row(offsets + (size_t)image * down * across * 2, down, across,
-                                         (row + 0.5f) * down / height - 0.5f, shift);
-        for (int start = 0; start < width; start += CHUNK) {
-            const int some = least(CHUNK, width - start);
-            for (int p = 0; p < CHUNK; p++) {
-                const float u = (start + p + 0.5f) * per_pixel - 0.5f, u0 = floorf(u), s = u - u0;
-                const int left = clamp_index((int)u0, across), right = clamp_index((int)u0 + 1, across);
-                place[p] = (2.0f * (start + p) + 1.0f) / width - 1.0f + shift[2 * left] * (1.0f - s) + shift[2 * right] * s;
-                place[CHUNK + p] = y + shift[2 * left + 1] * (1.0f - s) + shift[2 * right + 1] * s;
-            }
-            const int inside = look_up_moves(moves + (size_t)image * rows * columns * MOVE, rows, columns, box, place,
-                                             place + CHUNK, some, told);
-            const size_t base = (size_t)row * width + start;
-            uint8_t *to = out + (image * plane + base) * 3;
-            if (!moved && !inside) {
-                to_bytes(picture + base * 3, 3 * some, to);
-                continue;
-            }
-            sample_row(picture, height, width, place, place + CHUNK, some, picture + (plane - 1) * 3, colour);
-            if (inside) paint_row(told, some, colour);
-            to_bytes(colour, 3 * some, to);
-        }
-    }
 }

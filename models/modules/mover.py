@@ -150,7 +150,7 @@ def edge_window(height: int, width: int, device: torch.device) -> Tensor:
 
 
 def packed(moves: Moves, canvas_px: int) -> Tensor:
-    """Moves as `models.warp.HeadWarp.moved_to_bytes` takes them, on a canvas of that side.
+    """Moves as `models.framing.picture_warp.PictureWarp` takes them, on a canvas of that side.
 
     Returns:
         (N, H, W, 8) float32: flow x and y in [-1, 1] of the canvas, matte, paint, two that say nothing.

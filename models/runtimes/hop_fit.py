@@ -82,7 +82,7 @@ def _window_ms(
 ) -> float:
     """Median milliseconds of one session's window."""
     streamer, preset = Streamer(networks, device, picture_px=picture_px), networks.preset
-    side = streamer.picture_px
+    side = streamer.placement.width
     sound = np.random.default_rng(0).normal(0, 0.1, (1, preset.window_samples)).astype(np.float32)
     states = [streamer.open(np.full((side, side, 3), 128, dtype=np.uint8), 0)]
     controls = HopControls(preset.stream.audio_scale, preset.stream.reference_scale, nfe)

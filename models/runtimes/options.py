@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from models.face import LEAST_PX, MOST_PX, SERVED_PX
+from models.framing.placement import Placement
 from models.presets import PRESETS, SERVED, HopChoice
 from models.presets import preset as preset_of
 from models.runtimes.picture_size import served_side
@@ -52,6 +53,7 @@ class EngineOptions:
         max_batch: sessions that there can be; the batch is never larger, nor warmed up for more.
         fit: on a CPU, lengthen the hop where this machine does not draw the chosen one in time
             (`models.runtimes.hop_fit`).
+        placement: of the canvas in the frames, where these are more than the canvas.
 
     Raises:
         ValueError: an option that no engine takes, by its name on the command line.
@@ -67,6 +69,7 @@ class EngineOptions:
     hop: HopChoice = field(default_factory=HopChoice)
     max_batch: int | None = None
     fit: bool = False
+    placement: Placement | None = None
 
     def __post_init__(self) -> None:
         _check_name("--preset", self.preset, sorted(PRESETS))

@@ -158,14 +158,16 @@ class StaticRunner:
 
     def _record(self, piece: HopInputs, nfe: int) -> _Recording:
         streamer = self._streamer
-        stream, side, rows = streamer.preset.stream, streamer.picture_px, len(piece.audio)
+        stream, place, rows = streamer.preset.stream, streamer.placement, len(piece.audio)
         static = map_tensors(piece, lambda x: x.clone())
         shape = (rows, stream.window_frames, *piece.reference.shape[1:])
         latents = torch.empty(shape, dtype=piece.noise.dtype, device=piece.noise.device)
         pixels = torch.empty(
-            (rows * stream.hop_frames, side, side, 3), dtype=torch.uint8, device=latents.device
+            (rows * stream.hop_frames, place.height, place.width, place.channels),
+            dtype=torch.uint8,
+            device=latents.device,
         )
-        host = self._lanes.host_buffer((rows, stream.hop_frames, side, side, 3))
+        host = self._lanes.host_buffer((rows, stream.hop_frames, *pixels.shape[1:]))
 
         def denoise() -> None:
             features = streamer.networks.audio_features(static.audio)

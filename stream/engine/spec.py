@@ -11,21 +11,22 @@ from models.runtimes.picture_size import served_side
 from stream.engine.protocol import EngineSpec, ScaleRange
 
 
-def spec_of(preset: Preset, nfe: int | None = None, picture_px: int | None = None) -> EngineSpec:
+def spec_of(preset: Preset, nfe: int | None = None, size: tuple[int, int] | None = None) -> EngineSpec:
     """What an engine of this preset draws and hears.
 
     Args:
         preset: as it is streamed.
         nfe: evaluations a window; None takes the preset's.
-        picture_px: side of its pictures; None takes what the preset is served with.
+        size: (width, height) of its frames, px; None takes what the preset is served with.
     """
     stream = preset.stream
-    side = served_side(preset) if picture_px is None else picture_px
+    side = served_side(preset)
+    width, height = (side, side) if size is None else size
     return EngineSpec(
         fps=preset.fps,
         sample_rate_hz=preset.sample_rate_hz,
-        width=side,
-        height=side,
+        width=width,
+        height=height,
         hop_frames=stream.hop_frames,
         overlap_frames=stream.overlap_frames,
         context_samples=preset.audio.context_samples,

@@ -65,11 +65,13 @@ class TorchEngine:
         self._defaults = HopControls(
             preset.stream.audio_scale, preset.stream.reference_scale, nfe or preset.stream.nfe
         )
-        self.spec = spec_of(preset, self._defaults.nfe, streamer.picture_px)
+        place = streamer.placement
+        self.spec = spec_of(preset, self._defaults.nfe, (place.width, place.height))
 
     def warm_up(self) -> None:
         """Run every batch size once, so that the first session does not pay for it."""
-        picture = np.full((self.spec.height, self.spec.width, 3), 128, dtype=np.uint8)
+        place = self._streamer.placement
+        picture = np.full((place.height, place.width, place.channels), 128, dtype=np.uint8)
         state = self.open(picture, seed=0)
         audio = np.zeros(self.spec.window_samples, dtype=np.float32)
         # Recorded hops are recorded for every number of evaluations that the effort ladder may fall to.
@@ -81,7 +83,7 @@ class TorchEngine:
                 self.step([StepRequest(state, audio, Controls(nfe=nfe))] * rows)
 
     def open(self, image: UInt8Array, seed: int) -> StreamState:
-        """Start a stream on a framed canvas (H, W, 3) uint8 RGB.
+        """Start a stream on a picture (H, W, 3) uint8 RGB, or (H, W, 4) where the options' placement has alpha.
 
         Raises:
             ValueError: it is not as large as `spec` says.
@@ -183,7 +185,7 @@ def load_engine(options: EngineOptions) -> TorchEngine:
         fitted = None
         if options.fit and device.type == "cpu" and chosen in FITTED:
             fitted = fit_hop(networks, device, options.nfe or model.preset.stream.nfe, picture_px=side)
-        streamer = Streamer(networks, device, picture_px=side)
+        streamer = Streamer(networks, device, picture_px=side, placement=options.placement)
         if device.type == "cuda" and chosen.startswith("torch"):
             record_on(streamer)
         logger.info("the networks run as %s on %s (%s)", chosen, device, why)

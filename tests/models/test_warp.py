@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from models.face import POSE_DIMS
+from models.framing.picture_warp import PictureWarp, with_alpha
+from models.framing.placement import Placement, moving_part
+from models.framing.similarity import Similarity, cut
 from models.modules.mover import Moves, compose, packed
-from models.warp import HeadWarp
+from models.warp import HeadWarp, displacement_fields
 
 SIDE = 256
 LIMITS = {"yaw": 0.25, "pitch": 0.18, "roll": 0.12, "shift_x": 8.0, "shift_y": 8.0, "breath": 1.0}
@@ -23,6 +27,11 @@ def dot(x: int, y: int, side: int = SIDE) -> Tensor:
     rows, columns = torch.meshgrid(torch.arange(side) + 0.5, torch.arange(side) + 0.5, indexing="ij")
     spot = torch.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * 3.0**2))
     return spot.expand(1, 3, -1, -1).contiguous()
+
+
+def as_bytes(picture: Tensor) -> Tensor:
+    """(1, 3, H, W) in [0, 1] as `PictureWarp` takes it."""
+    return with_alpha((picture[0].permute(1, 2, 0) * 255).round().byte())
 
 
 def where_is(picture: Tensor) -> tuple[float, float]:
@@ -142,6 +151,7 @@ def test_moves_at_the_networks_own_size_are_what_the_decoder_composes() -> None:
     coarse = torch.rand(1, 3, 20, 20, generator=generator)
     picture = torch.nn.functional.interpolate(coarse, (SIDE, SIDE), mode="bicubic").clamp(0, 1)
     box = (48, 88, 160, 160)
+    picture = (picture * 255).round() / 255
     inner = picture[:, :, 88:248, 48:208]
     bend = torch.nn.functional.interpolate(
         3 * torch.randn(2, 2, 4, 4, generator=generator), (80, 80), mode="bicubic"
@@ -153,7 +163,7 @@ def test_moves_at_the_networks_own_size_are_what_the_decoder_composes() -> None:
     paint = torch.nn.functional.interpolate(paint, (160, 160), mode="bilinear")
     moves = Moves(bend, 4 * matte - 2, paint)
     composed = compose(inner.expand(2, -1, -1, -1), moves, "bicubic").clamp(0, 1)
-    frames = HeadWarp(SIDE, SIDE).moved_to_bytes(picture, None, packed(moves, SIDE), box)
+    frames = PictureWarp(Placement.canvas(SIDE))(as_bytes(picture), None, packed(moves, SIDE), box)
     seen = frames[:, 88:248, 48:208].permute(0, 3, 1, 2).float() / 255
     assert (seen - composed).abs().max() < 0.02
     outside = frames.clone()
@@ -163,6 +173,47 @@ def test_moves_at_the_networks_own_size_are_what_the_decoder_composes() -> None:
     assert torch.equal(outside[0], still)
 
     double = torch.nn.functional.interpolate(picture, scale_factor=2, mode="bicubic").clamp(0, 1)
-    large = HeadWarp(2 * SIDE, 2 * SIDE).moved_to_bytes(double, None, packed(moves, SIDE), box)
+    large = PictureWarp(Placement.canvas(2 * SIDE))(as_bytes(double), None, packed(moves, SIDE), box)
     small = torch.nn.functional.avg_pool2d(large.permute(0, 3, 1, 2).float() / 255, 2)
     assert (small - frames.permute(0, 3, 1, 2).float() / 255).abs().mean() < 0.01
+
+
+def test_in_a_larger_picture_the_head_moves_as_on_its_canvas_and_nothing_far_from_it() -> None:
+    """Twice as large and turned: what is cut out of the frame is the canvas, moved; there is no seam around it."""
+    generator = torch.Generator().manual_seed(3)
+    coarse = torch.rand(1, 3, 24, 32, generator=generator)
+    whole = torch.nn.functional.interpolate(coarse, (1200, 1400), mode="bicubic").clamp(0, 1)
+    image = (whole[0].permute(1, 2, 0) * 255).round().byte().numpy()
+    similarity = Similarity(0.55 + 0.1j, -250.0 - 250.0j)
+    left, top, width, height = moving_part(similarity, 1400, 1200)
+    part = np.ascontiguousarray(image[top : top + height, left : left + width])
+    inner = Similarity(similarity.turn, similarity.shift + similarity.turn * complex(left, top))
+    move = torch.zeros(1, 8, 8, 8)
+    move[..., :2] = 0.02
+    turned = pose(yaw=0.12, pitch=-0.08, roll=0.06, shift_x=5.0, shift_y=4.0, breath=1.0)
+    box = (48, 88, 160, 160)
+    drawn = PictureWarp(Placement(width, height, inner))(
+        with_alpha(torch.from_numpy(part)), turned, move, box
+    )
+    framed = PictureWarp(Placement.canvas(SIDE))(
+        with_alpha(torch.from_numpy(cut(image, similarity, SIDE).copy())), turned, move, box
+    )
+    seen = cut(drawn[0].numpy(), inner, SIDE)
+    middle = np.s_[24:-24, 24:-24]  # near its border the canvas is mirrored, where the frame goes on
+    assert np.abs(seen[middle].astype(int) - framed[0].numpy()[middle]).mean() < 1.0
+    moved = np.abs(drawn[0].numpy().astype(int) - part).max(-1)
+    edge = np.concatenate(
+        (moved[:2].ravel(), moved[-2:].ravel(), moved[:, :2].ravel(), moved[:, -2:].ravel())
+    )
+    assert min(left, top) > 0 and left + width < 1400 and top + height < 1200
+    assert moved.max() > 20 and edge.max() == 0
+
+
+def test_the_fields_go_on_beyond_the_canvas_without_a_step() -> None:
+    """Along lines across the canvas's border, displacements change no faster than within it."""
+    for x, y in ((torch.linspace(-90, 346, 4361), torch.full((4361,), 200.0)),
+                 (torch.full((4361,), 120.0), torch.linspace(-90, 346, 4361))):  # fmt: skip
+        fields = displacement_fields(x[None], y[None])[:, :, 0]
+        steps = fields.diff(dim=-1).abs().amax(-1) / 0.1
+        assert float(fields[..., 0].abs().max()) == float(fields[..., -1].abs().max()) == 0.0
+        assert bool((steps < 1.5).all()) or float(steps.max()) < 4.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from torch import Tensor
 from kernels.native import build as native_build
 from kernels.native.build import NativeError
 from kernels.native.kernels import Kernels, pack_columns
+from models.framing.picture_warp import PictureWarp
+from models.framing.placement import Placement
+from models.framing.similarity import Similarity
 from models.warp import HeadWarp
 from tests.threads import torch_threads
 from tests.tolerances import NATIVE_HALF_RMS, NATIVE_RMS
@@ -227,20 +231,47 @@ def test_painting_and_warping_are_the_torch_steps(kernels: Kernels) -> None:
     assert difference.max() <= 1 and (difference > 0).float().mean() < 0.01  # the last bit before rounding
 
 
-@pytest.mark.parametrize("side", [64, 100])
-def test_moving_a_picture_is_the_torch_steps(kernels: Kernels, side: int) -> None:
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize(("width", "height"), [(64, 64), (100, 100), (122, 74), (39, 131)])
+@pytest.mark.parametrize("turn", [0j, 1.9 + 0j, 1.4 - 0.9j])
+def test_moving_a_picture_is_the_torch_steps(
+    kernels: Kernels, turn: complex, width: int, height: int, alpha: bool
+) -> None:
     """Two pictures, two frames each; the box's edge lies inside a chunk, moves reach beyond the picture too."""
-    pictures = torch.rand(2, 3, side, side)
+    place = Placement.canvas(width) if not turn else Placement(width, height, Similarity(turn, 20 + 30j))
+    place = replace(place, alpha=alpha)
+    pictures = torch.randint(0, 256, (2, place.height, place.width, 4), dtype=torch.uint8)
     poses = torch.cat((torch.zeros(2, 6), torch.randn(2, 6) * 0.1))
     moves = torch.rand(4, 20, 24, 8)
     moves[..., :2] = 0.3 * torch.randn(4, 20, 24, 2)
     moves[:2, :, :, 2] = 0
     for pose in (poses, None):
-        ours = HeadWarp(side, side, kernels=kernels).moved_to_bytes(pictures, pose, moves, (48, 88, 160, 130))
-        theirs = HeadWarp(side, side).moved_to_bytes(pictures, pose, moves, (48, 88, 160, 130))
+        ours = PictureWarp(place, kernels=kernels)(pictures, pose, moves, (48, 88, 160, 130))
+        theirs = PictureWarp(place)(pictures, pose, moves, (48, 88, 160, 130))
+        assert ours.shape == theirs.shape == (4, place.height, place.width, place.channels)
         difference = (ours.int() - theirs.int()).abs()
         # places differ in their last bits, and where random moves jump by whole pictures that is seen
         assert difference.float().mean() < 0.05 and (difference > 2).float().mean() < 0.002
+
+
+@pytest.mark.parametrize("without", [["-mno-avx512f"], ["-mno-avx2"], ["-mno-avx"]])
+def test_older_processors_move_pictures_alike(kernels: Kernels, tmp_path: Path, without: list[str]) -> None:
+    older = _compiled_with(without, tmp_path)
+    place = Placement(122, 74, Similarity(1.4 - 0.9j, 20 + 30j), alpha=True)
+    pictures = torch.randint(0, 256, (1, 74, 122, 4), dtype=torch.uint8)
+    moves = torch.rand(2, 20, 24, 8) * 0.2
+    frames = [
+        PictureWarp(place, kernels=each)(pictures, torch.randn(2, 6) * 0, moves, (48, 88, 160, 130))
+        for each in (kernels, older)
+    ]
+    assert (frames[0].int() - frames[1].int()).abs().max() <= 1
+
+
+def test_what_nothing_moves_is_copied(kernels: Kernels) -> None:
+    pictures = torch.randint(0, 256, (1, 70, 90, 4), dtype=torch.uint8)
+    place = Placement(90, 70, Similarity(1.1 + 0.3j, 0j), alpha=True)
+    frames = PictureWarp(place, kernels=kernels)(pictures, None, torch.zeros(1, 8, 8, 8), (48, 88, 160, 130))
+    assert torch.equal(frames, pictures)
 
 
 @pytest.mark.parametrize("without", [["-U__AMX_BF16__"], ["-U__AMX_BF16__", "-U__AVX512BF16__"]])

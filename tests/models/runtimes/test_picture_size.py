@@ -38,6 +38,6 @@ def test_other_sizes_are_told_before_anything_is_loaded(name: str, size: int, wh
 def test_the_live_server_knows_the_size() -> None:
     spec = spec_of(preset("moving"))
     assert (spec.width, spec.height) == (512, 512)
-    spec = spec_of(preset("moving"), picture_px=checked_side(640))
+    spec = spec_of(preset("moving"), size=(checked_side(640), 640))
     assert (spec.width, spec.height) == (640, 640)
     assert spec_of(replace(preset("small"), name="other")).width == 256

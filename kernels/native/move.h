@@ -1,0 +1,202 @@
+/* What moves within a face and the head's pose, in one cubic sampling of the user's own picture.
+ *
+ * A pixel is four bytes (red, green, blue, how much of it is there), so that four neighbours are one load. Their
+ * rows are added first, sixteen values at once, then the four columns; all in fp32, rounded once at the end.
+ */
+#pragma once
+#include "pixels.h"
+
+#define MOVE 8 /* flow x, flow y, matte, paint r, g, b, and two that say nothing */
+#define OFFSETS 256 /* cells across, at most */
+#define OPAQUE 255.0f
+
+/* Four pixels of each of four rows, weighted: (4,) values of one pixel. */
+#ifdef __AVX512F__
+INLINE v4 weigh(const uint8_t *at, size_t stride, const float *wx, const float *wy) {
+#define ROW(j) _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(at + j * stride))))
+    __m512 sum = _mm512_mul_ps(ROW(0), _mm512_set1_ps(wy[0]));
+    sum = _mm512_fmadd_ps(ROW(1), _mm512_set1_ps(wy[CHUNK]), sum);
+    sum = _mm512_fmadd_ps(ROW(2), _mm512_set1_ps(wy[2 * CHUNK]), sum);
+    sum = _mm512_fmadd_ps(ROW(3), _mm512_set1_ps(wy[3 * CHUNK]), sum);
+#undef ROW
+    return (v4)_mm512_castps512_ps128(sum) * wx[0] + (v4)_mm512_extractf32x4_ps(sum, 1) * wx[CHUNK] +
+           (v4)_mm512_extractf32x4_ps(sum, 2) * wx[2 * CHUNK] + (v4)_mm512_extractf32x4_ps(sum, 3) * wx[3 * CHUNK];
+}
+#elif defined(__AVX2__)
+INLINE v4 weigh(const uint8_t *at, size_t stride, const float *wx, const float *wy) {
+    v8 left = {0}, right = {0};
+    for (int j = 0; j < 4; j++, at += stride) {
+        left += (v8)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)at))) * wy[j * CHUNK];
+        right += (v8)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(at + 8)))) * wy[j * CHUNK];
+    }
+    return (v4)_mm256_castps256_ps128((__m256)left) * wx[0] + (v4)_mm256_extractf128_ps((__m256)left, 1) * wx[CHUNK] +
+           (v4)_mm256_castps256_ps128((__m256)right) * wx[2 * CHUNK] +
+           (v4)_mm256_extractf128_ps((__m256)right, 1) * wx[3 * CHUNK];
+}
+#else
+INLINE v4 weigh(const uint8_t *at, size_t stride, const float *wx, const float *wy) {
+    float sum[16] = {0};
+    for (int j = 0; j < 4; j++, at += stride)
+        for (int i = 0; i < 16; i++) sum[i] += wy[j * CHUNK] * at[i];
+    return *(v4 *)sum * wx[0] + *(v4 *)(sum + 4) * wx[CHUNK] + *(v4 *)(sum + 8) * wx[2 * CHUNK] +
+           *(v4 *)(sum + 12) * wx[3 * CHUNK];
+}
+#endif
+
+/* CHUNK pixels as bytes, rounded to the nearest, ties to even; `channels` 3 leaves the fourth out. */
+static void pack_pixels(const v4 *restrict colour, int channels, uint8_t *restrict to) {
+#ifdef __AVX__
+    const __m128i dense = _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
+    for (int p = 0; p < CHUNK; p += 4, to += 4 * channels) {
+        const __m128i front = _mm_packs_epi32(_mm_cvtps_epi32((__m128)colour[p]), _mm_cvtps_epi32((__m128)colour[p + 1]));
+        const __m128i back =
+            _mm_packs_epi32(_mm_cvtps_epi32((__m128)colour[p + 2]), _mm_cvtps_epi32((__m128)colour[p + 3]));
+        const __m128i four = _mm_packus_epi16(front, back);
+        _mm_storeu_si128((__m128i *)to, channels == 3 ? _mm_shuffle_epi8(four, dense) : four);
+    }
+#else
+    for (int p = 0; p < CHUNK; p++)
+        for (int c = 0; c < channels; c++) {
+            const float v = colour[p][c] < 0.0f ? 0.0f : colour[p][c] > OPAQUE ? OPAQUE : colour[p][c];
+            const union { float f; int32_t i; } rounded = {v + 12582912.0f}; /* see `exp8` */
+            to[p * channels + c] = (uint8_t)rounded.i;
+        }
+#endif
+}
+
+/* Up to CHUNK pixels as they are. */
+static void copy_pixels(const uint8_t *restrict from, int some, int channels, uint8_t *restrict to) {
+    if (channels == 4) {
+        memcpy(to, from, 4 * some);
+        return;
+    }
+    for (int p = 0; p < some; p++)
+        for (int c = 0; c < 3; c++) to[3 * p + c] = from[4 * p + c];
+}
+
+/* Up to CHUNK pixels of one picture (height, width, 4), at places in [-1, 1]. */
+static void sample_pixels(const uint8_t *picture, int height, int width, const float *x, const float *y, int some,
+                          v4 *restrict colour) {
+    float wx[4][CHUNK], wy[4][CHUNK];
+    int column[CHUNK], row[CHUNK];
+    cubic_taps(x, width, wx, column);
+    cubic_taps(y, height, wy, row);
+    const size_t stride = (size_t)width * 4;
+    for (int p = 0; p < some; p++) {
+        const int left = column[p], top = row[p];
+        if (left >= 0 && left + 3 < width && top >= 0 && top + 3 < height) {
+            colour[p] = weigh(picture + top * stride + 4 * left, stride, &wx[0][p], &wy[0][p]);
+            continue;
+        }
+        uint8_t near[4][16];
+        for (int j = 0; j < 4; j++)
+            for (int i = 0; i < 4; i++)
+                memcpy(near[j] + 4 * i, picture + clamp_index(top + j, height) * stride + 4 * clamp_index(left + i, width), 4);
+        colour[p] = weigh(near[0], sizeof near[0], &wx[0][p], &wy[0][p]);
+    }
+}
+
+/* Of up to CHUNK places, those inside the box: what the moves (rows, columns, MOVE) say there, between their cells,
+ * is added to the place and kept in `told`. Box: a place (x, y) lies at box[0] x + box[1] y + box[2] of its width and
+ * at box[3] x + box[4] y + box[5] of its height. */
+static int look_up_moves(const float *moves, int rows, int columns, const float *box, float *x, float *y, int some,
+                         float (*restrict told)[MOVE]) {
+    float across[CHUNK], down[CHUNK];
+    int within[CHUNK], inside = 0;
+    for (int p = 0; p < CHUNK; p++) {
+        across[p] = box[0] * x[p] + box[1] * y[p] + box[2];
+        down[p] = box[3] * x[p] + box[4] * y[p] + box[5];
+        within[p] = (across[p] > 0.0f) & (across[p] < 1.0f) & (down[p] > 0.0f) & (down[p] < 1.0f);
+        inside |= within[p];
+    }
+    if (!inside) return 0;
+    for (int p = 0; p < some; p++) {
+        if (!within[p]) {
+            told[p][2] = 0.0f;
+            continue;
+        }
+        const float u = across[p] * columns - 0.5f, v = down[p] * rows - 0.5f, u0 = floorf(u), v0 = floorf(v);
+        const int left = clamp_index((int)u0, columns), right = clamp_index((int)u0 + 1, columns);
+        const float *upper = moves + (size_t)clamp_index((int)v0, rows) * columns * MOVE;
+        const float *lower = moves + (size_t)clamp_index((int)v0 + 1, rows) * columns * MOVE;
+        const float s = u - u0, t = v - v0;
+        const v8 over = load8(upper + left * MOVE) * (1.0f - s) + load8(upper + right * MOVE) * s;
+        const v8 under = load8(lower + left * MOVE) * (1.0f - s) + load8(lower + right * MOVE) * s;
+        store8(told[p], over * (1.0f - t) + under * t);
+        x[p] += told[p][0];
+        y[p] += told[p][1];
+    }
+    return 1;
+}
+
+static void paint_pixels(const float (*restrict told)[MOVE], int some, v4 *restrict colour) {
+    for (int p = 0; p < some; p++) {
+        const v4 paint = {told[p][3] * OPAQUE, told[p][4] * OPAQUE, told[p][5] * OPAQUE, OPAQUE};
+        if (told[p][2] != 0.0f) colour[p] += (paint - colour[p]) * told[p][2];
+    }
+}
+
+/* One row of offsets (rows, columns, 2) between their cells, at `down` rows: x and y (columns) each. */
+static void offsets_of_row(const float *offsets, int rows, int columns, float down, float *restrict x, float *restrict y) {
+    const float v0 = floorf(down), t = down - v0;
+    const float *upper = offsets + (size_t)clamp_index((int)v0, rows) * columns * 2;
+    const float *lower = offsets + (size_t)clamp_index((int)v0 + 1, rows) * columns * 2;
+    for (int i = 0; i < columns; i++) {
+        x[i] = upper[2 * i] * (1.0f - t) + lower[2 * i] * t;
+        y[i] = upper[2 * i + 1] * (1.0f - t) + lower[2 * i + 1] * t;
+    }
+}
+
+/* The places of CHUNK pixels of a row from `start` on, in [-1, 1]: their own and the offset between two cells. Says
+ * whether any is not its own. */
+static int places_of(int start, int width, float row_place, const float *shift_x, const float *shift_y, int across,
+                     float *restrict x, float *restrict y) {
+    const float per_pixel = (float)across / width;
+    int moved = 0;
+    for (int p = 0; p < CHUNK; p++) {
+        const float u = (start + p + 0.5f) * per_pixel - 0.5f, u0 = floorf(u), s = u - u0;
+        const int left = clamp_index((int)u0, across), right = clamp_index((int)u0 + 1, across);
+        const float dx = shift_x[left] * (1.0f - s) + shift_x[right] * s;
+        const float dy = shift_y[left] * (1.0f - s) + shift_y[right] * s;
+        moved |= (dx != 0.0f) | (dy != 0.0f);
+        x[p] = (2.0f * (start + p) + 1.0f) / width - 1.0f + dx;
+        y[p] = row_place + dy;
+    }
+    return moved;
+}
+
+/* What moves within a face and the head's pose, at the picture's own size and in one sampling: pictures
+ * (N / share, H, W, 4) bytes, each for `share` frames -> bytes (N, H, W, channels). offsets (N, down, across, 2) say how
+ * far from a pixel the head's pose reads, in [-1, 1] of the picture, between their cells; moves (N, rows, columns, MOVE)
+ * see `look_up_moves`. What neither moves is copied. Source: `models.framing.picture_warp.PictureWarp`. */
+void fada_move(const uint8_t *pictures, int n, int share, int height, int width, const float *offsets, int down,
+               int across, const float *moves, int rows, int columns, const float *box, int channels, uint8_t *out,
+               int threads) {
+    const size_t plane = (size_t)height * width;
+#pragma omp parallel for schedule(dynamic, 8) num_threads(threads) if (threads > 1)
+    for (int line = 0; line < n * height; line++) {
+        const int image = line / height, row = line % height;
+        const uint8_t *picture = pictures + image / share * plane * 4;
+        const float *told_here = moves + (size_t)image * rows * columns * MOVE;
+        float shift_x[OFFSETS], shift_y[OFFSETS], x[CHUNK], y[CHUNK], told[CHUNK][MOVE];
+        v4 colour[CHUNK] = {{0}};
+        uint8_t bytes[CHUNK * 4 + 4];
+        offsets_of_row(offsets + (size_t)image * down * across * 2, down, across, (row + 0.5f) * down / height - 0.5f,
+                       shift_x, shift_y);
+        for (int start = 0; start < width; start += CHUNK) {
+            const int some = least(CHUNK, width - start);
+            const size_t base = (size_t)row * width + start;
+            uint8_t *to = out + (image * plane + base) * channels;
+            const int moved = places_of(start, width, (2.0f * row + 1.0f) / height - 1.0f, shift_x, shift_y, across, x, y);
+            const int inside = look_up_moves(told_here, rows, columns, box, x, y, some, told);
+            if (!moved && !inside) {
+                copy_pixels(picture + base * 4, some, channels, to);
+                continue;
+            }
+            sample_pixels(picture, height, width, x, y, some, colour);
+            if (inside) paint_pixels((const float(*)[MOVE])told, some, colour);
+            pack_pixels(colour, channels, bytes);
+            memcpy(to, bytes, (size_t)some * channels);
+        }
+    }
+}
