@@ -70,7 +70,8 @@ class Streamer:
         self.preset = networks.preset
         self.placement = placement or Placement.canvas(picture_side(self.preset, picture_px))
         kernels: Kernels | None = getattr(networks, "kernels", None)
-        self.paints_canvas = not self.preset.moves and self.placement.is_canvas
+        own = Placement.canvas(self.preset.canvas_px)
+        self.paints_canvas = not self.preset.moves and self.placement == own
         if self.paints_canvas:
             self.warp = HeadWarp(self.placement.height, self.placement.width, device, kernels)
         else:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kernels.machine import ROOT
-from models.runtimes.options import add_engine_arguments, read_engine_options
+from models.runtimes.options import add_engine_arguments, add_size_argument, read_engine_options
 from stream.app import create_app
 from stream.avatars.own_avatars import own_folder_or_none
 from stream.engine.protocol import Engine, EngineSpec
@@ -76,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="address under which a 1:1 NAT (cloud, container host) hands on to this machine; may be repeated",
     )
     group.add_argument("--verbose", action="store_true", help="log every request too")
+    add_size_argument(group)
     add_engine_arguments(parser, "all cores but one, which hears, encodes and sends")
 
 
@@ -89,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     # took 444 ms with the library's own waiting and 175 ms with this; on two idle cores 68 and 86 ms (small
     # preset, 4 evaluations). The OpenMP library reads it when torch is imported, which `load` does first.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-    options = read_engine_options(args, max_batch=args.max_sessions, fit=True)
+    options = read_engine_options(args, args.size, max_batch=args.max_sessions, fit=True)
 
     def load() -> Engine:
         # torch is imported here, on the engine's own thread

@@ -42,6 +42,8 @@ class PictureWarp:
         self._turn = _turned(placement, device)
         fields = -displacement_fields(x, y).permute(0, 2, 3, 1) * (2.0 / CANVAS_PX)
         self._fields = (fields @ self._turn).reshape(COEFFICIENTS, -1).contiguous()
+        if kernels is not None:
+            return
         rows = (torch.arange(placement.height, device=device) + 0.5) * (2.0 / placement.height) - 1.0
         columns = (torch.arange(placement.width, device=device) + 0.5) * (2.0 / placement.width) - 1.0
         across, down = torch.meshgrid(columns, rows, indexing="xy")

@@ -104,13 +104,6 @@ def add_engine_arguments(parser: argparse.ArgumentParser, threads: str = "all co
         metavar="PATH",
         help="checkpoint, folder of EchoMimic's files, or 'random' to try a preset (default: the shipped weights)",
     )
-    group.add_argument(
-        "--size",
-        type=int,
-        metavar="PX",
-        help=f"side of the picture: even, {LEAST_PX} to {MOST_PX}, where a preset moves the picture's own pixels "
-        f"(default there: {SERVED_PX}); a multiple of 64 for base presets; others have one size",
-    )
     group.add_argument("--nfe", type=int, help="evaluations per window (default: the preset's)")
     group.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
     group.add_argument(
@@ -123,13 +116,25 @@ def add_engine_arguments(parser: argparse.ArgumentParser, threads: str = "all co
     add_hop_arguments(group)
 
 
+def add_size_argument(parser: argparse._ActionsContainer) -> None:
+    """Declare --size, the side of the pictures."""
+    parser.add_argument(
+        "--size",
+        type=int,
+        metavar="PX",
+        help=f"side of the picture: even, {LEAST_PX} to {MOST_PX}, where a preset moves the picture's own pixels "
+        f"(default there: {SERVED_PX}); a multiple of 64 for base presets; others have one size",
+    )
+
+
 def read_engine_options(
-    args: argparse.Namespace, max_batch: int | None = None, fit: bool = False
+    args: argparse.Namespace, size: int | None = None, max_batch: int | None = None, fit: bool = False
 ) -> EngineOptions:
     """The options of `add_engine_arguments` as one checked value.
 
     Args:
         args: what the parser read.
+        size: see `EngineOptions`.
         max_batch: see `EngineOptions`.
         fit: lengthen the hop where it must be, unless --hop chose one.
 
@@ -139,7 +144,7 @@ def read_engine_options(
     return EngineOptions(
         preset=args.preset,
         weights=args.weights,
-        size=args.size,
+        size=size,
         nfe=args.nfe,
         device=args.device,
         backend=args.backend,

@@ -7,6 +7,7 @@ framed canvas; engines and networks only check its size.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from stream.media import UInt8Array
 
 MIN_SQUARE = 16
 STRIP_ROWS = 256
+Colour = tuple[int, int, int]
+WHITE: Final[Colour] = (255, 255, 255)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +58,7 @@ class Portrait:
 
     def canvas(self, side: int) -> UInt8Array:
         """The canvas (side, side, 3) uint8 RGB; what is transparent lies on white."""
-        return _read_only(cut(_on_white(self.pixels), self.similarity, side))
+        return _read_only(cut(composed(self.pixels, WHITE), self.similarity, side))
 
     def matte(self, side: int) -> UInt8Array:
         """How much of each pixel of the canvas is there, (side, side) uint8."""
@@ -65,17 +68,18 @@ class Portrait:
 
     def put_back(self, canvas: UInt8Array) -> UInt8Array:
         """The whole picture (H, W, 3) with its canvas (side, side, 3) drawn anew."""
-        return put_back(_on_white(self.pixels), canvas, self.similarity)
+        return put_back(composed(self.pixels, WHITE), canvas, self.similarity)
 
 
-def _on_white(pixels: Pixels) -> UInt8Array:
+def composed(pixels: Pixels, behind: Colour) -> UInt8Array:
+    """A picture (H, W, 3) with a colour behind what is transparent; the picture's own pixels where nothing is."""
     if pixels.alpha is None:
         return pixels.rgb
-    out = np.empty_like(pixels.rgb)
+    out, colour = np.empty_like(pixels.rgb), np.array(behind, np.uint16)
     for top in range(0, len(out), STRIP_ROWS):  # in strips: 16 bits for a whole large picture are much memory
         strip = slice(top, top + STRIP_ROWS)
         share = pixels.alpha[strip, :, None].astype(np.uint16)
-        out[strip] = (pixels.rgb[strip] * share + 255 * (255 - share) + 127) // 255
+        out[strip] = (pixels.rgb[strip] * share + colour * (255 - share) + 127) // 255
     return out
 
 

@@ -1,6 +1,7 @@
 """Writing the finished video: pictures and sound as they come, in the container that its name says.
 
-MP4, MOV and MKV hold H.264 (MPEG-4 where x264 is missing) and AAC, WebM holds VP9 and Opus. The file appears
+MP4, MOV and MKV hold H.264 (MPEG-4 where x264 is missing) and AAC, WebM holds VP9 and Opus. Of pictures with
+transparency WebM keeps it in VP9, MOV in ProRes 4444, as browsers and editors read it. The file appears
 under its own name only when it is complete: until then it is a temporary file beside it.
 """
 
@@ -26,6 +27,8 @@ from stream.offline.sound_files import PLAYBACK_RATE_HZ
 
 CONTAINERS: Final = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 """FFmpeg's name of the container for each suffix that is written."""
+WITH_ALPHA: Final = (".webm", ".mov")
+"""Suffixes of containers in which transparency is kept."""
 
 
 class Movie:
@@ -37,17 +40,24 @@ class Movie:
         fps: frames a second.
         channels: of the sound, 1 or 2.
         quick: somebody waits for it and will look at it once: less work, a little less sharp.
+        alpha: pictures say how much of each pixel is there, and the film keeps it.
 
     Raises:
         MediaError: the folder cannot be written to, or the name's suffix is of no container that is written.
     """
 
     def __init__(
-        self, path: Path, size: tuple[int, int], fps: int, channels: int, quick: bool = False
+        self,
+        path: Path,
+        size: tuple[int, int],
+        fps: int,
+        channels: int,
+        quick: bool = False,
+        alpha: bool = False,
     ) -> None:
         self._path = path
         self._container_name = container_of(path)
-        self._size = size
+        self._size, self._alpha = size, alpha
         self._fps = fps
         self._quick = quick
         self._layout = "mono" if channels == 1 else "stereo"
@@ -89,8 +99,9 @@ class Movie:
             self._part.unlink(missing_ok=True)
 
     def add(self, image: UInt8Array) -> None:
-        """Append one frame, (H, W, 3) uint8 RGB."""
-        frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+        """Append one frame, (H, W, 3) uint8 RGB; with alpha (H, W, 4), the colours lying on white."""
+        pixels, form = (off_white(image), "rgba") if self._alpha else (image, "rgb24")
+        frame = av.VideoFrame.from_ndarray(pixels, format=form)
         frame.pts = self._frames
         frame.time_base = Fraction(1, self._fps)
         self._frames += 1
@@ -117,12 +128,12 @@ class Movie:
         name = self._container_name
         options = {"movflags": "+faststart"} if name in ("mp4", "mov") else {}
         self._container = av.open(ffmpeg_url(self._part), mode="w", format=name, options=options)
-        codec, settings = _video_codec(name, self._quick)
+        codec, form, settings = _video_codec(name, self._quick, self._alpha)
         video = self._container.add_stream(codec, rate=self._fps)
         assert isinstance(video, av.VideoStream)
         self._video = video
         video.width, video.height = self._size
-        video.pix_fmt = "yuv420p"
+        video.pix_fmt = form
         video.time_base = Fraction(1, self._fps)
         video.options = dict(settings)
         if codec == "mpeg4":
@@ -134,15 +145,31 @@ class Movie:
         self._audio = audio
 
 
-def _video_codec(container: str, quick: bool) -> tuple[str, Mapping[str, str]]:
-    """FFmpeg's encoder for a container, and its settings."""
-    if container == "webm" and quick:
-        return "libvpx", {"deadline": "realtime", "cpu-used": "6", "crf": "10", "b:v": "3M"}
+def off_white(image: UInt8Array) -> UInt8Array:
+    """Pictures (H, W, 4) whose colours lie on white, as those of what is there alone: as files keep them."""
+    share = np.maximum(image[..., 3:].astype(np.float32), 1.0) / 255
+    colours = 255 - (255 - image[..., :3]) / share
+    return np.concatenate((np.rint(colours.clip(0, 255)).astype(np.uint8), image[..., 3:]), axis=-1)
+
+
+def _video_codec(container: str, quick: bool, alpha: bool) -> tuple[str, str, Mapping[str, str]]:
+    """FFmpeg's encoder for a container, the form of its pixels, and its settings."""
+    if container == "webm" and quick and not alpha:
+        return "libvpx", "yuv420p", {"deadline": "realtime", "cpu-used": "6", "crf": "10", "b:v": "3M"}
     if container == "webm":
-        return "libvpx-vp9", {"deadline": "good", "cpu-used": "4", "crf": "24", "b:v": "0"}
+        settings = {"deadline": "good", "cpu-used": "4", "crf": "24", "b:v": "0"}
+        if alpha:  # without frames that are never shown: the transparency, coded apart, has none for them
+            return "libvpx-vp9", "yuva420p", {**settings, "auto-alt-ref": "0"}
+        return "libvpx-vp9", "yuv420p", settings
+    if alpha:
+        return "prores_ks", "yuva444p10le", {"profile": "4444", "vendor": "apl0"}
     if "libx264" in av.codecs_available:
-        return "libx264", {"preset": "veryfast", "crf": "20"} if quick else {"preset": "fast", "crf": "17"}
-    return "mpeg4", {}
+        return (
+            "libx264",
+            "yuv420p",
+            {"preset": "veryfast" if quick else "fast", "crf": "20" if quick else "17"},
+        )
+    return "mpeg4", "yuv420p", {}
 
 
 def container_of(path: Path) -> str:

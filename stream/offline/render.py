@@ -1,8 +1,9 @@
 """`fada render`: a picture and a recording become a talking video, offline, on the live server's own engine.
 
-In: an image file and a sound file. Out: a video with exactly ceil(seconds * fps) frames and the recording's
-own sound, which is read once and piece by piece. The same windower and the same engine as the live server, so a
-live session that heard these samples and missed no window draws these frames.
+In: an image file and a sound file. Out: a video of the whole picture at its own resolution, in which the face
+speaks, with exactly ceil(seconds * fps) frames and the recording's own sound, which is read once and piece by piece.
+The same windower and the same engine as the live server, so a live session that heard these samples and missed no
+window draws these faces.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from PIL import ImageColor
 from tqdm import tqdm
 
-from models.presets import StreamConfig
+from models.presets import StreamConfig, preset
 from models.runtimes.options import add_engine_arguments, read_engine_options
 from stream.avatars.command import add_points, portrait_of, read_points
 from stream.avatars.picture_files import read_picture
@@ -30,7 +32,8 @@ from stream.engine.protocol import Controls, Engine, StepRequest
 from stream.engine.windower import Windower
 from stream.errors import EngineError, MediaError, StreamError
 from stream.media import Float32Array, UInt8Array
-from stream.offline.movie import Movie, container_of
+from stream.offline.film import LONGEST_PX, Film, check_longer, film_of
+from stream.offline.movie import WITH_ALPHA, Movie, container_of
 from stream.offline.outputs import check_output, ends_on_sigterm, write_figures
 from stream.offline.sound_files import Recording
 
@@ -69,6 +72,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, help="the video to write: .mp4, .m4v, .mov, .mkv or .webm"
     )
+    parser.add_argument(
+        "--size",
+        type=int,
+        metavar="PX",
+        help=f"longer side of the video, even (default: the picture's own, at most {LONGEST_PX})",
+    )
+    parser.add_argument(
+        "--background",
+        default="white",
+        metavar="COLOUR",
+        help="behind what is transparent in the picture, by name or as #RRGGBB (default: %(default)s); "
+        f"{' and '.join(WITH_ALPHA)} keep it transparent",
+    )
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
     usual = StreamConfig()
     _add_scale(
@@ -101,16 +117,17 @@ def run(args: argparse.Namespace) -> int:
     """Render with the project's own engine."""
     options = read_engine_options(args)
 
-    def load() -> Engine:
+    def load(film: Film) -> Engine:
         # torch is imported only when the files are fit to be used
         from stream.engine.torch_engine import load_engine
 
-        return load_engine(options)
+        side = film.canvas_side(preset(options.preset))
+        return load_engine(replace(options, size=side, placement=film.placement))
 
     return render(args, load)
 
 
-def render(args: argparse.Namespace, load: Callable[[], Engine]) -> int:
+def render(args: argparse.Namespace, load: Callable[[Film], Engine]) -> int:
     """Render with any engine.
 
     Returns:
@@ -118,21 +135,20 @@ def render(args: argparse.Namespace, load: Callable[[], Engine]) -> int:
     """
     try:
         controls = _controls(args)
-        portrait = _portrait(args)
         inputs = (args.image, args.audio)
         check_output(args.out, inputs)
         container_of(args.out)
+        film = _film(args)
         if args.json is not None:
             check_output(args.json, (*inputs, args.out), "The figures")
         recording = Recording(args.audio)
     except (MediaError, ValueError) as error:
         return _fail(str(error), 2)
     try:
-        with recording, ends_on_sigterm(), contextlib.closing(load()) as engine:
+        with recording, ends_on_sigterm(), contextlib.closing(load(film)) as engine:
             if problem := _out_of_range(controls, engine):
                 return _fail(problem, 2)
-            canvas = portrait.canvas(engine.spec.width)
-            report = render_to(engine, canvas, recording, args.out, controls, args.seed)
+            report = render_to(engine, film, recording, args.out, controls, args.seed)
         if args.json is not None:
             write_figures(args.json, {name: getattr(report, name) for name in report.__dataclass_fields__})
     except MediaError as error:
@@ -147,7 +163,7 @@ def render(args: argparse.Namespace, load: Callable[[], Engine]) -> int:
 
 
 def render_to(
-    engine: Engine, canvas: UInt8Array, recording: Recording, path: Path, controls: Controls, seed: int
+    engine: Engine, film: Film, recording: Recording, path: Path, controls: Controls, seed: int
 ) -> RenderReport:
     """Draw the whole recording and write the video.
 
@@ -161,7 +177,7 @@ def render_to(
     heard = drawn = windows = 0
     drawing_s = 0.0
     with (
-        Movie(path, (spec.width, spec.height), spec.fps, recording.channels) as movie,
+        Movie(path, film.size, spec.fps, recording.channels, alpha=film.placement.alpha) as movie,
         tqdm(total=expected, unit="frame", desc="render", file=sys.stderr, disable=None) as bar,
     ):
 
@@ -172,13 +188,13 @@ def render_to(
                 heard += len(block.engine)
                 yield block.engine
 
-        for frames, took_s in draw(engine, canvas, sounds(), controls, seed):
+        for frames, took_s in draw(engine, film.picture(), sounds(), controls, seed):
             drawing_s += took_s
             windows += 1
             # a window drawn before the recording's end has sound for all its frames; the last ones may have more
             kept = min(len(frames), math.ceil(heard / spec.samples_per_frame) - drawn)
             for frame in frames[:kept]:
-                movie.add(frame)
+                movie.add(film.frame(frame))
             drawn += kept
             bar.update(kept)
     total_s = time.perf_counter() - started_s
@@ -190,16 +206,16 @@ def render_to(
 
 
 def draw(
-    engine: Engine, canvas: UInt8Array, sounds: Iterable[Float32Array], controls: Controls, seed: int
+    engine: Engine, picture: UInt8Array, sounds: Iterable[Float32Array], controls: Controls, seed: int
 ) -> Iterator[tuple[UInt8Array, float]]:
     """Frames of one window after another, (hop_frames, H, W, 3) uint8 RGB, and the seconds each took.
 
     Args:
-        canvas: the framed portrait, as large as the engine draws.
+        picture: what the engine is opened with.
         sounds: pieces of one sound (n,) float32 at the engine's rate, of any length.
     """
     try:
-        state = engine.open(canvas, seed)
+        state = engine.open(picture, seed)
         windower = Windower(engine.spec)
         for windows in itertools.chain(map(windower.push, sounds), (windower.flush() for _ in range(1))):
             for window in windows:
@@ -230,6 +246,18 @@ def _portrait(args: argparse.Namespace) -> Portrait:
     for note in portrait.notes:
         print(f"fada render: {note}", file=sys.stderr)
     return portrait
+
+
+def _film(args: argparse.Namespace) -> Film:
+    """The film of the picture; a wrong size or colour is told before its face is looked for."""
+    try:
+        behind = ImageColor.getrgb(args.background)
+    except ValueError:
+        raise ValueError(
+            f"Expected --background to be a colour such as white or #20304f, got {args.background!r}."
+        ) from None
+    check_longer(args.size)
+    return film_of(_portrait(args), args.size, args.out.suffix.lower() in WITH_ALPHA, behind[:3])
 
 
 def _out_of_range(controls: Controls, engine: Engine) -> str:

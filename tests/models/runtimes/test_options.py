@@ -8,7 +8,13 @@ from types import ModuleType
 import pytest
 
 from models.presets import PRESETS, HopChoice
-from models.runtimes.options import BACKENDS, EngineOptions, add_engine_arguments, read_engine_options
+from models.runtimes.options import (
+    BACKENDS,
+    EngineOptions,
+    add_engine_arguments,
+    add_size_argument,
+    read_engine_options,
+)
 from stream import serve
 from stream.offline import render
 
@@ -16,7 +22,9 @@ from stream.offline import render
 def parsed(*words: str) -> EngineOptions:
     parser = argparse.ArgumentParser()
     add_engine_arguments(parser)
-    return read_engine_options(parser.parse_args(words))
+    add_size_argument(parser)
+    args = parser.parse_args(words)
+    return read_engine_options(args, args.size)
 
 
 def test_what_is_not_given_is_the_presets_own() -> None:
