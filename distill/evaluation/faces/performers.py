@@ -22,6 +22,8 @@ from distill.evaluation.faces.regions import OUT_PX
 from distill.evaluation.measures import UInt8
 from distill.evaluation.streams import stream_whole
 from models.checkpoint import load_strict, read_tensors
+from models.framing.picture_warp import PictureWarp, with_alpha
+from models.framing.placement import Placement
 from models.hop import HopControls
 from models.modules.conv import ReferenceFeatures
 from models.modules.mover import packed
@@ -29,7 +31,6 @@ from models.modules.vae import VAE
 from models.presets import Preset
 from models.streaming import Streamer
 from models.tone import fit_tone, keep_tone
-from models.warp import HeadWarp
 
 _BATCH: Final = 8
 
@@ -61,7 +62,7 @@ class Student:
 
     def perform(self, framed: UInt8, line: Line) -> UInt8:
         """See `Performer`. Presets that draw smaller pictures are enlarged, as a page enlarges them."""
-        canvas = resized(framed, self.streamer.picture_px)
+        canvas = resized(framed, self.streamer.placement.width)
         frames = stream_whole(self.streamer, canvas, line.item.audio, line.frames, line.seed, self.controls)
         return frames if frames.shape[1] == OUT_PX else np.stack([resized(frame, OUT_PX) for frame in frames])
 
@@ -77,7 +78,7 @@ class Puppet:
 
     def __init__(self, vae: VAE, preset: Preset, shown: Shown) -> None:
         self.vae, self.preset, self.shown = vae.eval(), preset, shown
-        self.warp = HeadWarp(OUT_PX, OUT_PX)
+        self.warp = PictureWarp(Placement.canvas(OUT_PX))
 
     def perform(self, framed: UInt8, line: Line) -> UInt8:
         """See `Performer`: the picture moves from its own latent as the other face moves from its resting one."""
@@ -113,7 +114,8 @@ class Puppet:
         moves = packed(self.vae.moves(z, _spread(reference, len(z))), self.preset.canvas_px)
         paint = keep_tone(moves[..., 3:6].permute(0, 3, 1, 2), tone.expand(len(z), -1, -1))
         moves[..., 3:6] = paint.permute(0, 2, 3, 1)
-        return self.warp.moved_to_bytes(picture, None, moves, self.preset.face_box)
+        pixels = with_alpha((picture[0].permute(1, 2, 0) * 255).round().byte())
+        return self.warp(pixels, None, moves, self.preset.face_box)
 
     def _paint(self, picture: Tensor, z: Tensor, reference: ReferenceFeatures, tone: Tensor) -> Tensor:
         """A decoder without flow, at the picture's size: its colour and matte enlarged, laid over the picture.

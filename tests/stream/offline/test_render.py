@@ -9,6 +9,7 @@ import json
 import math
 import wave
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -17,6 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
+from models.framing.placement import Placement
 from models.runtimes.torch_networks import TorchNetworks
 from models.streaming import Streamer
 from stream.avatars.command import portrait_of
@@ -24,6 +26,7 @@ from stream.engine.protocol import Controls, Engine, StepRequest
 from stream.engine.torch_engine import TorchEngine
 from stream.engine.windower import Windower
 from stream.errors import EngineError
+from stream.offline.film import Film, film_of
 from stream.offline.render import add_arguments, draw, render
 from stream.offline.sound_files import Recording
 from stream.serve import AVATARS
@@ -52,13 +55,18 @@ def tone(seconds: float, rate_hz: int = 16_000) -> np.ndarray:
     return (12_000 * np.sin(2 * np.pi * 440 * n / rate_hz) * (n % rate_hz < 0.4 * rate_hz)).astype(np.int16)
 
 
+def fake_for(film: Film, kind: type[FakeEngine] = FakeEngine) -> FakeEngine:
+    place = film.placement
+    return kind(replace(SMALL_SPEC, width=place.width, height=place.height))
+
+
 class Files:
     """A good face, a good sound, and the command's arguments for them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.image = folder / "face.png"
-        Image.fromarray(np.full((80, 80, 3), 60, np.uint8)).save(self.image)
+        Image.fromarray(np.full((64, 64, 3), 60, np.uint8)).save(self.image)
         self.audio = write_wav(folder / "voice.wav", tone(1.5))
         self.out = folder / "out.mp4"
 
@@ -70,7 +78,7 @@ class Files:
         image, audio = image or self.image, audio or self.audio
         args = ["--image", str(image), "--audio", str(audio), "--out", str(self.out), *more]
         args += [] if "--points" in more else ["--already-framed"]
-        return render(parser.parse_args(args), lambda: engine or FakeEngine())
+        return render(parser.parse_args(args), lambda film: engine or fake_for(film))
 
 
 @pytest.fixture
@@ -234,7 +242,10 @@ def test_outputs_that_cannot_be(out: str, files: Files, capfd: pytest.CaptureFix
 
 def test_scales_change_the_film_with_the_same_seed(files: Files) -> None:
     cpu = torch.device("cpu")
-    engine = TorchEngine(Streamer(TorchNetworks(tiny_model(), cpu, torch.float32), cpu), nfe=1)
+    place = Placement.canvas(64)
+    engine = TorchEngine(
+        Streamer(TorchNetworks(tiny_model(), cpu, torch.float32), cpu, placement=place), nfe=1
+    )
     write_wav(files.audio, tone(0.3))
     films = []
     for options in ((), ("--audio-scale", "2.5"), ("--reference-scale", "0.5"), ("--audio-scale", "1.4")):
@@ -268,7 +279,7 @@ def test_options_that_make_no_sense(
 
 
 def test_an_engine_that_does_not_load(files: Files, capfd: pytest.CaptureFixture[str]) -> None:
-    def load() -> Engine:
+    def load(film: Film) -> Engine:
         raise EngineError("engine_not_loaded", "The weights are truncated.")
 
     parser = argparse.ArgumentParser()
@@ -303,11 +314,14 @@ def test_a_photo_is_framed_by_its_face(files: Files, capfd: pytest.CaptureFixtur
             return super().open(image, seed)
 
     args = ["--image", str(files.image), "--audio", str(files.audio), "--out", str(files.out)]
-    assert render(parser.parse_args(args), Watched) == 0
+    assert render(parser.parse_args(args), lambda film: fake_for(film, Watched)) == 0
     assert "will look soft" in capfd.readouterr().err
-    np.testing.assert_array_equal(opened[0], portrait_of(files.image, None).canvas(64))
+    film = film_of(portrait_of(files.image, None), None)
+    np.testing.assert_array_equal(opened[0], film.picture())
+    with av.open(str(files.out)) as movie:
+        assert (movie.streams.video[0].width, movie.streams.video[0].height) == (512, 512)
     Image.fromarray(data.chelsea()).save(files.image)
-    assert render(parser.parse_args(args), Watched) == 2
+    assert render(parser.parse_args(args), lambda film: fake_for(film, Watched)) == 2
     assert "No face was found" in capfd.readouterr().err
     assert files.run("--points", "184,105", "260,118", "214,168") == 0
 
