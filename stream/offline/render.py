@@ -2,8 +2,8 @@
 
 In: an image file and a sound file. Out: a video of the whole picture at its own resolution, in which the face
 speaks, with exactly ceil(seconds * fps) frames and the recording's own sound, read once and piece by piece. The
-same windower and the same engine as the live server, so a live session that heard these samples and missed no window
-draws these faces.
+same windower and the same engine as the live server, so a live session that heard these samples and missed no
+window draws these faces.
 """
 
 from __future__ import annotations
