@@ -75,4 +75,4 @@ def test_a_student_gives_512_px_whatever_it_draws(moves: bool, tmp_path: Path) -
     save_model(path, model)
     performer = open_performer(StudentConfig(path, "torch-fp32"), model.preset.name, tmp_path)
     assert isinstance(performer, Student) and not performer.streamer.move_head
-    assert performer.streamer.picture_px == (512 if moves else 256)
+    assert performer.streamer.placement.width == (512 if moves else 256)
