@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 PAGE: Final = Path(__file__).resolve().parent.parent / "web_client"
-FLOORS: Final = ({"rtc"}, {"ui"}, {"caller", "viewer"})
+FLOORS: Final = ({"rtc"}, {"ui", "pictures"}, {"caller", "viewer"})
 """A folder knows itself and lower floors, types in comments included; nothing beside it."""
 MOST_FILES: Final = 16
 NAMED: Final = re.compile(r"""(?:from|import\()\s*"(?P<module>\.[^"]+)\"""")

@@ -4,7 +4,7 @@
 
 import { askUntilAnswered } from "../rtc/backoff.js";
 import { asProblem, Problem } from "../rtc/problems.js";
-import { fetchAvatars, fetchScaleRanges, rememberIceServers } from "../rtc/signalling.js";
+import { fetchAvatars, fetchConfig, fetchScaleRanges, rememberIceServers } from "../rtc/signalling.js";
 import { AvatarPicker } from "../ui/avatars.js";
 import { Diagnostics } from "../ui/diagnostics.js";
 import { Hud } from "../ui/hud.js";
@@ -19,6 +19,7 @@ import { WatchLink } from "../ui/watch-link.js";
 import { Call } from "./call.js";
 import { captionFor, captionForReturn, captionForSlow } from "./captions.js";
 import { findObstacle, listMicrophones } from "./microphone.js";
+import { setUpPictures } from "./pictures.js";
 import { recallSecret } from "./secret.js";
 
 const SLOW_FPS = 12;
@@ -73,10 +74,15 @@ const call = new Call({
   takeSeen: () => stage.takeSeen(),
   findServers,
 });
-const picker = new AvatarPicker(part("avatars", HTMLElement), part("avatar-about", HTMLElement), (avatar) => {
-  stage.showAvatar(avatar);
-  call.changeAvatar(avatar.id);
-});
+const picker = new AvatarPicker(
+  part("avatars", HTMLElement),
+  part("avatar-about", HTMLElement),
+  part("avatar-remove", HTMLButtonElement),
+  (avatar) => {
+    stage.showAvatar(avatar);
+    call.changeAvatar(avatar.id);
+  },
+);
 
 const scales = new Scales(part("scales", HTMLElement), part("scales-reset", HTMLButtonElement), (wish) =>
   call.changeScales(wish),
@@ -228,4 +234,7 @@ void askUntilAnswered(fetchAvatars, (error) => {
   if (!call.busy) sayIdle();
 });
 void askUntilAnswered(fetchScaleRanges, () => {}).then((ranges) => scales.show(ranges));
+void askUntilAnswered(fetchConfig, () => {}).then(({ uploads }) => {
+  if (uploads) setUpPictures(uploads, picker, part("studio", HTMLDialogElement), part("farewell", HTMLDialogElement), () => call.busy);
+});
 document.documentElement.dataset.ready = "";

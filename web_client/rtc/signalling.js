@@ -13,7 +13,9 @@ const ANSWER_WITHIN_MS = 10_000;
 /** Codes of the server that this page has its own words for. */
 const KNOWN = /** @type {const} */ (["server_full", "not_ready", "unknown_avatar", "unknown_session", "viewers_full"]);
 
-/** @typedef {{id: string, name: string, image: string, thumbnail: string, about: string}} Avatar */
+/** @typedef {{id: string, name: string, image: string, thumbnail: string, about: string, own: boolean}} Avatar */
+/** @typedef {{consent: string, max_bytes: number, max_avatars: number}} UploadsConfig what who gives a picture confirms */
+/** @typedef {{iceServers: RTCIceServer[], uploads: UploadsConfig | null}} PageConfig `uploads` is null where none are taken */
 
 /**
  * @typedef {object} Reply
@@ -157,6 +159,7 @@ export async function fetchAvatars() {
     image: ownAddress(row.image),
     thumbnail: ownAddress(row.thumbnail ?? row.image),
     about: String(row.about ?? ""),
+    own: row.own === true,
   }));
 }
 
@@ -167,11 +170,12 @@ export async function fetchScaleRanges() {
   return reply.body;
 }
 
-/** @returns {Promise<RTCIceServer[]>} that help to find a way through the network */
-async function fetchIceServers() {
+/** @returns {Promise<PageConfig>} */
+export async function fetchConfig() {
   const reply = await ask("config");
   if (!reply.ok) throw refusalOf(reply);
-  return iceServersOf(reply.body);
+  const uploads = reply.body?.uploads;
+  return { iceServers: iceServersOf(reply.body), uploads: typeof uploads?.consent === "string" ? uploads : null };
 }
 
 /** @returns {() => Promise<RTCIceServer[]>} that asks the server once, and again after a failure, which counts as none */
@@ -179,7 +183,7 @@ export function rememberIceServers() {
   /** @type {Promise<RTCIceServer[]> | null} */
   let known = null;
   return () =>
-    (known ??= fetchIceServers().catch(() => {
+    (known ??= fetchConfig().then(({ iceServers }) => iceServers).catch(() => {
       known = null;
       return [];
     }));

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,9 +81,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--max-sessions", type=int, default=2)
+    parser.add_argument("--no-uploads", action="store_true")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
-        config = ServerConfig(write_cast(Path(folder)), host=args.host, max_sessions=args.max_sessions)
+        config = ServerConfig(
+            write_cast(Path(folder)),
+            host=args.host,
+            max_sessions=args.max_sessions,
+            own_avatars=Path(os.environ["FADA_AVATARS"]),
+            uploads=False if args.no_uploads else None,
+        )
         uvicorn.run(
             create_app(config, BreathingEngine),
             host=args.host,

@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -39,11 +40,13 @@ class ServerProcess:
         engine: "fake" or a preset's name.
         log: file for what the server prints.
         seats: sessions it takes at once.
+        more: further arguments of the command.
     """
 
-    def __init__(self, engine: str, log: Path, seats: int = 2) -> None:
+    def __init__(self, engine: str, log: Path, seats: int = 2, more: Sequence[str] = ()) -> None:
         self.engine = engine
         self.seats = seats
+        self._more = list(more)
         self.port = free_port()
         self._log = log
         self._child: subprocess.Popen[bytes] | None = None
@@ -64,13 +67,14 @@ class ServerProcess:
         )
         preset = [] if self.engine == "fake" else ["--preset", self.engine]
         arguments = ["--host", "127.0.0.1", "--port", str(self.port), "--max-sessions", str(self.seats)]
+        own = {"FADA_AVATARS": str(self._log.with_name("own-avatars")), "PYTHONUNBUFFERED": "1"}
         with self._log.open("ab") as log:
             self._child = subprocess.Popen(
-                [sys.executable, *program, *preset, *arguments],
+                [sys.executable, *program, *preset, *arguments, *self._more],
                 cwd=ROOT,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+                env=os.environ | own,
             )
         limit = time.monotonic() + READY_WITHIN_S.get(self.engine, READY_WITHIN_S_OTHERS)
         while not self._is_ready():

@@ -1,0 +1,352 @@
+/**
+ * A picture of one's own becomes a face: chosen, looked at, its points set, tried as a film, kept.
+ *
+ *   choose ──▶ looking ──▶ frame ──▶ kept
+ *      ↑          └──▶ refused ──▶ frame (points by hand)
+ *      └─────────────────┴────────────┘
+ *
+ * In: a file from wherever (`begin`), the elements of the dialog. Out: `onKept` with the new avatar's id. Nothing is kept
+ * before the sentence is confirmed; whatever was on its way is dropped when the dialog closes.
+ */
+
+import { Camera } from "./camera.js";
+import { drawFramed, layOnLines } from "./framing.js";
+import { PointEditor } from "./points.js";
+import { filmOf, keep, lookAt, Refusal } from "./server.js";
+
+/** @typedef {import("./framing.js").Point} Point */
+/** @typedef {"choose" | "looking" | "refused" | "frame"} Step */
+
+const LOOK_AGAIN_MS = 500; // after the last point was set
+const NAME_LENGTH = 60;
+
+/**
+ * @param {string} fileName
+ * @returns {string} a name to begin with: the file's, unless a camera or a screenshot has made it
+ */
+function nameFrom(fileName) {
+  const bare = fileName.replace(/\.[^.]*$/, "").replace(/[_-]+/g, " ").trim();
+  const machine = /\d{3}|^(image|img|photo|picture|bild|screenshot|camera|download|unnamed|pasted)\b/i.test(bare);
+  return machine ? "" : bare.slice(0, NAME_LENGTH);
+}
+
+export class Studio {
+  /** @type {Blob | null} */
+  #file = null;
+  /** @type {Point[] | null} set by hand; null as long as the finder's stand */
+  #points = null;
+  /** @type {import("./server.js").Preview | null} */
+  #preview = null;
+  /** @type {import("./server.js").SeenPicture | null} */
+  #seen = null;
+  #work = new AbortController();
+  #timer = 0;
+  /** @type {string} */
+  #film = "";
+
+  /**
+   * @param {HTMLDialogElement} dialog
+   * @param {object} surroundings
+   * @param {import("../rtc/signalling.js").UploadsConfig} surroundings.config
+   * @param {() => boolean} surroundings.isCalling whether the microphone is open now
+   * @param {(id: string) => void} surroundings.onKept
+   */
+  constructor(dialog, { config, isCalling, onKept }) {
+    this.dialog = dialog;
+    this.config = config;
+    this.isCalling = isCalling;
+    this.onKept = onKept;
+    this.form = this.#part("form", HTMLFormElement);
+    this.said = this.#part("said", HTMLElement);
+    this.notes = this.#part("notes", HTMLElement);
+    this.framed = this.#part("framed", HTMLCanvasElement);
+    this.video = this.#part("film", HTMLVideoElement);
+    this.trial = this.#part("trial", HTMLButtonElement);
+    this.name = this.#part("name", HTMLInputElement);
+    this.consent = this.#part("consent", HTMLInputElement);
+    this.camera = new Camera(this.#part("camera", HTMLVideoElement));
+    this.editor = new PointEditor(
+      this.#part("points", HTMLElement), this.#part("nearer", HTMLButtonElement), (points, done) => this.#moved(points, done),
+    );
+    this.#part("consent-text", HTMLElement).textContent = config.consent;
+    this.editor.image.addEventListener("load", () => this.#draw());
+    this.#listen();
+  }
+
+  /** @param {Blob | null} [file] dropped or pasted; without one the dialog asks for it */
+  begin(file = null) {
+    this.#forget();
+    this.name.value = "";
+    this.consent.checked = false;
+    this.#go("choose");
+    if (!this.dialog.open) this.dialog.showModal();
+    if (file) void this.#take(file);
+  }
+
+  /**
+   * @template {HTMLElement} T
+   * @param {string} name
+   * @param {new () => T} kind
+   * @returns {T}
+   */
+  #part(name, kind) {
+    const element = this.dialog.querySelector(`[data-part="${name}"]`);
+    if (!(element instanceof kind)) throw new TypeError(`expected a ${kind.name} as ${name} of the studio, got ${element}`);
+    return element;
+  }
+
+  #listen() {
+    const { dialog } = this;
+    const pick = this.#part("file", HTMLInputElement);
+    pick.addEventListener("change", () => {
+      const file = pick.files?.[0];
+      pick.value = ""; // the same file may be chosen again
+      if (file) void this.#take(file);
+    });
+    dialog.addEventListener("close", () => this.#forget());
+    dialog.addEventListener("dragover", (event) => {
+      event.preventDefault();
+      dialog.dataset.over = "true";
+    });
+    for (const end of ["dragleave", "drop"]) dialog.addEventListener(end, () => delete dialog.dataset.over);
+    for (const again of dialog.querySelectorAll("[data-do=again]")) again.addEventListener("click", () => this.begin());
+    dialog.querySelector("[data-do=close]")?.addEventListener("click", () => dialog.close());
+    dialog.querySelector("[data-do=by-hand]")?.addEventListener("click", () => this.#byHand());
+    const open = this.#part("open-camera", HTMLButtonElement);
+    open.hidden = !Camera.thinkable;
+    open.addEventListener("click", () => void this.#openCamera());
+    dialog.querySelector("[data-do=take]")?.addEventListener("click", () => void this.#takeStill());
+    this.trial.addEventListener("click", () => void this.#try());
+    this.video.addEventListener("ended", () => this.#dropFilm());
+    this.form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      void this.#keep();
+    });
+  }
+
+  /** Whatever was on its way is dropped, the camera switched off, the film let go. */
+  #forget() {
+    this.#work.abort(new DOMException("", "AbortError"));
+    this.#work = new AbortController();
+    clearTimeout(this.#timer);
+    this.camera.close();
+    this.#dropFilm();
+    this.#file = this.#points = this.#preview = this.#seen = null;
+    delete this.dialog.dataset.camera;
+    delete this.dialog.dataset.busy;
+    this.#say("");
+  }
+
+  /** @param {Step} step */
+  #go(step) {
+    this.dialog.dataset.step = step;
+    for (const part of this.dialog.querySelectorAll("[data-step]")) {
+      if (part instanceof HTMLElement) part.hidden = part.dataset.step !== step;
+    }
+  }
+
+  /** @param {string} sentence @param {"calm" | "error"} [tone] */
+  #say(sentence, tone = "calm") {
+    this.said.textContent = sentence;
+    this.said.dataset.tone = tone;
+  }
+
+  /**
+   * Does something that may be refused or dropped.
+   * @param {(signal: AbortSignal) => Promise<void>} work
+   * @param {(refusal: Refusal) => void} onRefused
+   */
+  async #attempt(work, onRefused) {
+    const { signal } = this.#work;
+    try {
+      await work(signal);
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!(error instanceof Refusal)) throw error;
+      onRefused(error);
+    }
+  }
+
+  // -- the picture --------------------------------------------------------------------------------------
+
+  /** @param {Blob} file */
+  async #take(file) {
+    this.#forget();
+    if (file.size > this.config.max_bytes) {
+      this.#go("choose");
+      this.#say(`That file is too large: at most ${Math.floor(this.config.max_bytes / 2 ** 20)} MB.`, "error");
+      return;
+    }
+    this.#file = file;
+    if (!this.name.value && file instanceof File) this.name.value = nameFrom(file.name);
+    this.#go("looking");
+    this.#say("Looking for the face …");
+    await this.#attempt(
+      async (signal) => this.#showPreview(await lookAt(file, null, signal)),
+      (refusal) => this.#refuse(refusal),
+    );
+  }
+
+  async #openCamera() {
+    this.#forget();
+    await this.#attempt(
+      async (signal) => {
+        await this.camera.open();
+        if (signal.aborted) this.camera.close();
+        else this.dialog.dataset.camera = "on";
+      },
+      (refusal) => this.#say(refusal.message, "error"),
+    );
+  }
+
+  async #takeStill() {
+    await this.#attempt(
+      async () => void this.#take(await this.camera.take()),
+      (refusal) => this.#say(refusal.message, "error"),
+    );
+  }
+
+  /** @param {Refusal} refusal */
+  #refuse(refusal) {
+    this.#seen = refusal.picture;
+    const seen = this.#part("seen", HTMLImageElement);
+    seen.hidden = !refusal.seen;
+    if (refusal.seen) seen.src = refusal.seen;
+    const byHand = /** @type {HTMLElement} */ (this.dialog.querySelector("[data-do=by-hand]"));
+    byHand.hidden = !refusal.picture;
+    this.#go("refused");
+    this.#say(refusal.message, "error");
+  }
+
+  #byHand() {
+    if (!this.#seen) return;
+    this.#go("frame");
+    this.#say("Move the three points onto the eyes and the mouth.");
+    this.editor.show(this.#seen, null, null);
+    this.#points = this.editor.points;
+    this.#lookAgain(0);
+  }
+
+  // -- its frame ----------------------------------------------------------------------------------------
+
+  /** @param {import("./server.js").Preview} preview */
+  #showPreview(preview) {
+    this.#preview = preview;
+    this.#go("frame");
+    this.#say("");
+    this.#showNotes(preview.notes);
+    this.editor.show(preview.picture, preview.points, preview.lines);
+    this.#showFramed(preview.framed);
+    this.trial.focus({ preventScroll: true });
+  }
+
+  /** @param {string[]} notes */
+  #showNotes(notes) {
+    this.notes.hidden = notes.length === 0;
+    this.notes.textContent = notes.join(" ");
+  }
+
+  /** @param {Point[]} points @param {boolean} done */
+  #moved(points, done) {
+    this.#points = points;
+    this.#dropFilm();
+    this.#draw();
+    if (done) this.#lookAgain(LOOK_AGAIN_MS);
+  }
+
+  /** The frame as this page can draw it: at once, from the reduced picture. */
+  #draw() {
+    const lines = this.#preview?.lines;
+    const picture = this.#preview?.picture ?? this.#seen;
+    if (!lines || !picture || !this.#points) return;
+    const similarity = layOnLines(this.#points, lines);
+    if (similarity) drawFramed(this.framed, this.editor.image, picture.width, similarity);
+  }
+
+  /** The frame as the server cuts it: sharp, and refused where the points are no face. */
+  #lookAgain(/** @type {number} */ after_ms) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      const [file, points] = [this.#file, this.#points];
+      if (!file || !points) return;
+      void this.#attempt(
+        async (signal) => {
+          const preview = await lookAt(file, points, signal);
+          if (points !== this.#points) return;
+          this.#preview = preview;
+          this.editor.lines = preview.lines;
+          this.#say("");
+          this.#showNotes([]);
+          this.#showFramed(preview.framed);
+        },
+        (refusal) => this.#say(refusal.message, "error"),
+      );
+    }, after_ms);
+  }
+
+  /** @param {string} address */
+  #showFramed(address) {
+    const image = new Image();
+    image.addEventListener("load", () => {
+      const context = this.framed.getContext("2d");
+      if (this.#preview?.framed !== address || !context) return;
+      context.setTransform(1, 0, 0, 1, 0, 0);
+      context.imageSmoothingQuality = "high";
+      context.drawImage(image, 0, 0, this.framed.width, this.framed.height);
+    });
+    image.src = address;
+  }
+
+  // -- tried, kept --------------------------------------------------------------------------------------
+
+  async #try() {
+    const file = this.#file;
+    if (!file || this.dialog.dataset.busy) return;
+    this.#dropFilm();
+    this.dialog.dataset.busy = "film";
+    this.#say("Drawing a few seconds of speech …");
+    const { signal } = this.#work;
+    const points = this.#points;
+    await this.#attempt(
+      async () => {
+        const film = await filmOf(file, points, signal);
+        if (points !== this.#points) return this.#say("");
+        this.#film = URL.createObjectURL(film);
+        this.video.src = this.#film;
+        this.video.muted = this.isCalling(); // it would come in at the microphone
+        this.#say(this.video.muted ? "Without sound, since your call is on." : "");
+        this.dialog.dataset.film = "on";
+        await this.video.play().catch(() => (this.video.controls = true));
+      },
+      (refusal) => this.#say(refusal.message, "error"),
+    );
+    if (!signal.aborted) delete this.dialog.dataset.busy;
+  }
+
+  #dropFilm() {
+    delete this.dialog.dataset.film;
+    this.video.controls = false;
+    this.video.removeAttribute("src");
+    this.video.load();
+    if (this.#film) URL.revokeObjectURL(this.#film);
+    this.#film = "";
+  }
+
+  async #keep() {
+    const file = this.#file;
+    if (!file || this.dialog.dataset.busy) return;
+    this.dialog.dataset.busy = "keep";
+    this.#say("Keeping it …");
+    const { signal } = this.#work;
+    const words = { name: this.name.value.trim(), consent: this.config.consent };
+    await this.#attempt(
+      async () => {
+        const id = await keep(file, this.#points, words, signal);
+        this.dialog.close();
+        this.onKept(id);
+      },
+      (refusal) => this.#say(refusal.message, "error"),
+    );
+    if (!signal.aborted) delete this.dialog.dataset.busy;
+  }
+}
