@@ -149,6 +149,8 @@ def test_a_call_by_keyboard_alone(fake_server: ServerProcess, open_page: OpenPag
     call.wait_for_state("live")
     assert call.page.evaluate(focused) == "stop", "the focus stays on the one big button"
     call.page.keyboard.press("Tab")
+    assert call.page.evaluate(focused) == "add-picture"
+    call.page.keyboard.press("Tab")
     before = call.page.get_by_test_id("poster").get_attribute("src")
     call.page.keyboard.press("ArrowRight")
     assert call.page.get_by_test_id("poster").get_attribute("src") != before, "arrow keys choose a face"
@@ -163,7 +165,7 @@ def test_every_control_has_a_name(fake_server: ServerProcess, open_page: OpenPag
             .map((control) => control.outerHTML)"""
     )
     assert nameless == []
-    assert call.page.locator("[role=status]").get_attribute("aria-live") == "polite"
+    assert call.page.locator("#status[role=status]").get_attribute("aria-live") == "polite"
     assert call.page.get_by_role("meter").get_attribute("aria-valuetext") == "off"
     assert call.page.get_by_role("switch").count() == 1
 

@@ -29,6 +29,7 @@ const NOTE_MIC_OFF = "Your voice is sent only while a call is on.";
 const NOTE_MIC_ON = "On. Your voice goes to this server and nowhere else.";
 const NOTE_MIC_NONE = "None. The face goes on in silence.";
 const NOTE_MIC_SILENT = "Nothing is heard. Muted, or the wrong one?";
+const CONFIG_WITHIN_MS = 1000;
 const TOLD_FOR_MS = 10_000;
 const NOTE_MUTED = "What comes back is your own voice a moment later, so every visit starts with it muted.";
 const NOTE_HEARD = "Wear headphones: from loudspeakers your voice would go round as an echo.";
@@ -226,15 +227,16 @@ function sayIdle() {
   if (recallSecret()) line.say(captionForReturn());
 }
 
+const config = askUntilAnswered(fetchConfig, () => {}).then(({ uploads }) => {
+  if (uploads) setUpPictures(uploads, picker, part("studio", HTMLDialogElement), part("farewell", HTMLDialogElement), () => call.busy);
+});
 void askUntilAnswered(fetchAvatars, (error) => {
   const { headline, sentence } = asProblem(error);
   if (!call.busy) line.say({ headline, detail: `${sentence} Trying again by itself.`, tone: "warn" });
-}).then((avatars) => {
+}).then(async (avatars) => {
+  await Promise.race([config, new Promise((done) => setTimeout(done, CONFIG_WITHIN_MS))]); // a tile that comes later pushes all others aside
   picker.show(avatars);
   if (!call.busy) sayIdle();
 });
 void askUntilAnswered(fetchScaleRanges, () => {}).then((ranges) => scales.show(ranges));
-void askUntilAnswered(fetchConfig, () => {}).then(({ uploads }) => {
-  if (uploads) setUpPictures(uploads, picker, part("studio", HTMLDialogElement), part("farewell", HTMLDialogElement), () => call.busy);
-});
 document.documentElement.dataset.ready = "";

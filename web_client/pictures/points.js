@@ -123,6 +123,7 @@ export class PointEditor {
     mark.className = "mark";
     mark.dataset.testid = `mark-${k}`;
     mark.title = name;
+    mark.setAttribute("aria-label", name);
     mark.setAttribute("aria-describedby", "studio-keys");
     mark.addEventListener("pointerdown", (event) => {
       mark.setPointerCapture(event.pointerId);

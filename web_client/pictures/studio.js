@@ -58,7 +58,7 @@ export class Studio {
     this.onKept = onKept;
     this.form = this.#part("form", HTMLFormElement);
     this.said = this.#part("said", HTMLElement);
-    this.notes = this.#part("notes", HTMLElement);
+    this.told = this.#part("told", HTMLElement);
     this.framed = this.#part("framed", HTMLCanvasElement);
     this.video = this.#part("film", HTMLVideoElement);
     this.trial = this.#part("trial", HTMLButtonElement);
@@ -145,10 +145,18 @@ export class Studio {
     }
   }
 
-  /** @param {string} sentence @param {"calm" | "error"} [tone] */
+  /**
+   * Says it where it is looked for: beside the frame there is a place that is kept free, so that nothing moves under a
+   * hand that drags.
+   * @param {string} sentence
+   * @param {"calm" | "warn" | "error"} [tone]
+   */
   #say(sentence, tone = "calm") {
-    this.said.textContent = sentence;
-    this.said.dataset.tone = tone;
+    const framing = this.dialog.dataset.step === "frame";
+    for (const place of [this.said, this.told]) {
+      place.textContent = (place === this.told) === framing ? sentence : "";
+      place.dataset.tone = tone;
+    }
   }
 
   /**
@@ -233,17 +241,10 @@ export class Studio {
   #showPreview(preview) {
     this.#preview = preview;
     this.#go("frame");
-    this.#say("");
-    this.#showNotes(preview.notes);
+    this.#say(preview.notes.join(" "), "warn");
     this.editor.show(preview.picture, preview.points, preview.lines);
     this.#showFramed(preview.framed);
     this.trial.focus({ preventScroll: true });
-  }
-
-  /** @param {string[]} notes */
-  #showNotes(notes) {
-    this.notes.hidden = notes.length === 0;
-    this.notes.textContent = notes.join(" ");
   }
 
   /** @param {Point[]} points @param {boolean} done */
@@ -276,7 +277,6 @@ export class Studio {
           this.#preview = preview;
           this.editor.lines = preview.lines;
           this.#say("");
-          this.#showNotes([]);
           this.#showFramed(preview.framed);
         },
         (refusal) => this.#say(refusal.message, "error"),
