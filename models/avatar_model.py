@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from models.diffusion.guidance import ControlTokens
 from models.modules.audio import AudioEncoder
 from models.modules.conv import ReferenceFeatures
-from models.modules.mover import packed
 from models.modules.unet import Denoiser, ReferenceNet
 from models.modules.vae import VAE
 from models.presets import Preset
@@ -53,7 +52,7 @@ class AvatarModel(nn.Module):
         if not self.preset.moves:
             return self.vae.decode(z, reference)
         assert reference is not None
-        return packed(self.vae.moves(z, reference), self.preset.canvas_px)
+        return self.vae.packed_moves(z, reference, self.preset.canvas_px)
 
     def parameter_count(self) -> dict[str, int]:
         """Elements of each part."""

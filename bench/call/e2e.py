@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -60,6 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     server.add_argument("--url", help="measure a server that runs already, instead of starting one")
     server.add_argument(
         "--engine", choices=("student", "plain"), default="student", help="plain: one without networks"
+    )
+    server.add_argument(
+        "--serve",
+        default="",
+        metavar="ARGS",
+        help="further arguments of `fada serve`, as one word: '--size 512'",
     )
     network = parser.add_argument_group(
         "the network between, a relay in user space; media packets alone suffer"
@@ -119,7 +126,9 @@ def measure(client: str, args: argparse.Namespace, plan: CallPlan, folder: Path)
     with contextlib.ExitStack() as stack:
         url, server = args.url, None
         if url is None:
-            url, server = stack.enter_context(running_server(folder / "server.log", args.engine))
+            url, server = stack.enter_context(
+                running_server(folder / "server.log", args.engine, shlex.split(args.serve))
+            )
         before_s, began_s = cpu_time_s(server), time.monotonic()
         if client == "chromium":
             recording, extra = _browser_call(url, plan, folder, args)
@@ -146,6 +155,7 @@ def measure(client: str, args: argparse.Namespace, plan: CallPlan, folder: Path)
         shapes={
             "client": client,
             "engine": args.engine,
+            "serve": args.serve,
             "seconds": args.seconds,
             "warm_up_s": args.warm_up,
             "avatar": args.avatar,
@@ -266,7 +276,13 @@ def plot_path(args: argparse.Namespace, plan: CallPlan) -> Path | None:
     if args.check_method:
         return None
     asked: Path | None = args.plot
-    published = args.json is None and args.url is None and args.engine == "student" and not plan.relayed
+    published = (
+        args.json is None
+        and args.url is None
+        and not args.serve
+        and args.engine == "student"
+        and not plan.relayed
+    )
     return asked or (PLOT if published else None)
 
 

@@ -44,6 +44,7 @@ _CALLS: Final[dict[str, tuple[Any, ...]]] = {
     "transformer_scratch": (_P, _P, _I),
     "paint": (_P, *[_I] * 4, _P, *[_I] * 5),
     "warp": (_P, *[_I] * 3, _P, _P, _I, _P, _P, _I),
+    "pack_moves": (_P, _I, _P, *[_I] * 4, _F, _F, *[_P] * 4, _I),
     "move": (_P, *[_I] * 4, _P, *[_I] * 2, _P, *[_I] * 2, _P, _I, _P, _I),
 }
 """Argument types of the library's functions, whose names begin with ``fada_``."""
@@ -328,6 +329,35 @@ class Kernels:
             pictures.data_ptr(), n, n // rows, height, width, offsets.data_ptr(), down, across,
             moves.data_ptr(), *moves.shape[1:3], (ctypes.c_float * 6)(*box), out.shape[3], out.data_ptr(),
             threads_for(16 * out.numel()),
+        )  # fmt: skip
+        return out
+
+    def pack_moves(
+        self, coarse: Tensor, leaves: Tensor, scale: float, bias: float, fades: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        """What a moving decoder's last layers say, as `move` takes it: `models.modules.mover.packed`, in one pass.
+
+        Args:
+            coarse: (N, 2, h / 2, w / 2) flow of more than one pixel's neighbours, channels-last; may be a slice.
+            leaves: (N, 18, h, w) flow's residual, and colour and matte of two times two pixels each; likewise.
+            scale: of the flow, in [-1, 1] of the canvas.
+            bias: of the matte.
+            fades: (2 w,) and (2 h,), what flow and matte keep by column and row; the lesser counts.
+
+        Returns:
+            (N, 2 h, 2 w, 8).
+        """
+        n, channels, rows, columns = leaves.shape
+        assert channels == 18 and coarse.shape == (n, 2, rows // 2, columns // 2)
+        for part in (coarse, leaves):
+            pixel = part.stride(3)
+            assert part.stride() == (part.shape[2] * part.shape[3] * pixel, 1, part.shape[3] * pixel, pixel)
+        flows, out = torch.empty(n, rows, columns, 2), torch.empty(n, 2 * rows, 2 * columns, 8)
+        fade_x, fade_y = fades
+        assert len(fade_x) == 2 * columns and len(fade_y) == 2 * rows
+        self.library.fada_pack_moves(
+            coarse.data_ptr(), coarse.stride(3), leaves.data_ptr(), leaves.stride(3), n, rows, columns, scale, bias,
+            fade_x.data_ptr(), fade_y.data_ptr(), flows.data_ptr(), out.data_ptr(), threads_for(out.numel()),
         )  # fmt: skip
         return out
 

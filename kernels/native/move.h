@@ -200,3 +200,72 @@ void fada_move(const uint8_t *pictures, int n, int share, int height, int width,
         }
     }
 }
+
+/* One value of a map (rows, columns, ...) twice as large, between its cells: weights 3/4 of the near and 1/4 of the far,
+ * in `near` and `far`; held at the border. */
+INLINE void doubled_cell(int i, int size, int *near, int *far) {
+    *near = i / 2;
+    *far = clamp_index(i % 2 ? i / 2 + 1 : i / 2 - 1, size);
+}
+
+/* The flow of one frame: of coarse (rows / 2, columns / 2, step) doubled, plus its residual in leaves (rows, columns,
+ * wide), times `scale` -> flow (rows, columns, 2). */
+static void add_flows(const float *coarse, int step, const float *leaves, int wide, int rows, int columns, float scale,
+                      float *restrict flow) {
+    for (int row = 0; row < rows; row++) {
+        int near_row, far_row;
+        doubled_cell(row, rows / 2, &near_row, &far_row);
+        const float *near = coarse + (size_t)near_row * (columns / 2) * step;
+        const float *far = coarse + (size_t)far_row * (columns / 2) * step;
+        for (int column = 0; column < columns; column++) {
+            int a, b;
+            doubled_cell(column, columns / 2, &a, &b);
+            for (int c = 0; c < 2; c++) {
+                const float upper = 0.75f * near[a * step + c] + 0.25f * near[b * step + c];
+                const float lower = 0.75f * far[a * step + c] + 0.25f * far[b * step + c];
+                *flow++ = scale * (0.75f * upper + 0.25f * lower + leaves[((size_t)row * columns + column) * wide + c]);
+            }
+        }
+    }
+}
+
+/* What the decoder's last layers say, as `fada_move` reads it: coarse (N, rows / 2, columns / 2, step) and leaves
+ * (N, rows, columns, wide) of flow x, y and then red, green, blue and matte of two times two pixels each -> out
+ * (N, 2 rows, 2 columns, MOVE). Flow and matte fade by the lesser of `fade_x` and `fade_y` of their pixel; `flows`
+ * (N, rows, columns, 2) is scratch. Source: `models.modules.mover.packed` of `read_leaves`. */
+void fada_pack_moves(const float *coarse, int step, const float *leaves, int wide, int n, int rows, int columns,
+                     float scale, float bias, const float *fade_x, const float *fade_y, float *flows,
+                     float *restrict out, int threads) {
+    const size_t area = (size_t)rows * columns;
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+#pragma omp for schedule(static)
+        for (int image = 0; image < n; image++)
+            add_flows(coarse + image * (area / 4) * step, step, leaves + image * area * wide, wide, rows, columns, scale,
+                      flows + image * area * 2);
+#pragma omp for schedule(static)
+        for (int line = 0; line < n * rows; line++) {
+            const int image = line / rows, row = line % rows;
+            const float *flow = flows + image * area * 2;
+            for (int column = 0; column < columns; column++) {
+                const float *leaf = leaves + ((size_t)line * columns + column) * wide + 2;
+                float open[16];
+                store8(open, sigmoid8(load8(leaf)));
+                store8(open + 8, sigmoid8(load8(leaf + 8) + (v8){0, 0, 0, 0, bias, bias, bias, bias}));
+                for (int k = 0; k < 4; k++) {
+                    const int y = 2 * row + k / 2, x = 2 * column + k % 2;
+                    int near_row, far_row, a, b;
+                    doubled_cell(y, rows, &near_row, &far_row);
+                    doubled_cell(x, columns, &a, &b);
+                    const float *near = flow + (size_t)near_row * columns * 2, *far = flow + (size_t)far_row * columns * 2;
+                    const float fade = fade_x[x] < fade_y[y] ? fade_x[x] : fade_y[y];
+                    v8 move = {0, 0, fade * open[12 + k], open[k], open[4 + k], open[8 + k], 0, 0};
+                    for (int c = 0; c < 2; c++)
+                        move[c] = fade * (0.75f * (0.75f * near[2 * a + c] + 0.25f * near[2 * b + c]) +
+                                          0.25f * (0.75f * far[2 * a + c] + 0.25f * far[2 * b + c]));
+                    store8(out + (((size_t)image * 2 * rows + y) * 2 * columns + x) * MOVE, move);
+                }
+            }
+        }
+    }
+}

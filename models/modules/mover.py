@@ -87,6 +87,10 @@ class MovingDecoder(nn.Module):
         """Frames (N, 3, H, W) in [0, 1] of raw latents (N, C, h, w), at the networks' size."""
         return compose(reference.picture, self.moves(z, reference), "bicubic").clamp(0, 1)
 
+    def packed(self, z: Tensor, reference: ReferenceFeatures, canvas_px: int) -> Tensor:
+        """The same for a canvas of that side: `packed`."""
+        return packed(self.moves(z, reference), canvas_px)
+
     def moves(self, z: Tensor, reference: ReferenceFeatures) -> Moves:
         """What raw latents (N, C, h, w) say of N frames."""
         levels = self.mix_reference(reference).levels
@@ -140,12 +144,13 @@ def warp(picture: Tensor, flow: Tensor, mode: Literal["bilinear", "bicubic"] = "
 @lru_cache(maxsize=16)
 def edge_window(height: int, width: int, device: torch.device) -> Tensor:
     """(H, W) from 0 at the border to 1 inside: nothing moves or is painted at the box's edge, so it has no seam."""
-    centres = _centres(height, width, device)
-    sides = [
-        (torch.minimum(place, size - place) / (EDGE_SHARE * size)).clamp(0, 1)
-        for place, size in ((centres[..., 0], width), (centres[..., 1], height))
-    ]
-    near = torch.minimum(sides[0], sides[1])
+    return torch.minimum(edge_ramp(width, device), edge_ramp(height, device)[:, None])
+
+
+def edge_ramp(size: int, device: torch.device) -> Tensor:
+    """(size,) of a line across the box: from 0 at its ends to 1 inside."""
+    place = torch.arange(size, device=device) + 0.5
+    near = (torch.minimum(place, size - place) / (EDGE_SHARE * size)).clamp(0, 1)
     return near * near * (3 - 2 * near)
 
 

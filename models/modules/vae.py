@@ -140,5 +140,10 @@ class VAE(nn.Module):
         moves: Moves = self.decoder.moves(self._raw(z), reference)  # type: ignore[operator]
         return moves
 
+    def packed_moves(self, z: Tensor, reference: ReferenceFeatures, canvas_px: int) -> Tensor:
+        """The same as `models.modules.mover.packed` gives it for a canvas."""
+        moves: Tensor = self.decoder.packed(self._raw(z), reference, canvas_px)  # type: ignore[operator]
+        return moves
+
     def _raw(self, z: Tensor) -> Tensor:
         return z * self.std.view(1, -1, 1, 1) + self.mean.view(1, -1, 1, 1)

@@ -15,7 +15,16 @@ from kernels.native.kernels import COLUMNS, LANES, Kernels
 from models.avatar_model import AvatarModel
 from models.modules.blocks import CrossAttention, ResBlock, TemporalAttention, TransformerBlock
 from models.modules.conv import ConvBlock, ReferenceFeatures
-from models.modules.mover import Moves, MovingDecoder, compose, read_leaves
+from models.modules.mover import (
+    FLOW_SCALE_PX,
+    MATTE_BIAS,
+    Moves,
+    MovingDecoder,
+    compose,
+    edge_ramp,
+    packed,
+    read_leaves,
+)
 from models.modules.unet import Denoiser, Trunk
 from models.modules.vae import Decoder
 from models.runtimes.native_audio import adopt_audio
@@ -167,7 +176,7 @@ class NativeMovingDecoder(nn.Module):
 
     def __init__(self, decoder: MovingDecoder, kernels: Kernels) -> None:
         super().__init__()
-        self.levels, self.stem = decoder.levels, decoder.stem
+        self.kernels, self.levels, self.stem = kernels, decoder.levels, decoder.stem
         self.enter = NativeConv(decoder.enter, kernels)
         self.ups = nn.ModuleList(NativeConv(up, kernels, shuffle=True) for up in decoder.ups)  # type: ignore[arg-type]
         self.coarse, self.leave = NativeConv(decoder.coarse, kernels), NativeConv(decoder.leave, kernels)
@@ -179,12 +188,25 @@ class NativeMovingDecoder(nn.Module):
 
     def moves(self, z: Tensor, reference: ReferenceFeatures) -> Moves:
         """See `MovingDecoder.moves`."""
+        return read_leaves(*self._leaves(z, reference), self.stem)
+
+    def packed(self, z: Tensor, reference: ReferenceFeatures, canvas_px: int) -> Tensor:
+        """See `MovingDecoder.packed`."""
+        coarse, leaves = self._leaves(z, reference)
+        if self.stem != 2:
+            return packed(read_leaves(coarse, leaves, self.stem), canvas_px)
+        fades = tuple(edge_ramp(2 * side, z.device) for side in (leaves.shape[3], leaves.shape[2]))
+        scale = FLOW_SCALE_PX * 2.0 / canvas_px
+        return self.kernels.pack_moves(coarse, leaves, scale, MATTE_BIAS, (fades[0], fades[1]))
+
+    def _leaves(self, z: Tensor, reference: ReferenceFeatures) -> tuple[Tensor, Tensor]:
+        """The coarse flow, and what the last layer says."""
         assert reference.mixed
         kept = reference.levels[::-1]  # coarsest first
         x = before = self.levels[0](self.enter(z, residual=kept[0]))
         for up, level, features in zip(self.ups, list(self.levels)[1:], kept[1:], strict=True):
             before, x = x, level(up(x, silu=True, residual=features))
-        return read_leaves(self.coarse(before, silu=True), self.leave(x, silu=True), self.stem)
+        return self.coarse(before, silu=True), self.leave(x, silu=True)
 
 
 def holds_decoder(decoder: Decoder) -> bool:

@@ -16,6 +16,7 @@ from kernels.native.kernels import Kernels, pack_columns
 from models.framing.picture_warp import PictureWarp
 from models.framing.placement import Placement
 from models.framing.similarity import Similarity
+from models.modules.mover import FLOW_SCALE_PX, MATTE_BIAS, edge_ramp, packed, read_leaves
 from models.warp import HeadWarp
 from tests.threads import torch_threads
 from tests.tolerances import NATIVE_HALF_RMS, NATIVE_RMS
@@ -341,3 +342,17 @@ def test_a_cache_that_cannot_be_written_is_a_sentence_with_its_remedy(
     monkeypatch.setenv("FADA_CACHE", str(tmp_path / "file"))
     with pytest.raises(NativeError, match=r"cannot be kept in .*FADA_CACHE=/path"):
         native_build.load_native()
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(80, 80), (12, 20)])
+def test_what_the_moving_decoder_says_is_packed_as_by_torch(
+    kernels: Kernels, rows: int, columns: int
+) -> None:
+    """Both are slices of what a convolution padded, as the decoder's are."""
+    coarse = torch.randn(3, rows // 2, columns // 2, 16).permute(0, 3, 1, 2)[:, :2]
+    leaves = (3 * torch.randn(3, rows, columns, 32)).permute(0, 3, 1, 2)[:, :18]
+    truth = packed(read_leaves(coarse, leaves, 2), 256)
+    fades = edge_ramp(2 * columns, coarse.device), edge_ramp(2 * rows, coarse.device)
+    ours = kernels.pack_moves(coarse, leaves, FLOW_SCALE_PX * 2 / 256, MATTE_BIAS, fades)
+    assert ours.shape == truth.shape == (3, 2 * rows, 2 * columns, 8)
+    assert (ours - truth).abs().max() < 2e-6

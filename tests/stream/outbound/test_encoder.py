@@ -14,6 +14,7 @@ from stream.outbound.encoder import (
     h264_codec,
     h264_options,
     make_encoder,
+    suitable_bit_rate,
 )
 
 SIDE = 128
@@ -81,3 +82,20 @@ def test_the_fastest_h264_that_opens_is_probed_once() -> None:
     assert h264_codec.cache_info().currsize == 1
     assert make_encoder(H264, SIDE, SIDE, 25, 300_000).name == h264_codec()
     assert h264_options("h264_nvenc", 500_000)["tune"] == "ull"
+
+
+@pytest.mark.parametrize("codec", [VP8, H264])
+@pytest.mark.parametrize(("width", "height"), [(256, 256), (318, 318), (514, 430), (640, 1138), (2048, 2048)])
+def test_any_even_size_comes_back(codec: str, width: int, height: int) -> None:
+    rows, columns = np.mgrid[0:height, 0:width]
+    image = np.stack((rows * 255 // height, columns * 255 // width, (rows + columns) % 64 + 90), -1).astype(
+        np.uint8
+    )
+    encoder = make_encoder(codec, width, height, 25, suitable_bit_rate(width, height, 25))
+    decoder = av.CodecContext.create("vp8" if codec == VP8 else "h264", "r")
+    made = [encoder.encode(image, 3600 * step, step == 0) for step in range(4)]
+    frames = [f for packet in made for f in decoder.decode(packet)]  # type: ignore[attr-defined]
+    frames += decoder.decode(None)  # type: ignore[attr-defined]
+    assert len(frames) == 4 and (frames[-1].width, frames[-1].height) == (width, height)
+    error = np.abs(frames[-1].to_ndarray(format="rgb24").astype(int) - image)
+    assert error.mean() < 12 and error[-2:].mean() < 30 and error[:, -2:].mean() < 30

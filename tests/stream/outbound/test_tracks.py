@@ -217,4 +217,5 @@ async def test_stopped_tracks_end() -> None:
 def test_bit_rate_follows_the_size() -> None:
     assert suitable_bit_rate(64, 64, 25) == 300_000
     assert 800_000 < suitable_bit_rate(256, 256, 25) < 1_000_000
-    assert suitable_bit_rate(2048, 2048, 25) == 3_000_000
+    assert 2_500_000 < suitable_bit_rate(512, 512, 25) < 3_000_000
+    assert suitable_bit_rate(2048, 2048, 25) == 6_000_000
