@@ -69,7 +69,7 @@ class MotionBatch:
         flow: (B, 2, H/2, W/2) in pixels of the box.
         hole: (B, 1, H, W) in [0, 1].
         known: (B, 1, 1, 1), 1 where flow and hole are true, 0 where nobody knows.
-        state: (B, 10) of the target, as it is mirrored.
+        states: (B, 2, 10) of reference and target, as they are mirrored.
     """
 
     reference: Tensor
@@ -78,7 +78,7 @@ class MotionBatch:
     flow: Tensor
     hole: Tensor
     known: Tensor
-    state: Tensor
+    states: Tensor
 
 
 def draw_pairs(
@@ -86,6 +86,7 @@ def draw_pairs(
     generators: Generators,
     box: tuple[int, int, int, int],
     jitter: Jitter | None = None,
+    grain: float = 1.0,
 ) -> MotionBatch:
     """Draw a row for each generator, from a set at random and an item at random.
 
@@ -94,6 +95,7 @@ def draw_pairs(
         generators: one a row.
         box: (left, top, width, height) of the face box on the canvas.
         jitter: see `Jitter`.
+        grain: strength of textures and of the reference's grain; 0 leaves both out.
     """
     jitter = jitter or Jitter()
     rows = [_row(sets, generator, jitter.still) for generator in generators]
@@ -105,23 +107,28 @@ def draw_pairs(
     both = sampled(canvases.flatten(1, 2), places).unflatten(1, (2, 3))
     moved = sampled(flow, places)
     moved = torch.einsum("bij,bjhw->bihw", torch.linalg.inv(linear), moved)  # as the box sees it
-    state = torch.stack([row[5] for row in rows])
-    state[:, GAZE_X] *= torch.linalg.det(linear).sign()
-    return _lit(both, moved, sampled(hole, places), known, state, generators)
+    states = torch.stack([row[5] for row in rows])
+    states[:, :, GAZE_X] *= torch.linalg.det(linear).sign().unsqueeze(1)
+    hole = sampled(hole, places)
+    lit = _lit(both, moved, hole, known, grain, generators)
+    other = draw_light(generators, 0.7).over(lit)
+    rough = 0.03 * grain * rand(generators, 1, 1, 1) * (rand(generators, 1, 1, 1) < 0.5)
+    reference = (lit[:, 0] + rough * randn(generators, *lit.shape[2:])).clamp(0, 1)
+    return MotionBatch(reference, lit[:, 1], other[:, 1], F.avg_pool2d(moved, 2), hole, known, states)
 
 
 def _row(
     sets: Sequence[MotionData], generator: torch.Generator, still: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, float, Tensor]:
-    """(reference, frame, flow, hole, known, state) of one row, flow and hole at half the canvas' size."""
+    """(reference, frame, flow, hole, known, both states) of one row, flow and hole at half the canvas' size."""
     data = sets[randint([generator], len(sets))[0]]
     item = data[randint([generator], len(data))[0]]
     side = item.reference.shape[-1] // 2
     frame = randint([generator], len(item.frames))[0]
     nothing = torch.zeros(2, side, side), torch.zeros(side, side)
     if float(rand([generator])) < still:
-        return item.reference, item.reference, *nothing, 1.0, item.states[0].clone()
-    state = item.states[1 + frame].clone()
+        return item.reference, item.reference, *nothing, 1.0, item.states[[0, 0]]
+    state = item.states[[0, 1 + frame]]
     if item.flow is None or item.hole is None:
         return item.reference, item.frames[frame], *nothing, 0.0, state
     flow, hole = item.flow[frame].float(), item.hole[frame].float() / 255
@@ -129,16 +136,12 @@ def _row(
 
 
 def _lit(
-    both: Tensor, flow: Tensor, hole: Tensor, known: Tensor, state: Tensor, generators: Generators
-) -> MotionBatch:
-    """Light, texture, softness and grain over reference and target alike, and another light for the encoder."""
+    both: Tensor, flow: Tensor, hole: Tensor, known: Tensor, grain: float, generators: Generators
+) -> Tensor:
+    """Light, texture and softness over reference and target (B, 2, 3, H, W) alike."""
     height, width = both.shape[-2:]
     lit = draw_light(generators).over(both)
-    texture = torch.exp(draw_texture(generators, height, width) * known.unsqueeze(-1))
+    texture = torch.exp(grain * draw_texture(generators, height, width) * known.unsqueeze(-1))
     moved = torch.lerp(warp(texture[:, 0], flow), torch.ones(()), hole)  # new surface brings none along
     lit = (lit * torch.stack((texture[:, 0], moved), dim=1)).clamp(0, 1)
-    lit = softened(lit, draw_softness(generators))
-    other = draw_light(generators, 0.7).over(lit[:, 1:])[:, 0]
-    grain = 0.03 * rand(generators, 1, 1, 1) * (rand(generators, 1, 1, 1) < 0.5)
-    reference = (lit[:, 0] + grain * randn(generators, 3, height, width)).clamp(0, 1)
-    return MotionBatch(reference, lit[:, 1], other, F.avg_pool2d(flow, 2), hole, known, state)
+    return softened(lit, draw_softness(generators))

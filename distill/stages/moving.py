@@ -26,8 +26,12 @@ from models.modules.mover import Moves, MovingDecoder, compose
 from models.modules.vae import VAE
 from models.presets import Preset
 
-SETTLED_STEPS = 1500
-"""Steps in which the KL term and the noise on the latents come in."""
+SETTLED_STEPS = 2000
+"""Steps in which the flow alone gives way to the pictures, and grain and noise on the latents come in."""
+TRUST = 0.7
+"""Share of rows whose latents are written from the true states instead of what was read off the picture."""
+NOISE = 0.3
+"""Largest share of noise on the latents, of their deviation: what denoisers make is a little off."""
 
 
 def motion_weights(box: tuple[int, int, int, int]) -> Tensor:
@@ -46,10 +50,9 @@ def motion_weights(box: tuple[int, int, int, int]) -> Tensor:
 class MovingStage:
     """Weighted L1, edges and means of the frame; the true flow, hole and paint where they are known.
 
-    A linear reader of the latents is told the true state of mouth and eyes. It is not saved: without it a decoder
-    that does not yet read latents and an encoder that is not yet read wait for each other, and latents are an
-    unread noise that shrinks to nothing (seen within 500 steps). For the same reason their deviation is held near
-    1.
+    The latents' state is known of every picture: it is told to the reader, and in most rows the decoder gets
+    latents written from the truth. So decoder and encoder learn side by side instead of waiting for each other
+    (latents of a plain encoder shrank to an unread noise within 500 steps).
 
     Args:
         preset: its autoencoder must have the decoder "move".
@@ -75,59 +78,51 @@ class MovingStage:
         self.name = "vae" if trained is None else "decoder"
         self.vae = channels_last(trained or VAE(preset.vae)).to(device)
         if trained is not None:
-            self.vae.tower.requires_grad_(False)
-            self.vae.to_latent.requires_grad_(False)
-        channels, rows, columns = preset.latent_shape
-        self.reader = nn.Linear(channels * rows * columns, len(MOUTH_DIMS) + len(EXPRESSION_DIMS)).to(device)
-        self.both = nn.ModuleDict({"vae": self.vae, "reader": self.reader})
+            self.vae.reader.requires_grad_(False)
+            self.vae.writer.requires_grad_(False)
         self.weights = motion_weights(preset.face_box).to(device)[None, None]
 
     def trainable(self) -> nn.Module:
-        return self.both if self.name == "vae" else self.vae
+        return self.vae
 
     def loss(self, draw: StepDraw) -> tuple[Tensor, dict[str, float]]:
-        generators = draw.generators()
+        generators, settled = draw.generators(), self._settled(draw.step)
         with torch.autocast("cpu", enabled=False):  # places and light need their precision
-            batch = draw_pairs(self.data, generators, self.preset.face_box)
+            batch = draw_pairs(self.data, generators, self.preset.face_box, grain=settled)
         moved = MotionBatch(*(getattr(batch, name).to(self.device) for name in MotionBatch.__slots__))
-        return self._objective(moved, generators, self._settled(draw.step))
+        return self._objective(moved, generators, settled)
 
     def _settled(self, step: int) -> float:
-        """Share 0..1 of the KL term and of the extra noise: they come in slowly."""
+        """Share 0..1 of grain, noise and pictures' terms: they come in slowly."""
         return min(1.0, step / SETTLED_STEPS) if self.name == "vae" else 1.0
 
     def _objective(
         self, batch: MotionBatch, generators: Generators, settled: float
     ) -> tuple[Tensor, dict[str, float]]:
-        last = {"memory_format": torch.channels_last}
-        mean, logvar = (part.float() for part in self.vae.moments(batch.seen.contiguous(**last)))
-        noise = randn(generators, *mean.shape[1:]).to(mean.device)
-        extra = 0.15 * settled * rand(generators, 1, 1, 1).to(mean.device)
-        z = mean + noise * ((0.5 * logvar).exp() + extra)
-        reference = self.vae.reference(batch.reference.contiguous(**last))
+        last, size = {"memory_format": torch.channels_last}, batch.target.shape[-2:]
+        before, after = batch.states.unbind(1)
+        own = self.vae.reader(batch.reference.contiguous(**last)).float()
+        read = self.vae.reader(batch.seen.contiguous(**last)).float()
+        trusted = rand(generators, 2) < TRUST
+        before = torch.where(trusted[:, :1].to(own.device), before, own.detach())
+        state = torch.where(trusted[:, 1:].to(own.device), after, read)
+        z = self.vae.written(state, size).float()
+        rough = NOISE * settled * rand(generators, 1, 1, 1) * randn(generators, *z.shape[1:])
         decoder = self.vae.decoder
-        assert reference is not None and isinstance(decoder, MovingDecoder)
-        moves = decoder.moves(z, reference)
+        assert isinstance(decoder, MovingDecoder)
+        reference = self.vae.reference(batch.reference.contiguous(**last), before)
+        assert reference is not None
+        moves = decoder.moves(z + rough.to(z.device) * z.detach().std(), reference)
         frame = compose(batch.reference, moves)
-        terms = {**self._picture_terms(frame - batch.target), **self._truth_terms(moves, batch, settled)}
+        shown = self._picture_terms(frame - batch.target)
+        terms = {name: (0.3 + 0.7 * settled) * term for name, term in shown.items()}
+        terms.update(self._truth_terms(moves, batch, settled))
         if self.name == "vae":
-            terms |= self._latent_terms(z, mean, logvar, batch.state, settled)
+            terms["told"] = F.smooth_l1_loss(torch.stack((own, read), 1), batch.states, beta=0.1)
         loss = torch.stack(list(terms.values())).sum()
         figures = {name: float(term.detach()) for name, term in terms.items()}
         mse = (frame.detach() - batch.target).square().mean()
-        return loss, {**figures, "psnr": float(-10 * mse.log10()), "z_std": float(mean.detach().std())}
-
-    def _latent_terms(
-        self, z: Tensor, mean: Tensor, logvar: Tensor, state: Tensor, settled: float
-    ) -> dict[str, Tensor]:
-        """What holds the latents: their deviation near 1, the state that can be read off them, the KL term."""
-        told = self.reader(z.flatten(1))
-        spread = mean.transpose(0, 1).flatten(1).std(dim=1)
-        return {
-            "anchor": 0.02 * spread.clamp_min(1e-6).log().square().mean(),
-            "told": F.smooth_l1_loss(told.float(), state, beta=0.1),
-            "kl": 2e-5 * settled * 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean(),
-        }
+        return loss, {**figures, "psnr": float(-10 * mse.log10()), "z_std": float(z.detach().std())}
 
     def _picture_terms(self, error: Tensor) -> dict[str, Tensor]:
         weights = self.weights
@@ -152,7 +147,7 @@ class MovingStage:
         open_matte = torch.sigmoid(moves.matte)
         painted = (moves.paint - batch.target).abs() * hole * known
         return {
-            "flow": (0.03 + 0.07 * (1 - settled)) * flow.mean(),
+            "flow": (0.03 + 0.27 * (1 - settled) ** 2) * flow.mean(),
             "spread": 0.002 * spread,
             "matte": 0.15 * (matte * known).mean() + 0.05 * (open_matte * (1 - known)).mean(),
             "paint": 0.1 * painted.sum() / (3 * (hole * known).sum() + 100),

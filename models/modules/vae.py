@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.modules.conv import ConvBlock, ReferenceFeatures, wake
+from models.modules.motion import MotionReader, MotionWriter
 from models.modules.mover import Moves, MovingDecoder
 from models.presets import VAEConfig
 
@@ -90,6 +91,7 @@ class Decoder(nn.Module):
 class VAE(nn.Module):
     """Variational autoencoder with an optional reference-conditioned decoder.
 
+    One whose decoder moves pixels has latents of `models.modules.motion`, which have no variance.
     ``mean`` and ``std`` (C,) bring latents to zero mean and unit variance over the corpus.
     """
 
@@ -99,11 +101,15 @@ class VAE(nn.Module):
     def __init__(self, cfg: VAEConfig) -> None:
         super().__init__()
         self.cfg = cfg
-        self.tower = Tower(cfg, cfg.encoder_blocks)
-        self.to_latent = nn.Conv2d(cfg.widths[-1], 2 * cfg.latent_channels, 3, padding=1)
-        with torch.no_grad():  # start almost without noise: the decoder must find the latents worth reading
-            self.to_latent.get_parameter("bias")[cfg.latent_channels :] = -5.0
-        self.decoder = MovingDecoder(cfg) if cfg.decoder == "move" else Decoder(cfg)
+        self.moving = cfg.decoder == "move"
+        if self.moving:
+            self.reader, self.writer = MotionReader(cfg), MotionWriter(cfg)
+        else:
+            self.tower = Tower(cfg, cfg.encoder_blocks)
+            self.to_latent = nn.Conv2d(cfg.widths[-1], 2 * cfg.latent_channels, 3, padding=1)
+            with torch.no_grad():  # start almost without noise: the decoder must find the latents worth reading
+                self.to_latent.get_parameter("bias")[cfg.latent_channels :] = -5.0
+        self.decoder = MovingDecoder(cfg) if self.moving else Decoder(cfg)
         self.reference_tower = Tower(cfg, cfg.encoder_blocks) if cfg.reference_skips else None
         self.register_buffer("mean", torch.zeros(cfg.latent_channels))
         self.register_buffer("std", torch.ones(cfg.latent_channels))
@@ -112,23 +118,35 @@ class VAE(nn.Module):
         """Posterior mean and log-variance (B, C, h, w), unnormalised, of pictures (B, 3, H, W) in [0, 1]."""
         if picture.ndim != 4 or picture.shape[1] != 3:
             raise ValueError(f"VAE expects pictures of shape (B, 3, H, W), got {tuple(picture.shape)}.")
+        if self.moving:
+            mean = self.written(self.reader(picture), picture.shape[-2:])
+            return mean, torch.full_like(mean, -12.0)
         mean, logvar = self.to_latent(F.silu(self.tower(picture)[-1])).chunk(2, dim=1)
         return mean, logvar.clamp(-12.0, 4.0)
+
+    def written(self, state: Tensor, picture: tuple[int, ...]) -> Tensor:
+        """Raw latents (B, C, h, w) of states (B, 10) for pictures of that height and width; of a VAE that moves."""
+        height, width = picture
+        return self.writer(state, height // self.cfg.factor, width // self.cfg.factor)
 
     def encode(self, picture: Tensor) -> Tensor:
         """Normalised latents (B, C, h, w): the posterior mean, zero mean and unit variance over the corpus."""
         mean, _ = self.moments(picture)
         return (mean - self.mean.view(1, -1, 1, 1)) / self.std.view(1, -1, 1, 1)
 
-    def reference(self, picture: Tensor) -> ReferenceFeatures | None:
-        """What the decoder keeps of a reference picture (B, 3, H, W); None for a plain decoder."""
+    def reference(self, picture: Tensor, state: Tensor | None = None) -> ReferenceFeatures | None:
+        """What the decoder keeps of a reference picture (B, 3, H, W); None for a plain decoder.
+
+        One that moves pixels has to know what the reference itself shows, an open mouth or a smile: ``state``
+        (B, 10), or what is read off the picture.
+        """
         if self.reference_tower is None:
             return None
         levels = self.reference_tower(picture)
-        if (
-            self.cfg.decoder == "move"
-        ):  # it has to know what the reference itself shows: an open mouth, a smile
-            levels = (*levels[:-1], torch.cat((levels[-1], self.moments(picture)[0]), dim=1))
+        if self.moving:
+            told = self.reader(picture) if state is None else state
+            own = self.written(told, picture.shape[-2:])
+            levels = (*levels[:-1], torch.cat((levels[-1], own.to(levels[-1].dtype)), dim=1))
         return ReferenceFeatures(picture, levels)
 
     def decode(self, z: Tensor, reference: ReferenceFeatures | None) -> Tensor:
