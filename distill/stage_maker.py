@@ -62,10 +62,8 @@ def _moving_stage(config: TrainConfig, chosen: Preset) -> Stage:
     from distill.stages.moving import MovingStage
 
     data, pace = config.clips.data, config.pace
-    sets: list[MotionData] = [
-        HeadMotions(data, "train"),
-        DrawnMotions(data, "train", config.clips.identities),
-    ]
+    heads = HeadMotions(data, "train")
+    sets: list[MotionData] = [heads, heads, DrawnMotions(data, "train", config.clips.identities)]
     shown: list[MotionData] = [HeadMotions(data, "val"), DrawnMotions(data, "val", 32)]
     trained = trained_vae(config, chosen) if config.stage == "decoder" else None
     return MovingStage(chosen, sets, shown, pace.batch, pace.device, trained)

@@ -21,7 +21,7 @@ from distill.data.regions import PHOTOGRAPHED_MOUTH_Y
 from distill.training.sheets import save_grid
 from models.avatar_model import channels_last
 from models.checkpoint import save_tensors
-from models.face import CANVAS_PX, EXPRESSION_DIMS, EYE_LINE_Y, EYE_SPREAD_X, MOUTH_DIMS
+from models.face import CANVAS_PX, EYE_LINE_Y, EYE_SPREAD_X
 from models.modules.mover import Moves, MovingDecoder, compose
 from models.modules.vae import VAE
 from models.presets import Preset
@@ -101,8 +101,8 @@ class MovingStage:
     ) -> tuple[Tensor, dict[str, float]]:
         last, size = {"memory_format": torch.channels_last}, batch.target.shape[-2:]
         before, after = batch.states.unbind(1)
-        own = self.vae.reader(batch.reference.contiguous(**last)).float()
-        read = self.vae.reader(batch.seen.contiguous(**last)).float()
+        pictures = torch.cat((batch.reference, batch.seen)).contiguous(**last)
+        own, read = self.vae.reader(pictures).float().chunk(2)
         trusted = rand(generators, 2) < TRUST
         before = torch.where(trusted[:, :1].to(own.device), before, own.detach())
         state = torch.where(trusted[:, 1:].to(own.device), after, read)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -54,18 +55,19 @@ class MotionReader(nn.Module):
 
 
 class MotionWriter(nn.Module):
-    """States to latents."""
+    """States to latents; rest is zero everywhere."""
 
     def __init__(self, cfg: VAEConfig) -> None:
         super().__init__()
         self.channels = cfg.latent_channels
-        last = nn.Linear(HIDDEN, self.channels * CELLS * CELLS)
-        nn.init.normal_(last.weight, std=0.3)  # latents of unit size from the start, or nobody reads them
-        self.layers = nn.Sequential(nn.Linear(STATE_DIMS, HIDDEN), nn.SiLU(), last)
+        self.first = nn.Linear(STATE_DIMS, HIDDEN)
+        self.last = nn.Linear(HIDDEN, self.channels * CELLS * CELLS, bias=False)
+        nn.init.normal_(self.last.weight, std=1.0)  # large from the start, or nobody reads them
 
     def forward(self, state: Tensor, rows: int, columns: int) -> Tensor:
         """States (B, 10) -> raw latents (B, C, rows, columns)."""
-        z = self.layers(state).unflatten(1, (self.channels, CELLS, CELLS))
+        moved = F.silu(self.first(state)) - F.silu(self.first(torch.zeros_like(state)))
+        z = self.last(moved).unflatten(1, (self.channels, CELLS, CELLS))
         if (rows, columns) != (CELLS, CELLS):
             z = F.interpolate(z, (rows, columns), mode="bilinear", align_corners=False)
         return z

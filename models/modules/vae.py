@@ -107,7 +107,9 @@ class VAE(nn.Module):
         else:
             self.tower = Tower(cfg, cfg.encoder_blocks)
             self.to_latent = nn.Conv2d(cfg.widths[-1], 2 * cfg.latent_channels, 3, padding=1)
-            with torch.no_grad():  # start almost without noise: the decoder must find the latents worth reading
+            with (
+                torch.no_grad()
+            ):  # start almost without noise: the decoder must find the latents worth reading
                 self.to_latent.get_parameter("bias")[cfg.latent_channels :] = -5.0
         self.decoder = MovingDecoder(cfg) if self.moving else Decoder(cfg)
         self.reference_tower = Tower(cfg, cfg.encoder_blocks) if cfg.reference_skips else None

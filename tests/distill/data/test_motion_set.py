@@ -51,17 +51,17 @@ def rows(count: int, seed: int = 0) -> list[torch.Generator]:
 )
 def test_the_flow_stays_true_through_the_jitter(jitter: Jitter, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reference moved by the batch's flow is the batch's target, before light is laid over both."""
-    monkeypatch.setattr("distill.data.motion_set._lit", lambda both, flow, *_: (both, flow))
-    both, flow = draw_pairs([Slides()], rows(12), BOX, jitter)  # type: ignore[misc]
-    moved = warp(both[:, 0], flow)
+    monkeypatch.setattr("distill.data.motion_set._lit", lambda both, *_: both)
+    batch = draw_pairs([Slides()], rows(12), BOX, jitter, grain=0.0)
+    moved = warp(batch.reference, doubled(batch.flow))
     inner = (..., slice(8, -8), slice(8, -8))
-    assert (both[:, 0] - both[:, 1])[inner].abs().mean() > 0.02
-    assert (moved - both[:, 1])[inner].abs().mean() < 0.006
+    assert (batch.reference - batch.target)[inner].abs().mean() > 0.02
+    assert (moved - batch.target)[inner].abs().mean() < 0.006
 
 
 def test_a_row_is_its_seed_alone() -> None:
     many, one = draw_pairs([Slides()], rows(5), BOX), draw_pairs([Slides()], rows(5)[3:4], BOX)
-    for name in ("reference", "target", "seen", "flow", "hole", "known"):
+    for name in ("reference", "target", "seen", "flow", "hole", "known", "states"):
         torch.testing.assert_close(getattr(many, name)[3], getattr(one, name)[0], atol=1e-5, rtol=0)
 
 
@@ -84,12 +84,12 @@ def test_the_state_is_the_targets_and_a_mirror_turns_its_gaze() -> None:
     told = MotionItem(item.reference, item.frames, states, item.flow, item.hole)
     batch = draw_pairs([[told]], rows(24), BOX, Jitter(still=0.2))  # type: ignore[list-item]
     rest = [dim for dim in range(10) if dim != 7]
-    rows_of = {int(row[0]) for row in batch.state}
-    assert rows_of <= {1, 11, 21} and len(rows_of) == 3
-    for row in batch.state:
+    assert {int(row[0]) for row in batch.states[:, 0]} == {1}
+    assert {int(row[0]) for row in batch.states[:, 1]} == {1, 11, 21}
+    for row in batch.states.flatten(0, 1):
         assert row[rest].tolist() == states[int(row[0]) // 10][rest].tolist()
         assert abs(row[7]) == states[int(row[0]) // 10][7]
-    assert {bool(row[7] > 0) for row in batch.state} == {True, False}
+    assert {bool(row[7] > 0) for row in batch.states[:, 1]} == {True, False}
 
 
 def test_states_come_with_every_picture() -> None:
