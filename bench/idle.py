@@ -24,8 +24,9 @@ from tqdm import tqdm
 
 from bench.call.bursts import MIC_RATE_HZ, make_syllable
 from bench.report import make_report
+from distill.data.regions import MEASURED_BOX
 from kernels.machine import ROOT
-from models.face import FACE_BOX, FPS, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
+from models.face import FPS, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 
 BORDER_FRAMES: Final = 5
 Float32Array = npt.NDArray[np.float32]
@@ -131,7 +132,7 @@ class Face:
         """The mouth's visible opening (T,) in canvas pixels."""
         from distill.evaluation.readings import read_openings
 
-        left, top, width, height = FACE_BOX
+        left, top, width, height = MEASURED_BOX
         return read_openings(self.probe, canvases[:, top : top + height, left : left + width])
 
 
@@ -163,7 +164,7 @@ def border_figures(canvases: UInt8Array, speaking: npt.NDArray[np.bool_]) -> dic
     Raises:
         ValueError: speech never begins or ends, or has no inside.
     """
-    left, top, width, height = FACE_BOX
+    left, top, width, height = MEASURED_BOX
     boxes = canvases[:, top : top + height, left : left + width].astype(np.float32)
     change = np.abs(np.diff(boxes @ np.array([0.299, 0.587, 0.114], np.float32), axis=0)).mean(axis=(1, 2))
     edges = np.flatnonzero(np.diff(speaking.astype(np.int8)))  # between frame e and e + 1, like change e

@@ -1,6 +1,7 @@
-"""The measuring probe: reads mouth shape, blink and identity off a picture of the face box.
+"""The measuring probe: reads mouth shape, blink and identity off a picture of `MEASURED_BOX`.
 
-In: pictures (N, 3, H, W) of the face box in [0, 1], drawn or generated. Out: the visible lip gap in pixels, the
+In: pictures (N, 3, H, W) of that part of the canvas in [0, 1], drawn, rendered or generated, whatever box the
+preset that made them draws. Out: the visible lip gap in pixels, the
 six mouth dims and the blink; an embedding that tells people apart whatever mouth and lids do; and features for
 the Fréchet distance. It is trained on true pictures alone, open-set styles among them, and knows neither sound
 nor student, so that what it sees in generated frames is evidence.
@@ -14,15 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from distill.data.regions import MOUTH_BOX
+from distill.data.regions import MEASURED_BOX, MOUTH_BOX
 from models.checkpoint import load_strict, read_tensors
-from models.face import FACE_BOX, MOUTH_DIMS
+from models.face import MOUTH_DIMS
 
 OPENING_SCALE_PX = 30.0
 IDENTITY_DIMS = 64
 FEATURE_DIMS = 128
 EYE_BOX = (8, 20, 144, 72)
-"""(left, top, width, height) of both eyes and brows inside the face box, px."""
+"""(left, top, width, height) of both eyes and brows inside `MEASURED_BOX`, px."""
 
 
 def _tower(width: int, c_in: int, rows: int, columns: int, outputs: int) -> nn.Sequential:
@@ -59,7 +60,7 @@ def _identity_tower() -> nn.Sequential:
         nn.Conv2d(96, 32, 3, padding=1),
         nn.SiLU(),
         nn.Flatten(),
-        nn.Linear(32 * (FACE_BOX[3] // 16) * (FACE_BOX[2] // 16), FEATURE_DIMS),
+        nn.Linear(32 * (MEASURED_BOX[3] // 16) * (MEASURED_BOX[2] // 16), FEATURE_DIMS),
         nn.SiLU(),
         nn.Linear(FEATURE_DIMS, IDENTITY_DIMS),
     )

@@ -31,17 +31,12 @@ def make_stage(config: TrainConfig) -> Stage:
     if config.stage in ("vae", "decoder"):
         from distill.stages.vae import VAEStage
 
-        pictures, others = (
-            PictureSet(clips.data, "train", clips.identities),
-            PictureSet(clips.data, "val", 32),
-        )
+        pictures = PictureSet(clips.data, "train", clips.identities, box=chosen.face_box)
+        others = PictureSet(clips.data, "val", 32, box=chosen.face_box)
         trained = trained_vae(config, chosen) if config.stage == "decoder" else None
         return VAEStage(chosen, pictures, others, pace.batch, pace.device, trained)
     if config.stage == "probe":
-        from distill.stages.probe import ProbeStage
-
-        pictures = PictureSet(clips.data, "train", clips.identities)
-        return ProbeStage(pictures, PictureSet(clips.data, "val", 32), pace.batch, pace.device)
+        return _probe_stage(config)
     if config.stage == "audio":
         from distill.stages.audio import AudioStage
 
@@ -52,6 +47,22 @@ def make_stage(config: TrainConfig) -> Stage:
         return stage
     makers = {"teacher": _teacher_stage, "student": _student_stage, "steps": _step_stage}
     return makers[config.stage](config, chosen)
+
+
+def _probe_stage(config: TrainConfig) -> Stage:
+    """The probe, on drawn pictures and, where a share is asked for, on rendered heads."""
+    from distill.data.head_set import HeadPictures
+    from distill.data.pictures import PictureSet
+    from distill.probe import load_probe
+    from distill.stages.probe import Heads, ProbeStage
+
+    clips, pace, init = config.clips, config.pace, config.start.init
+    heads = None
+    if clips.heads:
+        heads = Heads(HeadPictures(clips.data, "train"), HeadPictures(clips.data, "val"), clips.heads)
+    pictures = PictureSet(clips.data, "train", clips.identities)
+    validation, trained = PictureSet(clips.data, "val", 32), load_probe(init) if init else None
+    return ProbeStage(pictures, validation, pace.batch, pace.device, heads, trained)
 
 
 def _moving_stage(config: TrainConfig, chosen: Preset) -> Stage:

@@ -87,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="SHARE",
-        help="corpus, teacher, student, steps: share of rendered heads among talking clips (default 0)",
+        help="share of rendered heads among talking clips, or among a probe's pictures (default 0)",
     )
     parser.add_argument(
         "--high-only", action="store_true", help="corpus, student, steps: leave moderate clips out"
@@ -119,7 +119,7 @@ def _add_starts(parser: argparse.ArgumentParser) -> None:
         "--init",
         type=Path,
         metavar="FILE",
-        help="start the UNets (stage audio: the audio encoder) from those of this model",
+        help="start the UNets (stage audio: the audio encoder; stage probe: the probe) from those of this file",
     )
     group.add_argument(
         "--control",

@@ -24,10 +24,11 @@ STAGES: Final = (
     "ship",
 )
 FROM_WEIGHTS: Final = ("corpus", "decoder", "teacher")
-FROM_INIT: Final = ("audio", "teacher", "student", "steps")
+FROM_INIT: Final = ("probe", "audio", "teacher", "student", "steps")
 ON_PREPARED: Final = ("corpus", "teacher", "student", "steps")
 WITH_SPEECH: Final = ("speech", "head-clips", *ON_PREPARED)
 WITH_PEOPLE: Final = ("head-clips", *ON_PREPARED)
+WITH_HEADS: Final = ("probe", *ON_PREPARED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class ClipsConfig:
         high_only: leave moderate clips out.
         identities: people, drawn or rendered, for the stages that learn from pictures.
         people: rendered heads that speak in turn, in clips of high quality; None is one for each clip.
-        heads: share of rendered heads among talking clips, 0..1; the rest are drawn characters.
+        heads: share of rendered heads among talking clips or a probe's pictures, 0..1; the rest are drawn.
 
     Raises:
         ValueError: no share, or nobody who speaks.
@@ -69,7 +70,7 @@ class StartConfig:
     Attributes:
         from_weights: take autoencoder and audio encoder of this model, not of the runs vae and audio.
         audio: take the audio encoder of this run of the stage audio.
-        init: start the UNets (stage audio: the audio encoder) from those of this model.
+        init: start the UNets (stage audio: the audio encoder, stage probe: the probe) from those of this file.
         control: take CFG tokens and control layers of this student.
         method: a recipe (student) or a step method (steps).
         grids: step counts that a student shall be good at.
@@ -178,8 +179,8 @@ class TrainConfig:
             )
         if clips.people is not None and stage not in WITH_PEOPLE:
             raise ValueError(f"--people is for the stages {', '.join(WITH_PEOPLE)}, not for {stage}.")
-        if clips.heads and stage not in ON_PREPARED:
-            raise ValueError(f"--heads is for the stages {', '.join(ON_PREPARED)}, not for {stage}.")
+        if clips.heads and stage not in WITH_HEADS:
+            raise ValueError(f"--heads is for the stages {', '.join(WITH_HEADS)}, not for {stage}.")
         if clips.heads and is_prepared(clips.data):
             raise ValueError(
                 f"--heads is a share of the corpus' clips, and {clips.data} holds prepared videos."

@@ -60,11 +60,14 @@ class PictureItem:
 
 
 class PictureSet:
-    """``count`` identities of a split with ``frames`` pictures each, cached under ``root``."""
+    """``count`` identities of a split with ``frames`` pictures of a box each, cached under ``root``."""
 
-    def __init__(self, root: Path, split: str, count: int, frames: int = 8) -> None:
-        self.split, self.count, self.frames = split, count, frames
-        self.root = root / f"pictures-{split}-{frames}"
+    def __init__(
+        self, root: Path, split: str, count: int, frames: int = 8, box: tuple[int, int, int, int] = FACE_BOX
+    ) -> None:
+        self.split, self.count, self.frames, self.box = split, count, frames, box
+        place = "" if box == FACE_BOX else "-" + "x".join(map(str, box))
+        self.root = root / f"pictures-{split}-{frames}{place}"
         self.root.mkdir(parents=True, exist_ok=True)
 
     def __len__(self) -> int:
@@ -77,7 +80,7 @@ class PictureSet:
         if path.is_file():
             frames = torch.from_numpy(np.load(path))
         else:
-            drawn = Character(identity, FACE_BOX).frames(mouth[None], expression[None])[0]
+            drawn = Character(identity, self.box).frames(mouth[None], expression[None])[0]
             frames = (drawn.clamp(0, 1) * 255).round().byte()
             partial = path.with_suffix(f".{os.getpid()}.partial.npy")  # another process may make the same
             np.save(partial, frames.numpy())

@@ -18,7 +18,7 @@ from torch import Tensor
 from distill.corpus.drawn import Character, sample_identities, true_opening
 from distill.corpus.drawn.openset import open_style
 from distill.data.pictures import PictureItem, random_expressions, random_mouths
-from models.face import FACE_BOX
+from distill.data.regions import MEASURED_BOX
 
 EVALUATION_SEED: Final = 1_000_000
 """Styles from this seed on are kept for evaluation."""
@@ -46,7 +46,7 @@ class StyledPictures:
         else:
             with torch.autocast("cpu", enabled=False):  # an item is the same in any precision of training
                 canvas = style(Character(who).frames(mouth[None], expression[None])[0])
-            left, top, width, height = FACE_BOX
+            left, top, width, height = MEASURED_BOX
             box = canvas[..., top : top + height, left : left + width]
             frames = (box.clamp(0, 1) * 255).round().byte()
             partial = path.with_suffix(f".{os.getpid()}.partial.npy")  # another process may make the same

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distill.data.regions import MOUTH_BOX
+from distill.data.regions import MEASURED_BOX, MOUTH_BOX
 from distill.evaluation.measures import (
     Bools,
     Floats,
@@ -30,7 +30,7 @@ from distill.evaluation.measures import (
 from distill.evaluation.readings import Reading, identity_distances, read_frames
 from distill.evaluation.suites import EvalClip
 from distill.probe import Probe
-from models.face import FACE_BOX, FPS, MOUTH_DIMS
+from models.face import FPS, MOUTH_DIMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,9 @@ class ClipReading:
 
 
 def outside_mouth() -> Bools:
-    """Pixels (h, w) of the face box that lie outside the mouth's box."""
+    """Pixels (h, w) of `MEASURED_BOX` that lie outside the mouth's box."""
     left, top, width, height = MOUTH_BOX
-    where = np.ones((FACE_BOX[3], FACE_BOX[2]), bool)
+    where = np.ones((MEASURED_BOX[3], MEASURED_BOX[2]), bool)
     where[top : top + height, left : left + width] = False
     return where
 

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from distill.corpus.drawn import Character, sample_identities
+from distill.data.regions import MEASURED_BOX
 from distill.data.speech_set import audio_window
 from distill.evaluation.measures import UInt8
 from distill.evaluation.suites import to_bytes
-from models.face import EXPRESSION_DIMS, FACE_BOX, MOUTH_DIMS, SAMPLES_PER_FRAME
+from models.face import EXPRESSION_DIMS, MOUTH_DIMS, SAMPLES_PER_FRAME
 from models.hop import HopControls
 from models.streaming import Streamer
 
@@ -73,8 +74,8 @@ def stream_boxes(
 
 
 def face_box(canvases: UInt8) -> UInt8:
-    """The face box (..., h, w, 3) of canvases (..., S, S, 3)."""
-    left, top, width, height = FACE_BOX
+    """What is measured, `MEASURED_BOX` (..., h, w, 3), of canvases (..., S, S, 3)."""
+    left, top, width, height = MEASURED_BOX
     return np.ascontiguousarray(canvases[..., top : top + height, left : left + width, :])
 
 

@@ -22,11 +22,12 @@ from torch import Tensor
 
 from distill.corpus.drawn import Character, Identity, sample_identities, true_opening
 from distill.corpus.drawn.openset import OpenStyle, open_style
+from distill.data.regions import MEASURED_BOX
 from distill.data.speech_set import SpeechItem, SpeechSet
 from distill.data.styled_pictures import EVALUATION_SEED
 from distill.evaluation.measures import Floats, UInt8
 from distill.evaluation.spoilt import SPOILING, Framing, spoil
-from models.face import FACE_BOX, FPS, SAMPLES_PER_FRAME
+from models.face import FPS, SAMPLES_PER_FRAME
 from models.motion import advance_motion, init_motion, speech_level
 from models.voice import voice_only
 
@@ -100,8 +101,8 @@ def true_boxes(
 ) -> UInt8:
     """Face boxes (T, h, w, 3) of one person, as the suite pictures them; mouth (T, 6), expression (T, 4)."""
     plain = style is None and framing == Framing()
-    drawn_once = Character(who, FACE_BOX if plain else None)
-    left, top, width, height = FACE_BOX
+    drawn_once = Character(who, MEASURED_BOX if plain else None)
+    left, top, width, height = MEASURED_BOX
     boxes = []
     for first in range(0, mouth.shape[0], _CHUNK_FRAMES):
         span = slice(first, first + _CHUNK_FRAMES)

@@ -13,9 +13,9 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from distill.data.regions import MOUTH_BOX
+from distill.data.regions import MEASURED_BOX, MOUTH_BOX
 from distill.prepare.media import UInt8
-from models.face import FACE_BOX, SAMPLES_PER_FRAME
+from models.face import SAMPLES_PER_FRAME
 
 Floats = npt.NDArray[np.float64]
 Quality = Literal["high", "moderate"]
@@ -105,7 +105,7 @@ def grade(figures: Mapping[str, float]) -> Grade:
 
 def luma_of(canvases: UInt8) -> npt.NDArray[np.float32]:
     """Luma of the face box (T, 160, 160), 0..1."""
-    left, top, width, height = FACE_BOX
+    left, top, width, height = MEASURED_BOX
     box = canvases[:, top : top + height, left : left + width].astype(np.float32)
     return np.asarray(box @ (LUMA / 255).astype(np.float32))
 

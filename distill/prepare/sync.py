@@ -16,10 +16,10 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from distill.data.regions import MOUTH_BOX
+from distill.data.regions import MEASURED_BOX, MOUTH_BOX
 from distill.prepare.media import UInt8
 from distill.prepare.quality import LUMA
-from models.face import FACE_BOX, SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
+from models.face import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 
 Floats = npt.NDArray[np.float64]
 
@@ -56,7 +56,7 @@ class Sync:
 
 def mouth_picture(canvas: UInt8) -> npt.NDArray[np.float32]:
     """The mouth's region of a canvas, small and grey: (18, 24), 0..1."""
-    left, top = FACE_BOX[0] + MOUTH_BOX[0], FACE_BOX[1] + MOUTH_BOX[1]
+    left, top = MEASURED_BOX[0] + MOUTH_BOX[0], MEASURED_BOX[1] + MOUTH_BOX[1]
     box = canvas[top : top + MOUTH_BOX[3], left : left + MOUTH_BOX[2]].astype(np.float32)
     cells = box.reshape(18, MOUTH_BOX[3] // 18, 24, MOUTH_BOX[2] // 24, 3).mean((1, 3))
     return np.asarray(cells @ (LUMA / 255).astype(np.float32), np.float32)

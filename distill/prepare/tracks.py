@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from distill.data.regions import MEASURED_BOX
 from distill.prepare.media import UInt8
 from distill.prepare.quality import LUMA, levels_db
 from distill.probe import Probe
-from models.face import CANVAS_PX, EXPRESSION_DIMS, EYE_LINE_Y, EYE_SPREAD_X, FACE_BOX
+from models.face import CANVAS_PX, EXPRESSION_DIMS, EYE_LINE_Y, EYE_SPREAD_X
 
 Floats = npt.NDArray[np.float32]
 
@@ -55,7 +56,7 @@ def blink_track(canvases: UInt8) -> Floats:
 @torch.no_grad()
 def mouth_track(canvases: UInt8, probe: Probe) -> Floats:
     """Mouth dims (T, 6) as the probe reads them."""
-    left, top, width, height = FACE_BOX
+    left, top, width, height = MEASURED_BOX
     box = torch.from_numpy(canvases[:, top : top + height, left : left + width].copy()).permute(0, 3, 1, 2)
     read = [probe(part.float() / 255)[1] for part in box.split(16)]
     return np.asarray(torch.cat(read).numpy(), np.float32)

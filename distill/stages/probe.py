@@ -1,14 +1,15 @@
 """Stage "probe": the measuring probe learns to read true pictures.
 
-In: pictures of the corpus with their true shapes, half of them in open-set styles, spoilt as poor video is
-(blur, noise, light, framing). Out: a `Probe`. It sees no sound and no student, only truth: so it may well train
-on the styles on which students are measured; its seeds of styles are not those of the measurement.
+In: pictures of the corpus with their true shapes, half of them in open-set styles, and rendered heads, spoilt as
+poor video is (blur, noise, light, framing). Out: a `Probe`. It sees no sound and no student, only truth: so it may
+well train on the styles on which students are measured; its seeds of styles are not those of the measurement.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -42,20 +43,50 @@ def contrast(embedded: Tensor) -> Tensor:
     return F.cross_entropy(likeness, partner)
 
 
+class Pictures(Protocol):
+    """A set of pictures that are known to be true."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> PictureItem: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """Rendered heads for a probe that shall read faces as they are: to learn from, to validate on, how many."""
+
+    data: Pictures
+    validation: Pictures
+    share: float
+
+
 class ProbeStage:
     """Regression of opening, mouth dims and blink, and identities told apart."""
 
     name = "probe"
 
-    def __init__(self, data: PictureSet, validation: PictureSet, batch: int, device: str) -> None:
-        """``batch`` identities a step, ``VIEWS`` pictures of each; styled pictures lie beside ``data``'s."""
-        self.batch, self.device = batch, device
+    def __init__(
+        self,
+        data: PictureSet,
+        validation: PictureSet,
+        batch: int,
+        device: str,
+        heads: Heads | None = None,
+        trained: Probe | None = None,
+    ) -> None:
+        """``batch`` identities a step, ``VIEWS`` pictures of each; styled pictures lie beside ``data``'s.
+
+        ``heads`` mixes rendered heads in; ``trained`` is a probe that learns on.
+        """
+        self.batch, self.device, self.heads = batch, device, heads
         styled = StyledPictures(data.root.parent, data.split, data.count)
         self.sets: tuple[PictureSet | StyledPictures, ...] = (data, styled)
         far = 500_000  # styles that training does not reach, and evaluation neither
         others = StyledPictures(validation.root.parent, validation.split, validation.count, first_style=far)
-        self.validation: dict[str, PictureSet | StyledPictures] = {"": validation, "styled_": others}
-        self.probe = channels_last(Probe()).to(device)
+        self.validation: dict[str, Pictures] = {"": validation, "styled_": others}
+        if heads is not None:
+            self.validation["heads_"] = heads.validation
+        self.probe = channels_last(trained or Probe()).to(device).train()
 
     def trainable(self) -> nn.Module:
         return self.probe
@@ -65,7 +96,9 @@ class ProbeStage:
         chosen = randint(generators, len(self.sets))
         items = []
         for which, generator in zip(chosen, generators, strict=True):
-            data = self.sets[which]
+            data: Pictures = self.sets[which]
+            if self.heads is not None and float(rand([generator])) < self.heads.share:
+                data = self.heads.data
             item = data[int(torch.randint(len(data), (), generator=generator))]
             items.append(_pick(item, torch.randperm(item.frames.shape[0], generator=generator)[:VIEWS]))
         picture = torch.cat([item.frames for item in items]).to(self.device).float() / 255

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from distill.data.draws import Generators, StepDraw, rand, randint, randn
 from distill.data.pictures import PictureSet
-from distill.data.regions import EYES_AT, MOUTH_AT, weight_map
+from distill.data.regions import eyes_at, mouth_at, weight_map
 from distill.training.sheets import save_grid
 from models.avatar_model import channels_last
 from models.checkpoint import save_tensors
@@ -50,17 +50,18 @@ class VAEStage:
         if trained is not None:
             self.vae.tower.requires_grad_(False)
             self.vae.to_latent.requires_grad_(False)
-        self.weights = weight_map(preset.face_box[3], preset.face_box[2], mouth=2.0, eyes=3.0).to(device)
+        box = preset.face_box
+        self.centres = (mouth_at(box), *eyes_at(box))
+        self.weights = weight_map(box[3], box[2], mouth=2.0, eyes=3.0, box=box).to(device)
 
     def trainable(self) -> nn.Module:
         return self.vae
 
     def _crop(self, generator: torch.Generator) -> tuple[int, int]:
         draw = torch.rand(3, generator=generator)
-        centres: list[tuple[float, float]] = [MOUTH_AT, *EYES_AT]
         x, y = (float(d) * self.preset.face_box[2] for d in draw[1:])
         if draw[0] < 0.85:
-            x, y = centres[0] if draw[0] < 0.45 else centres[1 + int(draw[0] > 0.65)]
+            x, y = self.centres[0 if draw[0] < 0.45 else 1 + int(draw[0] > 0.65)]
             x, y = x + 40 * float(draw[1] - 0.5), y + 40 * float(draw[2] - 0.5)
         limit = self.preset.face_box[2] - CROP_PX
         left, top = (int(min(max(v - CROP_PX / 2, 0.0), limit)) // 8 * 8 for v in (x, y))

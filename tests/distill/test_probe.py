@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from distill.data.draws import StepDraw
-from distill.data.pictures import PictureSet
+from distill.data.pictures import PictureItem, PictureSet
 from distill.data.styled_pictures import StyledPictures
 from distill.probe import FEATURE_DIMS, IDENTITY_DIMS, Probe, load_probe
-from distill.stages.probe import TEMPERATURE, ProbeStage, contrast
+from distill.stages.probe import TEMPERATURE, Heads, ProbeStage, contrast
 
 CPU = "cpu"
 
@@ -58,3 +58,40 @@ def test_the_stage_takes_steps_and_its_probe_can_be_read_back(tmp_path: Path) ->
     embedded = probe.embed(picture)
     assert embedded.shape == (4, IDENTITY_DIMS) and probe.features(picture).shape == (4, 2 * FEATURE_DIMS)
     torch.testing.assert_close(embedded.norm(dim=1), torch.ones(4))
+
+
+class HeadsLike:
+    """Pictures in the form of rendered heads: a dark mouth that is as high as its opening."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> PictureItem:
+        opening = torch.tensor([0.0, 10.0, 20.0]) + index
+        frames = torch.full((3, 3, 160, 160), 180, dtype=torch.uint8)
+        for frame, gap in zip(frames, opening.int().tolist(), strict=True):
+            frame[:, 118 : 118 + gap, 60:100] = 20
+        mouth = torch.zeros(3, 6)
+        mouth[:, 0] = opening / 30
+        return PictureItem(frames, mouth, torch.zeros(3, 4), opening)
+
+
+def test_a_probe_learns_on_from_heads_and_is_validated_on_them(tmp_path: Path) -> None:
+    """Rendered heads come in by their share, and the checkpoint's notes say how well they are read."""
+    torch.manual_seed(0)
+    pictures, others = (PictureSet(tmp_path / "data", split, 2, frames=3) for split in ("train", "val"))
+    trained, draw = Probe(), StepDraw(0, 0, 0, 4, 4)
+    plain = ProbeStage(pictures, others, 4, CPU, trained=trained)
+    assert plain.probe is trained
+    alone = ProbeStage(pictures, others, 4, CPU, Heads(HeadsLike(), HeadsLike(), 1.0), trained)
+    assert float(plain.loss(draw)[0].detach()) != float(alone.loss(draw)[0].detach())
+    optimizer = torch.optim.Adam(alone.trainable().parameters(), lr=2e-3)
+    for step in range(25):
+        loss, _ = alone.loss(StepDraw(0, step, 0, 4, 4))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    figures = alone.evaluate()
+    assert {"r_opening", "styled_r_opening", "heads_r_opening", "heads_r_blink"} <= set(figures)
+    assert figures["heads_r_opening"] > 0.8
+    assert set(plain.validation) == {"", "styled_"}

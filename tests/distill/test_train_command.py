@@ -122,7 +122,7 @@ def test_a_trunk_of_another_shape_is_refused(tmp_path: Path) -> None:
         (("--stage", "vae", "--people", "3"), "--people is for the stages"),
         (("--stage", "head-clips", "--people", "0"), "--people of 1 or more"),
         (("--stage", "teacher", "--people", "3"), "it needs --heads SHARE"),
-        (("--stage", "probe", "--heads", "0.5"), "--heads is for the stages"),
+        (("--stage", "audio", "--heads", "0.5"), "--heads is for the stages"),
         (("--stage", "student", "--heads", "1.5"), "--heads SHARE of 0 to 1"),
     ],
 )

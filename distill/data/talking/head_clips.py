@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from distill.data.clip_set import busy_expression
+from distill.data.head_set import opening_of
 from distill.data.pictures import calm, random_expressions, random_mouths
 from distill.data.speech_set import SpeechSet
 
@@ -58,14 +59,6 @@ class HeadClipItem:
     def opening_px(self) -> Tensor:
         """(2 + F,) gap between the inner lips, canvas px, 0 or more."""
         return opening_of(self.landmarks)
-
-
-def opening_of(landmarks: Tensor) -> Tensor:
-    """Gap (...) between the inner lips of landmarks (..., 18, 2), in their pixels, 0 or more."""
-    from distill.corpus.heads.anatomy import LANDMARKS
-
-    lower, upper = (LANDMARKS.index(f"{lip}_lip_in") for lip in ("lower", "upper"))
-    return (landmarks[..., lower, 1] - landmarks[..., upper, 1]).clamp_min(0)
 
 
 @dataclass(frozen=True, slots=True)

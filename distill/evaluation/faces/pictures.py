@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from distill.data.regions import MEASURED_BOX
 from distill.evaluation.faces.line import Line, find_moments
 from distill.evaluation.faces.openings import change_in, jaw_drop
 from distill.evaluation.faces.performers import Performer, resized
@@ -20,7 +21,7 @@ from distill.evaluation.faces.regions import Regions, regions_of
 from distill.evaluation.measures import Bools, Floats, UInt8, best_lag, pearson, psnr, quiet_frames
 from distill.evaluation.readings import read_mouth
 from distill.probe import Probe
-from models.face import CANVAS_PX, FACE_BOX
+from models.face import CANVAS_PX
 
 LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -95,7 +96,7 @@ def figures_of(frames: UInt8, framed: UInt8, line: Line, regions: Regions, probe
 
 def small_boxes(frames: UInt8) -> UInt8:
     """What the probe looks at of frames (T, S, S, 3): its face box (T, 160, 160, 3)."""
-    left, top, width, height = FACE_BOX
+    left, top, width, height = MEASURED_BOX
     small = np.stack([resized(frame, CANVAS_PX) for frame in frames])
     return np.ascontiguousarray(small[:, top : top + height, left : left + width])
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from distill.corpus.heads.anatomy import LANDMARKS
+from distill.data.head_set import opening_of
 from distill.data.speech_set import SpeechItem, SpeechSet
 from distill.data.talking import head_clips
-from distill.data.talking.head_clips import FIRST_PERSON, TURN, HeadClips, opening_of, read_clip, script_of
+from distill.data.talking.head_clips import FIRST_PERSON, TURN, HeadClips, read_clip, script_of
 from distill.stages.head_clips import make_head_clips
 
 
