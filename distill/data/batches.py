@@ -67,6 +67,9 @@ def draw_batch(
 
     Motion frames are dropped (replaced by the reference, as at a stream's start) in 15% of rows and carry
     noise of up to 0.15, so that a student's own slightly wrong frames do not throw it off.
+
+    Raises:
+        ValueError: a clip is shorter than a window with its motion frames.
     """
     shares = torch.tensor([share for _, share in sets])
     columns: list[list[Tensor]] = [[] for _ in range(6)]
@@ -77,10 +80,13 @@ def draw_batch(
         data = sets[pick][0]
         item = data[int(torch.randint(len(data), (1,), generator=generator))]
         cfg = data.preset.audio
-        first = (
-            int(torch.randint(item.latents.shape[0] - frames - motion + 1, (1,), generator=generator))
-            + motion
-        )
+        starts = item.latents.shape[0] - frames - motion + 1
+        if starts < 1:
+            raise ValueError(
+                f"A clip of {item.latents.shape[0]} frames holds no window of {frames} frames after {motion} "
+                "motion frames; take shorter windows (--frames)."
+            )
+        first = int(torch.randint(starts, (1,), generator=generator)) + motion
         draw = torch.rand(3, generator=generator)
         reference = item.references[0 if draw[0] < 0.75 else 1]
         before = item.latents[first - motion : first]

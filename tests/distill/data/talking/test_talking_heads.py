@@ -187,6 +187,8 @@ def test_a_mixed_set_asks_each_for_its_own(tmp_path: Path) -> None:
     generators = StepDraw(seed=1, step=0, first=0, rows=4, total=4).generators()
     batch = draw_batch([(both, 1.0)], 4, 2, generators, "cpu")
     assert batch.x_0.shape == (4, 4, *preset.latent_shape)
+    with pytest.raises(ValueError, match="holds no window of 13 frames after 2"):
+        draw_batch([(both, 1.0)], 13, 2, generators, "cpu")
 
 
 def test_drawn_clips_of_other_presets_are_as_ever(tmp_path: Path) -> None:
