@@ -14,6 +14,7 @@ import torch
 from bench.faces.film import film_pictures
 from distill.evaluation import command
 from distill.evaluation.faces.command import run_pictures
+from distill.evaluation.faces.gallery import photo_folder
 from distill.evaluation.faces.pictures import Framed
 from distill.evaluation.faces.regions import OUT_PX
 from stream.avatars.avatar_folder import SUFFIXES
@@ -46,10 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and report; returns the exit code."""
+    name = "pictures"
     if args.pictures is None:
-        if args.film:
-            raise ValueError("--film films pictures of a folder; name it with --pictures.")
-        return command.run(args)
+        if args.suite != "photos":
+            if args.film:
+                raise ValueError("--film films pictures of a folder; name it with --pictures.")
+            return command.run(args)
+        name, args.pictures = "photos", photo_folder()
     config = command.read_faces(args)
     if args.film and config.folder is None:
         raise ValueError("--film needs a folder to write into; name it with --plots.")
@@ -58,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     if unknown := sorted(set(args.film) - portraits.keys()):
         raise ValueError(f"--film: there is no framed picture {', '.join(unknown)} in {args.pictures}.")
     pictures = [Framed(name, p.canvas(OUT_PX), p.notes) for name, p in portraits.items()]
-    figures = run_pictures(config, pictures, refused)
+    figures = run_pictures(config, pictures, refused, name)
     command.write_figures(args.json, figures)
     if config.folder is not None:
         chosen = {name: portraits[name] for name in args.film}

@@ -80,11 +80,11 @@ class FaceFinder:
         )
         self._input = self._session.get_inputs()[0].name
 
-    def search(self, image: UInt8, longer_px: int = SEARCH_PX) -> list[Face]:
+    def search(self, image: UInt8, longer_px: int = SEARCH_PX, least: float = MIN_SCORE) -> list[Face]:
         """All faces of a whole picture, the largest first; its longer side is reduced to `longer_px`."""
         height, width = image.shape[:2]
         scale = min(1.0, longer_px / max(height, width))
-        faces = self._find(image, _by_32(width * scale), _by_32(height * scale))
+        faces = self._find(image, _by_32(width * scale), _by_32(height * scale), least)
         return sorted(faces, key=lambda face: -face.width)
 
     def look_again(self, image: UInt8, near: Face, side_px: int = CLOSE_PX) -> Face | None:
@@ -99,10 +99,10 @@ class FaceFinder:
         moved = Face(best.score, best.box + np.tile(corner, 2), best.landmarks + corner)
         return moved if overlap(moved.box, near.box) > OVERLAP else None
 
-    def _find(self, image: UInt8, width: int, height: int) -> list[Face]:
+    def _find(self, image: UInt8, width: int, height: int, least: float = MIN_SCORE) -> list[Face]:
         tensor = resize(image, width, height).astype(np.float32).transpose(2, 0, 1)[None]
         heat, size, offset, points = (m[0] for m in self._session.run(None, {self._input: tensor}))
-        rows, columns = np.nonzero(heat[0] > MIN_SCORE)
+        rows, columns = np.nonzero(heat[0] > least)
         at = (slice(None), rows, columns)
         span = np.exp(size[at].T) * STRIDE  # (N, 2) height, width
         middle = (np.stack((rows, columns), 1) + offset[at].T + 0.5) * STRIDE

@@ -15,7 +15,14 @@ import numpy as np
 from tqdm import tqdm
 
 from distill.evaluation.config import StudentConfig
-from distill.evaluation.faces.heads import HEADS, HeadClip, against, head_figures, held_out_head, perform_head
+from distill.evaluation.faces.heads import (
+    HEADS,
+    HeadClip,
+    against,
+    head_figures,
+    held_out_heads,
+    perform_head,
+)
 from distill.evaluation.faces.line import LINE_S, MOMENTS, choose_line, find_moments
 from distill.evaluation.faces.opened import open_performer
 from distill.evaluation.faces.performers import Performer
@@ -26,7 +33,7 @@ from distill.evaluation.measures import UInt8
 from distill.probe import Probe, load_probe
 
 ON_FACES: Final = ("heads", "photos")
-"""Suites of this room; "photos" needs the avatars' room to frame them."""
+"""Suites of this room; "photos" needs the avatars' room to frame it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +81,8 @@ class _HeadRun:
 def run_heads(config: FacesConfig) -> dict[str, Any]:
     """The suite "heads"; with a second performer also how the two compare."""
     probe = load_probe(config.probe)
-    clips = [
-        held_out_head(config.data, config.split, who, config.heads, config.seconds)
-        for who in tqdm(range(config.heads), desc="render heads", file=sys.stderr, mininterval=5)
-    ]
+    found = held_out_heads(config.data, config.split, config.heads, config.seconds)
+    clips = list(tqdm(found, total=config.heads, desc="render heads", file=sys.stderr, mininterval=5))
     performers = [
         open_performer(one, config.preset, config.data) for one in (config.student, config.other) if one
     ]

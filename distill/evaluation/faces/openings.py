@@ -1,6 +1,6 @@
-"""How far a mouth opens, told without any network: by the jaw's way and by how much the mouth changes.
+"""How far a mouth opens, told without any network, by the jaw's way.
 
-In: frames (T, S, S, 3) of a still head and its framed picture. Out: tracks (T,). Nothing here was trained on
+In: canvases (T, 256, 256, 3) of a still head and its framed picture. Out: tracks (T,). Nothing here was trained on
 anything, so agreement with the probe is evidence for both.
 """
 
@@ -10,9 +10,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from distill.evaluation.measures import Bools, Floats, UInt8
+from distill.evaluation.measures import Floats, UInt8
 from models.face import CANVAS_PX
 
 PATCH: Final = (100, 198, 56, 26)
@@ -22,27 +21,34 @@ UP_PX, DOWN_PX = 4, 22
 LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def jaw_drop(frames: UInt8, framed: UInt8) -> Floats:
+def jaw_drop(canvases: UInt8, framed: UInt8) -> Floats:
     """How far the chin lies below its place in the picture, (T,) canvas px, between pixels by a parabola.
 
-    The patch of the framed picture (S, S, 3) is looked for straight above and below in each frame by normalised
-    correlation. A chin without any texture cannot be followed: then the track is noise.
+    The patch of the framed picture is looked for straight above and below in each frame by normalised correlation.
+    A chin without any texture cannot be followed: then the track is noise.
+
+    Args:
+        canvases: (T, 256, 256, 3). framed: (256, 256, 3).
     """
     left, top, width, height = PATCH
-    wanted = _standard(_small_luma(framed)[top : top + height, left : left + width][None])
-    scores = np.empty((len(frames), UP_PX + DOWN_PX + 1))
-    for number, frame in enumerate(frames):
-        column = _small_luma(frame)[:, left : left + width]
-        starts = np.arange(top - UP_PX, top + DOWN_PX + 1)
-        patches = np.stack([column[start : start + height] for start in starts])
+    wanted = _standard((framed[top : top + height, left : left + width] @ LUMA)[None])
+    first, last = top - UP_PX, top + DOWN_PX
+    scores = np.empty((len(canvases), last - first + 1))
+    for number, canvas in enumerate(canvases):
+        column = canvas[first : last + height, left : left + width] @ LUMA
+        patches = np.stack([column[start : start + height] for start in range(last - first + 1)])
         scores[number] = (_standard(patches) * wanted).mean((1, 2))
     return _peaks(scores) - UP_PX
 
 
-def _small_luma(frame: UInt8) -> npt.NDArray[np.float32]:
-    if frame.shape[0] != CANVAS_PX:
-        frame = np.asarray(Image.fromarray(frame).resize((CANVAS_PX, CANVAS_PX), Image.Resampling.BOX))
-    return np.asarray(frame.astype(np.float32) @ LUMA)
+def on_canvas(frame: UInt8) -> UInt8:
+    """A square frame (S, S, 3), S a multiple of 256, at the canvas' size: means of squares."""
+    times = frame.shape[0] // CANVAS_PX
+    if times == 1:
+        return frame
+    side = frame.shape[0] // times
+    total = frame.reshape(side, times, side, times, 3).sum((1, 3), dtype=np.uint16)
+    return np.asarray((total + times * times // 2) // (times * times), np.uint8)
 
 
 def _standard(patches: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -60,11 +66,3 @@ def _peaks(scores: Floats) -> Floats:
     bend = np.maximum(2 * here - before - after, 1e-9)
     shift = np.clip(0.5 * (after - before) / bend, -0.5, 0.5)
     return np.asarray(np.where(at == inner, inner + shift, at), np.float64)
-
-
-def change_in(frames: UInt8, framed: UInt8, where: Bools) -> Floats:
-    """Mean absolute difference from the framed picture (S, S, 3) over ``where``, (T,) in levels of 255."""
-    still = framed[where].astype(np.int16)
-    return np.array(
-        [np.abs(frame[where].astype(np.int16) - still).mean(dtype=np.float64) for frame in frames]
-    )

@@ -15,13 +15,12 @@ import numpy as np
 
 from distill.data.regions import MEASURED_BOX
 from distill.evaluation.faces.line import Line, find_moments
-from distill.evaluation.faces.openings import change_in, jaw_drop
-from distill.evaluation.faces.performers import Performer, resized
+from distill.evaluation.faces.openings import jaw_drop, on_canvas
+from distill.evaluation.faces.performers import Performer
 from distill.evaluation.faces.regions import Regions, regions_of
-from distill.evaluation.measures import Bools, Floats, UInt8, best_lag, pearson, psnr, quiet_frames
+from distill.evaluation.measures import Bools, Floats, UInt8, best_lag, pearson, quiet_frames
 from distill.evaluation.readings import read_mouth
 from distill.probe import Probe
-from models.face import CANVAS_PX
 
 LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -69,56 +68,81 @@ def figures_of(frames: UInt8, framed: UInt8, line: Line, regions: Regions, probe
 
     Returns:
         ``r_opening``: of the probe's lip gap with the opening that drove it; ``r_jaw``, ``r_change``: the same by
-        `jaw_drop` and `change_in`, which know no network; ``lag``: frames by which the picture is late, by the
-        probe; ``silence_share``: gap where the mouth is told to be shut, beyond the picture's own and the least
-        of the frames, as a share of its range;
-        ``r_blink``; ``rest_db``, ``worst_rest_db``, ``around_db``: likeness to the framed picture outside mouth
-        and eyes, in the face box (all frames, the worst one) and on the whole canvas; ``detail``: gradient energy
-        of the mouth's region over the picture's.
+        `jaw_drop` and by how much the mouth's region differs from the picture, which know no network; ``lag``:
+        frames by which the picture is late, by the probe; ``silence_share``: gap where the mouth is told to be
+        shut, beyond the picture's own and the least of the frames, as a share of its range; ``r_blink``;
+        ``rest_db``, ``worst_rest_db``, ``around_db``: likeness to the framed picture outside mouth and eyes, in
+        the face box (all frames, the worst one) and on the whole canvas; ``detail``: gradient energy of the
+        mouth's region over the picture's.
     """
-    opening, blink = read_mouth(probe, small_boxes(frames))
-    still = float(read_mouth(probe, small_boxes(framed[None]))[0][0])
+    seen = Differences(frames, framed, regions)
+    canvases = np.stack([on_canvas(frame) for frame in (framed, *frames)])
+    opening, blink = read_mouth(probe, probe_boxes(canvases))
+    opening, still = opening[1:], float(opening[0])
     driven = line.opening
     figures = {
         "r_opening": pearson(opening, driven),
-        "r_jaw": pearson(jaw_drop(frames, framed), driven),
-        "r_change": pearson(change_in(frames, framed, regions.mouth), driven),
+        "r_jaw": pearson(jaw_drop(canvases[1:], canvases[0]), driven),
+        "r_change": pearson(seen.mouth, driven),
         "lag": float(best_lag([opening], [driven])[0]),
         "silence_share": silence_share(opening - min(still, float(np.percentile(opening, 5))), driven),
-        "r_blink": pearson(blink, line.blink),
-        "rest_db": psnr_to(frames, framed, regions.rest),
-        "worst_rest_db": min(psnr(frame[None], framed[None], regions.rest) for frame in frames),
-        "around_db": psnr_to(frames, framed, regions.around),
+        "r_blink": pearson(blink[1:], line.blink),
+        "rest_db": decibels(seen.rest.mean()),
+        "worst_rest_db": decibels(seen.rest.max()),
+        "around_db": decibels(seen.around.mean()),
         "detail": detail(frames, regions.mouth) / max(detail(framed[None], regions.mouth), 1e-6),
     }
     return {key: round(value, 4) for key, value in figures.items()}
 
 
-def small_boxes(frames: UInt8) -> UInt8:
-    """What the probe looks at of frames (T, S, S, 3): its face box (T, 160, 160, 3)."""
+class Differences:
+    """How frames (T, S, S, 3) differ from one picture (S, S, 3) or from as many, by region: one walk over them.
+
+    Attributes:
+        mouth, eyes, rest, around: (T,) mean squared differences, levels of 255.
+    """
+
+    def __init__(self, frames: UInt8, others: UInt8, regions: Regions) -> None:
+        masks = {name: getattr(regions, name) for name in ("mouth", "eyes", "rest", "around")}
+        found: dict[str, list[float]] = {name: [] for name in masks}
+        for number, frame in enumerate(frames):
+            other = others if others.ndim == 3 else others[number]
+            difference = frame.astype(np.int32) - other
+            squares = np.einsum("ijc,ijc->ij", difference, difference)
+            for name, mask in masks.items():
+                found[name].append(float(squares[mask].mean(dtype=np.float64)) / 3)
+        self.mouth, self.eyes, self.rest, self.around = (np.array(found[name]) for name in masks)
+
+
+def decibels(mean_square: float) -> float:
+    """PSNR in dB of a mean squared difference of levels of 255; at most 99."""
+    return min(99.0, float(10 * np.log10(255.0**2 / max(mean_square, 1e-12))))
+
+
+def probe_boxes(canvases: UInt8) -> UInt8:
+    """What the probe looks at of canvases (T, 256, 256, 3): its face box (T, 160, 160, 3)."""
     left, top, width, height = MEASURED_BOX
-    small = np.stack([resized(frame, CANVAS_PX) for frame in frames])
-    return np.ascontiguousarray(small[:, top : top + height, left : left + width])
+    return np.ascontiguousarray(canvases[:, top : top + height, left : left + width])
 
 
 def silence_share(opening: Floats, driven: Floats) -> float:
-    """How far a mouth stands open where it is told to be shut, as a share of its range; 0 without such frames."""
+    """How far a mouth (T,) px stands open where it is told to be shut, as a share of its range.
+
+    0 where it is never told so; a range below a pixel, as of a mouth that does not answer, counts as one.
+    """
     quiet = quiet_frames(driven)
     spread = float(np.percentile(opening, 97.5) - np.percentile(opening, 2.5))
-    return float(opening[quiet].clip(0).mean()) / max(spread, 1e-6) if quiet.any() else 0.0
-
-
-def psnr_to(frames: UInt8, framed: UInt8, where: Bools) -> float:
-    """PSNR in dB of frames (T, S, S, 3) against one picture (S, S, 3) over ``where``."""
-    return psnr(frames, np.broadcast_to(framed, frames.shape), where)
+    return float(opening[quiet].clip(0).mean()) / max(spread, 1.0) if quiet.any() else 0.0
 
 
 def detail(frames: UInt8, where: Bools) -> float:
     """Gradient energy of luma over ``where`` (S, S): mean squared step to the right and down, levels of 255."""
+    rows, columns = (np.flatnonzero(where.any(axis)) for axis in (1, 0))
+    part = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    inner = where[part][:-1, :-1]
     total = 0.0
-    inner = where[:-1, :-1]
     for frame in frames:
-        luma = frame.astype(np.float32) @ LUMA
-        step = np.diff(luma, axis=1)[:-1] ** 2 + np.diff(luma, axis=0)[:, :-1] ** 2
-        total += float(step[inner].mean(dtype=np.float64))
+        luma = frame[part] @ LUMA
+        steps = np.diff(luma, axis=1)[:-1] ** 2 + np.diff(luma, axis=0)[:, :-1] ** 2
+        total += float(steps[inner].mean(dtype=np.float64))
     return total / len(frames)

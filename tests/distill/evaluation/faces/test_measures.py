@@ -11,8 +11,8 @@ from PIL import Image, ImageFilter
 
 from distill.data.speech_set import SpeechItem
 from distill.evaluation.faces.line import MOMENTS, Line, find_moments
-from distill.evaluation.faces.openings import change_in, jaw_drop
-from distill.evaluation.faces.pictures import detail, silence_share
+from distill.evaluation.faces.openings import jaw_drop, on_canvas
+from distill.evaluation.faces.pictures import Differences, decibels, detail, silence_share
 from distill.evaluation.faces.regions import OUT_PX, regions_of
 from distill.evaluation.faces.sheet import Strip, draw_sheets
 from distill.evaluation.faces.table import markdown
@@ -42,15 +42,31 @@ def test_a_chin_is_followed_between_pixels(side: int) -> None:
             for way in ways
         ]
     )
-    np.testing.assert_allclose(jaw_drop(frames, picture), ways, atol=0.3)
+    canvases = np.stack([on_canvas(frame) for frame in frames])
+    np.testing.assert_allclose(jaw_drop(canvases, on_canvas(picture)), ways, atol=0.3)
 
 
-def test_change_is_seen_where_it_is_looked_for_alone() -> None:
+def test_a_canvas_is_the_mean_of_squares() -> None:
+    picture = grainy(512)
+    mean = picture.reshape(256, 2, 256, 2, 3).mean((1, 3))
+    assert np.abs(on_canvas(picture) - mean).max() <= 0.5
+    assert on_canvas(picture[::2, ::2]) is not None and on_canvas(grainy(256)).shape == (256, 256, 3)
+
+
+def test_differences_are_seen_where_they_are() -> None:
     picture, regions = grainy(), regions_of(preset("moving").face_box)
     changed = picture.copy()
-    changed[~regions.mouth] ^= 255
-    np.testing.assert_array_equal(change_in(np.stack((picture, changed)), picture, regions.mouth), [0, 0])
-    assert change_in(changed[None], picture, regions.rest)[0] > 10
+    changed[regions.eyes] = 255 - picture[regions.eyes]
+    changed[regions.rest] = np.where(
+        picture[regions.rest] < 128, picture[regions.rest] + 3, picture[regions.rest] - 3
+    )
+    seen = Differences(np.stack((picture, changed)), picture, regions)
+    np.testing.assert_array_equal(seen.mouth, [0, 0])
+    np.testing.assert_allclose(seen.rest, [0, 9])
+    assert seen.eyes[1] > 100 and 0 < seen.around[1] < 9
+    assert decibels(9.0) == pytest.approx(38.588, abs=1e-3) and decibels(0.0) == 99
+    many = Differences(np.stack((picture, changed)), np.stack((picture, changed)), regions)
+    assert not many.around.any() and not many.eyes.any()
 
 
 @pytest.mark.parametrize("name", ["small", "moving"])
