@@ -43,7 +43,7 @@ SURE: Final = 0.5
 RIVAL: Final = 0.6
 """A second face of that share of the first one's width is worth a word."""
 FAINT: Final = 0.18
-"""Least score of a face that nothing else competes with; of sixty landscapes and things none gave more than 0.17."""
+"""Least score of a face that nothing else competes with; of sixty landscapes none gave more than 0.17."""
 FAINT_MIRRORED: Final = 0.12
 FAINT_SHARE: Final = 0.12
 """Least width of such a face, of the picture's."""
@@ -214,7 +214,9 @@ def _is_laid_out(face: Face) -> bool:
         return False
     nose = ((z[2] - (z[0] + z[1]) / 2) / down).real
     wide = 0.75 < abs(eyes / down) < 1.5 and 0.45 < (mouth / eyes).real < 1.15
-    return wide and abs((down / eyes).real) < 0.25 and abs((mouth / eyes).imag) < 0.2 and 0.3 < nose < 0.8
+    return bool(
+        wide and abs((down / eyes).real) < 0.25 and abs((mouth / eyes).imag) < 0.2 and 0.3 < nose < 0.8
+    )
 
 
 def _agree(face: Face, mirrored: Face, width: int) -> bool:
