@@ -143,8 +143,8 @@ def boxes_of(frames: UInt8, box: tuple[int, int, int, int]) -> Tensor:
 
 
 def perform_head(performer: Performer, clip: HeadClip) -> UInt8:
-    """What a performer makes of a head: by its sound, or an autoencoder by the true frames themselves."""
-    if not isinstance(performer, Puppet):
+    """What a performer makes of a head: by its sound or its states, or by the true frames themselves."""
+    if not isinstance(performer, Puppet) or performer.vae.moving:
         return performer.perform(clip.reference, clip.line)
     true = clip.frames()
     boxes = torch.cat([performer.box_of(frame) for frame in true])

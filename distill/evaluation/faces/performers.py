@@ -1,8 +1,9 @@
 """Who makes a framed picture speak: a student by its sound, or an autoencoder by somebody else's moving face.
 
 In: a framed picture (512, 512, 3) and a `Line`. Out: frames (T, 512, 512, 3), the head held still. A student runs
-through the streaming step as the live server does. An autoencoder alone has no ears: it is shown the true frames
-of a rendered head (`Puppet.shown`), so its decoder can be judged long before there is a student.
+through the streaming step as the live server does. An autoencoder alone has no ears: one that moves pixels is told
+the line's own states of mouth and eyes, another is shown the true frames of a rendered head (`Puppet.shown`). So a
+decoder can be judged long before there is a student.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Student:
 
 
 class Puppet:
-    """An autoencoder: latents of another face's frames, drawn onto a picture.
+    """An autoencoder: latents of a line, or of another face's frames, drawn onto a picture.
 
     Args:
         vae: any of the project's own layout; its decoder may move pixels or paint them.
@@ -81,11 +82,18 @@ class Puppet:
         self.warp = PictureWarp(Placement.canvas(OUT_PX))
 
     def perform(self, framed: UInt8, line: Line) -> UInt8:
-        """See `Performer`: the picture moves from its own latent as the other face moves from its resting one."""
-        seen = self.shown(line)
-        latents = self.encode(seen)
-        own = self.encode(self.box_of(framed))
-        return self.draw(framed, own + latents[1:] - latents[:1])
+        """See `Performer`: by the line's states, or from its own latent as the other face moves."""
+        if self.vae.moving:
+            return self.draw(framed, self.told(line))
+        latents = self.encode(self.shown(line))
+        return self.draw(framed, self.encode(self.box_of(framed)) + latents[1:] - latents[:1])
+
+    @torch.inference_mode()
+    def told(self, line: Line) -> Tensor:
+        """Normalised latents (T, C, h, w) of a line's mouth and expression; of an autoencoder that moves pixels."""
+        states = torch.cat((line.item.mouth, line.expression), 1).float()
+        raw = self.vae.written(states, (self.preset.face_box[3], self.preset.face_box[2]))
+        return (raw - self.vae.mean.view(1, -1, 1, 1)) / self.vae.std.view(1, -1, 1, 1)
 
     @torch.inference_mode()
     def encode(self, boxes: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from distill.evaluation.config import StudentConfig
+from distill.evaluation.faces.line import Line
 from distill.evaluation.faces.opened import open_performer
 from distill.evaluation.faces.performers import Puppet, Student, load_autoencoder
 from distill.evaluation.faces.regions import OUT_PX
@@ -18,7 +19,7 @@ from models.checkpoint import save_tensors
 from models.modules.vae import VAE
 from models.presets import Preset, VAEConfig
 from models.weights import save_model
-from tests.distill.evaluation.faces.test_measures import grainy
+from tests.distill.evaluation.faces.test_measures import grainy, item_of
 from tests.models.test_moving_stream import MOVING, moving_model
 from tests.models.tiny import tiny_model
 
@@ -76,3 +77,19 @@ def test_a_student_gives_512_px_whatever_it_draws(moves: bool, tmp_path: Path) -
     performer = open_performer(StudentConfig(path, "torch-fp32"), model.preset.name, tmp_path)
     assert isinstance(performer, Student) and not performer.streamer.move_head
     assert performer.streamer.placement.width == (512 if moves else 256)
+
+
+def test_an_autoencoder_that_moves_is_told_the_line(tmp_path: Path) -> None:
+    """No other face is looked at: states are written into latents, rest is the picture's own state of rest."""
+    found = load_autoencoder(autoencoder(tmp_path / "vae.safetensors", MOVING))
+    assert found is not None
+
+    def nobody(line: Line) -> torch.Tensor:
+        raise AssertionError("no face should be shown")
+
+    puppet = Puppet(*found, shown=nobody)
+    mouth, expression = torch.zeros(3, 6), torch.zeros(3, 4)
+    mouth[1, 0], expression[2, 0] = 0.8, 1.0
+    frames = puppet.perform(grainy(), Line(item_of(mouth), 0, expression))
+    changed = np.abs(frames[1:].astype(int) - frames[0]).mean((1, 2, 3))
+    assert frames.shape == (3, OUT_PX, OUT_PX, 3) and (changed > 0.01).all()
