@@ -24,7 +24,7 @@ from distill.corpus.degrade import (
 )
 from distill.corpus.drawn import Character, sample_identities
 from distill.corpus.drawn.canvas import FULL_BOX
-from distill.data.latents import ClipItem, LatentStore, Shown, fingerprint
+from distill.data.latents import ClipItem, LatentStore, Shown, are_written, fingerprint
 from distill.data.pictures import random_expressions, random_mouths
 from distill.data.speech_set import SpeechSet, audio_window
 from distill.data.views import draw_view, mirrored
@@ -77,7 +77,8 @@ class ClipSet:
         if preset.face_box != FACE_BOX:
             kind += "-" + "x".join(map(str, preset.face_box))
         self.root = root / f"clips-{split}-{kind}-{frames}-{fingerprint(vae)}"
-        self._store = LatentStore(self.root, vae)
+        self._written = are_written(preset, quality)
+        self._store = LatentStore(self.root, vae, self._written)
 
     def __len__(self) -> int:
         return self.count
@@ -91,14 +92,14 @@ class ClipSet:
         return None if self.quality == "high" else draw_defects(index, self.allowed)
 
     def __getitem__(self, index: int) -> ClipItem:
-        return self._store.item(f"{index:06d}", lambda: self.shown(index))
+        return self._store.item(f"{index:06d}", lambda: self.shown(index, whole=not self._written))
 
     def picture(self, index: int) -> Tensor:
         """The picture (3, h, w) that the first reference of clip ``index`` encodes."""
-        return self.shown(index).pictures[0]
+        return self.shown(index, whole=not self._written).pictures[0]
 
-    def shown(self, index: int) -> Shown:
-        """Clip ``index`` before it is encoded."""
+    def shown(self, index: int, whole: bool = True) -> Shown:
+        """Clip ``index`` before it is encoded, with all its pictures or its references alone."""
         generator = torch.Generator().manual_seed(104_729 * index + 7)
         spoken = self.speech[index % len(self.speech)]
         room = spoken.mouth.shape[0] - self.frames
@@ -110,7 +111,8 @@ class ClipSet:
             if busy
             else spoken.expression[first : first + self.frames]
         )
-        pictures = self._draw(index, mouth, expression, generator)
+        drawn = slice(None) if whole else slice(0)
+        pictures = self._draw(index, mouth[drawn], expression[drawn], generator)
         if self.preset.moves:
             pictures, turned = draw_view(pictures, self.preset.face_box, generator)
             expression = mirrored(expression) if turned else expression

@@ -1,7 +1,9 @@
 """Talking clips as latents on disk: what all sets of the corpus' clips share.
 
 In: a frozen VAE, a folder and how a clip is shown. Out: `ClipItem`s. A clip is shown and encoded once, whoever asks
-for it; encoding is done in fp32, so that a clip is the same on every machine.
+for it; encoding is done in fp32, so that a clip is the same on every machine. Where latents are states of mouth and
+eyes, those of clean clips are written from the truth instead of being read off pictures; references are read, as
+they will be when somebody brings a picture.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import torch
 from torch import Tensor
 
 from models.modules.vae import VAE
+from models.presets import Preset
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,8 @@ class Shown:
     """A clip before it is encoded.
 
     Attributes:
-        pictures: (2 + F, 3, h, w) in [0, 1] of the preset's face box: both references, then the frames.
+        pictures: (2 + F, 3, h, w) in [0, 1] of the preset's face box: both references, then the frames; or the
+            references alone, where the frames' latents are written.
         audio: (context + F * 640 + look-ahead,).
         mouth: (F, 6) that the pictures show. expression: (F, 4) likewise.
     """
@@ -44,6 +48,11 @@ class Shown:
     audio: Tensor
     mouth: Tensor
     expression: Tensor
+
+
+def are_written(preset: Preset, quality: str) -> bool:
+    """Whether clips of that quality get their latents from their true states."""
+    return preset.moves and quality == "high"
 
 
 def fingerprint(vae: VAE) -> str:
@@ -58,10 +67,11 @@ class LatentStore:
     Args:
         root: the folder; made if it is not there.
         vae: frozen, in evaluation mode.
+        written: frames' latents are written from what the clip says that it shows, not read off its pictures.
     """
 
-    def __init__(self, root: Path, vae: VAE) -> None:
-        self.root, self.vae = root, vae
+    def __init__(self, root: Path, vae: VAE, written: bool = False) -> None:
+        self.root, self.vae, self.written = root, vae, written
         root.mkdir(parents=True, exist_ok=True)
         self._kept: dict[str, ClipItem] = {}
 
@@ -86,11 +96,19 @@ class LatentStore:
             item.expression,
         )
 
-    def _write(self, path: Path, shown: Shown) -> None:
+    @torch.no_grad()
+    def _encoded(self, shown: Shown) -> Tensor:
+        """Latents (2 + F, C, h, w) of references and frames."""
         device = self.vae.mean.device
-        with torch.no_grad():
-            encoded = torch.cat([self.vae.encode(part.to(device)) for part in shown.pictures.split(16)])
-        latents = encoded.half().cpu().numpy()
+        pictures = shown.pictures[:2] if self.written else shown.pictures
+        read = torch.cat([self.vae.encode(part.to(device)) for part in pictures.split(16)])
+        if not self.written:
+            return read
+        states = torch.cat((shown.mouth, shown.expression), dim=1).float().to(device)
+        return torch.cat((read, self.vae.encode_states(states, tuple(pictures.shape[-2:]))))
+
+    def _write(self, path: Path, shown: Shown) -> None:
+        latents = self._encoded(shown).half().cpu().numpy()
         partial = path.with_suffix(f".{os.getpid()}.partial.npz")  # another process may make the same
         np.savez(
             partial,

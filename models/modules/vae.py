@@ -136,6 +136,11 @@ class VAE(nn.Module):
         mean, _ = self.moments(picture)
         return (mean - self.mean.view(1, -1, 1, 1)) / self.std.view(1, -1, 1, 1)
 
+    def encode_states(self, state: Tensor, picture: tuple[int, ...]) -> Tensor:
+        """Normalised latents (B, C, h, w) of states (B, 10) for pictures of that height and width, as `encode`."""
+        mean = self.written(state, picture)
+        return (mean - self.mean.view(1, -1, 1, 1)) / self.std.view(1, -1, 1, 1)
+
     def reference(self, picture: Tensor, state: Tensor | None = None) -> ReferenceFeatures | None:
         """What the decoder keeps of a reference picture (B, 3, H, W); None for a plain decoder.
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from distill.corpus.degrade import DEFECTS, VERSION, Defects, draw_defects, sound_delays, spoil_pictures
 from distill.data.draws import mixed
-from distill.data.latents import ClipItem, LatentStore, Shown, fingerprint
+from distill.data.latents import ClipItem, LatentStore, Shown, are_written, fingerprint
 from distill.data.speech_set import SpeechSet, audio_window
 from distill.data.talking.head_clips import HeadClipItem, HeadClips
 from distill.data.views import draw_view, mirrored
@@ -109,14 +109,15 @@ class TalkingHeads:
             kind += "-" + "+".join(allowed)
         box = "x".join(map(str, preset.face_box))
         folder = f"{clips.root.name}-{kind}-{box}-{fingerprint(vae)}"
-        self._store = LatentStore(clips.root.parent / folder, vae)
+        self._written = are_written(preset, quality)
+        self._store = LatentStore(clips.root.parent / folder, vae, self._written)
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int) -> ClipItem:
         clip, view = self._place(index)
-        return self._store.item(f"{clip:06d}-{view}", lambda: self.shown(index))
+        return self._store.item(f"{clip:06d}-{view}", lambda: self.shown(index, whole=not self._written))
 
     def forget(self) -> None:
         """Drop what is kept in memory; the disk keeps it."""
@@ -124,7 +125,7 @@ class TalkingHeads:
 
     def picture(self, index: int) -> Tensor:
         """The picture (3, h, w) that the first reference of item ``index`` encodes."""
-        return self.shown(index).pictures[0]
+        return self.shown(index, whole=not self._written).pictures[0]
 
     def _place(self, index: int) -> tuple[int, int]:
         """(rendered clip, view) of an item."""
@@ -137,13 +138,13 @@ class TalkingHeads:
         clip, view = self._place(index)
         return draw_defects(mixed(clip, view) % 1_000_003, self.allowed)
 
-    def shown(self, index: int) -> Shown:
-        """Item ``index`` before it is encoded."""
+    def shown(self, index: int, whole: bool = True) -> Shown:
+        """Item ``index`` before it is encoded, with all its pictures or its references alone."""
         number, view = self._place(index)
         clip, wrong = self.clips[number], self.defects(index)
         timing = timing_of(clip, wrong, number, self.clips.shared)
         generator = torch.Generator().manual_seed(mixed(_SEED, number, view))
-        seen = torch.cat((torch.arange(2), 2 + timing.picks))
+        seen = torch.cat((torch.arange(2), 2 + timing.picks))[: None if whole else 2]
         pictures, turned = draw_view(clip.pictures[seen].float() / 255, self.preset.face_box, generator)
         if wrong is not None:
             pictures = spoil_pictures(pictures, wrong)

@@ -78,7 +78,7 @@ def test_items_are_views_of_what_is_there(tmp_path: Path) -> None:
     first, again, other = data[0], heads(tmp_path)[0], data[2]
     assert first.latents.shape == (14, *data.preset.latent_shape) and first.references.shape[0] == 2
     assert torch.equal(first.latents, again.latents)
-    assert torch.equal(first.mouth, other.mouth) and not torch.equal(first.latents, other.latents)
+    assert torch.equal(first.mouth, other.mouth) and not torch.equal(first.references, other.references)
     cfg = data.preset.audio
     assert len(first.audio) == cfg.context_samples + 14 * SAMPLES_PER_FRAME + cfg.lookahead_samples
     assert spoken_at(data[1].audio, data.preset) == 1
@@ -151,6 +151,40 @@ def test_moderate_clips_are_spoilt_and_high_ones_are_not(tmp_path: Path) -> None
     kinds = {moderate.defects(index).names for index in range(6)}  # type: ignore[union-attr]
     assert len(kinds) > 2
     assert not torch.equal(moderate[0].latents[:5], high[0].latents[:5])
+
+
+@pytest.mark.usefixtures("plain_views")
+def test_clean_latents_are_the_true_states_and_moderate_ones_are_read(tmp_path: Path) -> None:
+    """What a clean clip says that it shows is what its latents say, mirror and all; references are read."""
+    data = heads(tmp_path, count=8)
+    vae = own_vae(data.preset)
+    for index in range(8):
+        item, shown = data[index], data.shown(index)
+        states = torch.cat((item.mouth, item.expression), dim=1)
+        with torch.no_grad():
+            written, read = vae.encode_states(states, (160, 160)), vae.encode(shown.pictures)
+        torch.testing.assert_close(item.latents, written, rtol=2e-3, atol=2e-3)
+        torch.testing.assert_close(item.references, read[:2], rtol=2e-3, atol=2e-3)
+        assert (item.latents - read[2:]).abs().max() > 0.05
+        references = data.shown(index, whole=False).pictures
+        torch.testing.assert_close(references, shown.pictures[:2])
+    poor = heads(tmp_path, "moderate")
+    with torch.no_grad():
+        read = vae.encode(poor.shown(0).pictures)[2:]
+    torch.testing.assert_close(poor[0].latents, read, rtol=2e-3, atol=2e-3)
+
+
+def test_drawn_clips_of_a_preset_that_moves_are_written_too(tmp_path: Path) -> None:
+    preset = moving_preset()
+    vae = own_vae(preset)
+    clips = ClipSet(tmp_path, preset, vae, Spoken(tmp_path, "train", 4), "train", 4, frames=5)
+    item, shown = clips[1], clips.shown(1)
+    assert torch.equal(item.mouth, shown.mouth) and torch.equal(item.expression, shown.expression)
+    states = torch.cat((item.mouth, item.expression), dim=1)
+    with torch.no_grad():
+        torch.testing.assert_close(item.latents, vae.encode_states(states, (160, 160)), rtol=2e-3, atol=2e-3)
+        torch.testing.assert_close(item.references, vae.encode(shown.pictures[:2]), rtol=2e-3, atol=2e-3)
+    assert torch.equal(clips.shown(1, whole=False).expression, shown.expression)
 
 
 def test_both_qualities_of_speech_say_the_same(tmp_path: Path) -> None:
