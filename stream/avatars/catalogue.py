@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from PIL import Image
 
+from models.face import SERVED_PX
 from stream.avatars.avatar_folder import Avatar, Entry, read_folder, read_row
 from stream.avatars.own_avatars import OwnAvatars
 from stream.avatars.portrait import Portrait
@@ -29,8 +30,8 @@ logger = logging.getLogger(__name__)
 
 KEPT_BYTES: Final = 192 * 1024 * 1024
 """Memory for portraits that may be asked for again."""
-IMAGE_PX: Final = 256
-THUMBNAIL_PX: Final = 96
+IMAGE_PX: Final = SERVED_PX
+THUMBNAIL_PX: Final = 192
 
 
 @dataclass(frozen=True, slots=True)
