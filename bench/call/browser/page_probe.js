@@ -77,14 +77,17 @@
   };
 
   /** The mouth as luma and a sum over the picture, from the decoder's own planes: no conversion, no canvas. */
-  const lookAtPlanes = async (/** @type {VideoFrame} */ frame, left, top) => {
+  const lookAtPlanes = async (/** @type {VideoFrame} */ frame, left, top, wide, high) => {
     const planes = new Uint8Array(Math.ceil(frame.allocationSize() / 4) * 4);
     const [{ offset, stride }] = await frame.copyTo(planes);
     const [width, height] = plan.size;
+    const columns = Array.from({ length: width }, (_, k) => Math.floor(left + ((k + 0.5) * wide) / width));
     const luma = new Uint8Array(width * height);
-    for (let k = 0; k < luma.length; k += 1) {
-      const value = planes[offset + stride * (top + Math.floor(k / width)) + left + (k % width)];
-      luma[k] = Math.max(0, Math.min(255, ((value - 16) * 255) / 219 + 0.5));
+    for (let row = 0; row < height; row += 1) {
+      const line = offset + stride * Math.floor(top + ((row + 0.5) * high) / height);
+      for (let k = 0; k < width; k += 1) {
+        luma[row * width + k] = Math.max(0, Math.min(255, ((planes[line + columns[k]] - 16) * 255) / 219 + 0.5));
+      }
     }
     return { luma, sum: sumOf(new Uint32Array(planes.buffer)) };
   };
@@ -106,9 +109,8 @@
   const look = async (/** @type {VideoFrame} */ frame) => {
     const [w, h] = [frame.displayWidth, frame.displayHeight];
     const place = plan.mouth.map((share, k) => share * (k % 2 ? h : w));
-    const exact = plan.size[0] === place[2] && plan.size[1] === place[3] && place.every(Number.isInteger);
     const planar = frame.format === "I420" || frame.format === "NV12";
-    return exact && planar ? lookAtPlanes(frame, place[0], place[1]) : lookAtCanvas(frame, ...place);
+    return planar ? lookAtPlanes(frame, ...place) : lookAtCanvas(frame, ...place);
   };
 
   const watch = (/** @type {HTMLVideoElement} */ video) => {
