@@ -27,6 +27,7 @@ TILE: Final = 6
 CHUNK: Final = 32
 HALF_DEPTH: Final = 4096  # `ROUNDED` values are 12 rows of that
 SERIAL_WORK: Final = 500_000
+WIDEST: Final = 4096
 
 _I, _P, _S, _F = ctypes.c_int, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_float
 _CALLS: Final[dict[str, tuple[Any, ...]]] = {
@@ -312,8 +313,8 @@ class Kernels:
         """Pictures (B, H, W, 4), moved by the head's pose and within the face, to bytes (N, H, W, 3 or 4).
 
         Args:
-            pictures: uint8, contiguous; each serves N / B frames that follow each other.
-            offsets: (N, h, w <= 256, 2) how far from its pixel the pose reads, in [-1, 1] of the picture.
+            pictures: uint8, contiguous, W <= `WIDEST`; each serves N / B frames that follow each other.
+            offsets: (N, h, w, 2) how far from its pixel the pose reads, in [-1, 1] of the picture.
             moves: (N, h, w, 8) of `models.modules.mover.packed`, flow in [-1, 1] of the picture.
             box: six numbers that lay a place (x, y) on what the moves lie over: across is
                 ``box[0] x + box[1] y + box[2]`` of its width, down the same of the other three.
@@ -323,7 +324,7 @@ class Kernels:
         down, across = offsets.shape[1:3]
         assert pictures.dtype == torch.uint8 and pictures.shape[3] == 4 and len(box) == 6
         assert pictures.is_contiguous() and offsets.is_contiguous() and moves.is_contiguous()
-        assert n % rows == 0 and len(offsets) == n and across <= 256 and moves.shape[3] == 8
+        assert n % rows == 0 and len(offsets) == n and width <= WIDEST and moves.shape[3] == 8
         out = torch.empty((n, height, width, 4 if alpha else 3), dtype=torch.uint8)
         self.library.fada_move(
             pictures.data_ptr(), n, n // rows, height, width, offsets.data_ptr(), down, across,

@@ -7,7 +7,8 @@
 #include "pixels.h"
 
 #define MOVE 8 /* flow x, flow y, matte, paint r, g, b, and two that say nothing */
-#define OFFSETS 256 /* cells across, at most */
+#define WIDEST (4096 + CHUNK) /* px across, at most, and what a chunk reads beyond */
+#define BAND 32 /* rows that one thread draws after another */
 #define OPAQUE 255.0f
 
 /* Four pixels of each of four rows, weighted: (4,) values of one pixel. */
@@ -136,33 +137,69 @@ static void paint_pixels(const float (*restrict told)[MOVE], int some, v4 *restr
     }
 }
 
-/* One row of offsets (rows, columns, 2) between their cells, at `down` rows: x and y (columns) each. */
-static void offsets_of_row(const float *offsets, int rows, int columns, float down, float *restrict x, float *restrict y) {
-    const float v0 = floorf(down), t = down - v0;
-    const float *upper = offsets + (size_t)clamp_index((int)v0, rows) * columns * 2;
-    const float *lower = offsets + (size_t)clamp_index((int)v0 + 1, rows) * columns * 2;
-    for (int i = 0; i < columns; i++) {
-        x[i] = upper[2 * i] * (1.0f - t) + lower[2 * i] * t;
-        y[i] = upper[2 * i + 1] * (1.0f - t) + lower[2 * i + 1] * t;
+/* One row of offsets (across, 2) between its cells: x and y (width) each. */
+static void spread_row(const float *cells, int across, int width, float *restrict x, float *restrict y) {
+    const float per_pixel = (float)across / width;
+    for (int p = 0; p < width; p++) {
+        const float u = (p + 0.5f) * per_pixel - 0.5f, u0 = floorf(u), s = u - u0;
+        const int left = clamp_index((int)u0, across), right = clamp_index((int)u0 + 1, across);
+        x[p] = cells[2 * left] * (1.0f - s) + cells[2 * right] * s;
+        y[p] = cells[2 * left + 1] * (1.0f - s) + cells[2 * right + 1] * s;
     }
 }
 
-/* The places of CHUNK pixels of a row from `start` on, in [-1, 1]: their own and the offset between two cells. Says
- * whether any is not its own. */
-static int places_of(int start, int width, float row_place, const float *shift_x, const float *shift_y, int across,
-                     float *restrict x, float *restrict y) {
-    const float per_pixel = (float)across / width;
+/* The two rows of cells about a pixel's row, spread over the picture's width; kept while they are the same ones. */
+typedef struct {
+    int row[2]; /* -1: nothing yet */
+    float x[2][WIDEST], y[2][WIDEST];
+} rows_of_cells;
+
+/* Brings cells' row `wanted` into slot `slot`, from the other slot where it lies there. */
+static void bring_row(rows_of_cells *kept, int slot, int wanted, const float *offsets, int across, int width) {
+    if (kept->row[slot] == wanted) return;
+    if (kept->row[1 - slot] == wanted) {
+        memcpy(kept->x[slot], kept->x[1 - slot], width * sizeof(float));
+        memcpy(kept->y[slot], kept->y[1 - slot], width * sizeof(float));
+    } else
+        spread_row(offsets + (size_t)wanted * across * 2, across, width, kept->x[slot], kept->y[slot]);
+    kept->row[slot] = wanted;
+}
+
+/* The places of CHUNK pixels of a row from `start` on, in [-1, 1]: their own and the offset between two rows of cells.
+ * Says whether any is not its own. */
+static int places_of(const rows_of_cells *kept, float t, int start, int width, float row_place, float *restrict x,
+                     float *restrict y) {
     int moved = 0;
     for (int p = 0; p < CHUNK; p++) {
-        const float u = (start + p + 0.5f) * per_pixel - 0.5f, u0 = floorf(u), s = u - u0;
-        const int left = clamp_index((int)u0, across), right = clamp_index((int)u0 + 1, across);
-        const float dx = shift_x[left] * (1.0f - s) + shift_x[right] * s;
-        const float dy = shift_y[left] * (1.0f - s) + shift_y[right] * s;
+        const float dx = kept->x[0][start + p] * (1.0f - t) + kept->x[1][start + p] * t;
+        const float dy = kept->y[0][start + p] * (1.0f - t) + kept->y[1][start + p] * t;
         moved |= (dx != 0.0f) | (dy != 0.0f);
         x[p] = (2.0f * (start + p) + 1.0f) / width - 1.0f + dx;
         y[p] = row_place + dy;
     }
     return moved;
+}
+
+/* One row of a frame; see `fada_move`. */
+static void move_row(const uint8_t *picture, int height, int width, int row, const rows_of_cells *kept, float t,
+                     const float *moves, int rows, int columns, const float *box, int channels, uint8_t *out) {
+    float x[CHUNK], y[CHUNK], told[CHUNK][MOVE];
+    v4 colour[CHUNK] = {{0}};
+    uint8_t bytes[CHUNK * 4 + 4];
+    for (int start = 0; start < width; start += CHUNK) {
+        const int some = least(CHUNK, width - start);
+        uint8_t *to = out + (size_t)start * channels;
+        const int moved = places_of(kept, t, start, width, (2.0f * row + 1.0f) / height - 1.0f, x, y);
+        const int inside = look_up_moves(moves, rows, columns, box, x, y, some, told);
+        if (!moved && !inside) {
+            copy_pixels(picture + ((size_t)row * width + start) * 4, some, channels, to);
+            continue;
+        }
+        sample_pixels(picture, height, width, x, y, some, colour);
+        if (inside) paint_pixels((const float(*)[MOVE])told, some, colour);
+        pack_pixels(colour, channels, bytes);
+        memcpy(to, bytes, (size_t)some * channels);
+    }
 }
 
 /* What moves within a face and the head's pose, at the picture's own size and in one sampling: pictures
@@ -173,30 +210,24 @@ void fada_move(const uint8_t *pictures, int n, int share, int height, int width,
                int across, const float *moves, int rows, int columns, const float *box, int channels, uint8_t *out,
                int threads) {
     const size_t plane = (size_t)height * width;
-#pragma omp parallel for schedule(dynamic, 8) num_threads(threads) if (threads > 1)
-    for (int line = 0; line < n * height; line++) {
-        const int image = line / height, row = line % height;
-        const uint8_t *picture = pictures + image / share * plane * 4;
-        const float *told_here = moves + (size_t)image * rows * columns * MOVE;
-        float shift_x[OFFSETS], shift_y[OFFSETS], x[CHUNK], y[CHUNK], told[CHUNK][MOVE];
-        v4 colour[CHUNK] = {{0}};
-        uint8_t bytes[CHUNK * 4 + 4];
-        offsets_of_row(offsets + (size_t)image * down * across * 2, down, across, (row + 0.5f) * down / height - 0.5f,
-                       shift_x, shift_y);
-        for (int start = 0; start < width; start += CHUNK) {
-            const int some = least(CHUNK, width - start);
-            const size_t base = (size_t)row * width + start;
-            uint8_t *to = out + (image * plane + base) * channels;
-            const int moved = places_of(start, width, (2.0f * row + 1.0f) / height - 1.0f, shift_x, shift_y, across, x, y);
-            const int inside = look_up_moves(told_here, rows, columns, box, x, y, some, told);
-            if (!moved && !inside) {
-                copy_pixels(picture + base * 4, some, channels, to);
-                continue;
-            }
-            sample_pixels(picture, height, width, x, y, some, colour);
-            if (inside) paint_pixels((const float(*)[MOVE])told, some, colour);
-            pack_pixels(colour, channels, bytes);
-            memcpy(to, bytes, (size_t)some * channels);
+    const int bands = (height + BAND - 1) / BAND;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (threads > 1)
+    for (int part = 0; part < n * bands; part++) {
+        const int image = part / bands, first = part % bands * BAND;
+        const float *own = offsets + (size_t)image * down * across * 2;
+        rows_of_cells kept;
+        kept.row[0] = kept.row[1] = -1;
+        for (int slot = 0; slot < 2; slot++) {
+            memset(kept.x[slot] + width, 0, CHUNK * sizeof(float)); /* read by the last chunk, and moved by nothing */
+            memset(kept.y[slot] + width, 0, CHUNK * sizeof(float));
+        }
+        for (int row = first; row < least(first + BAND, height); row++) {
+            const float v = (row + 0.5f) * down / height - 0.5f, v0 = floorf(v);
+            bring_row(&kept, 0, clamp_index((int)v0, down), own, across, width);
+            bring_row(&kept, 1, clamp_index((int)v0 + 1, down), own, across, width);
+            move_row(pictures + image / share * plane * 4, height, width, row, &kept, v - v0,
+                     moves + (size_t)image * rows * columns * MOVE, rows, columns, box, channels,
+                     out + (image * plane + (size_t)row * width) * channels);
         }
     }
 }
