@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kernels.native.kernels import COLUMNS, LANES, Kernels
+from kernels.native.kernels import COLUMNS, HALF_DEPTH, LANES, Kernels
 from models.avatar_model import AvatarModel
 from models.modules.blocks import CrossAttention, ResBlock, TemporalAttention, TransformerBlock
 from models.modules.conv import ConvBlock, ReferenceFeatures
@@ -255,6 +255,12 @@ def make_native(model: AvatarModel, kernels: Kernels) -> None:
             adopt_denoiser(part, kernels, NativeConv)
 
 
+def _fits_columns(linear: nn.Linear, kernels: Kernels) -> bool:
+    """Whether `NativeLinear` holds a layer; one that reads more than bf16's scratch has is left to PyTorch."""
+    deepest = HALF_DEPTH if kernels.half else linear.in_features
+    return linear.out_features % COLUMNS == 0 and linear.in_features <= deepest
+
+
 def _replacement(module: nn.Module, kernels: Kernels) -> nn.Module | None:
     if isinstance(module, ResBlock) and holds_res_block(module):
         return NativeResBlock(module, kernels)
@@ -264,6 +270,6 @@ def _replacement(module: nn.Module, kernels: Kernels) -> nn.Module | None:
         return NativeConv(module, kernels)
     if isinstance(module, nn.Conv2d) and _fits_patches(module):
         return NativePatches(module, kernels)
-    if isinstance(module, nn.Linear) and module.out_features % COLUMNS == 0:
+    if isinstance(module, nn.Linear) and _fits_columns(module, kernels):
         return NativeLinear(module, kernels)
     return None

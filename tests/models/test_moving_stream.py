@@ -17,6 +17,7 @@ from models.runtimes.onnx_networks import OnnxNetworks
 from models.runtimes.static_hop import EagerLanes, StaticRunner
 from models.runtimes.torch_networks import NativeNetworks, PlainNetworks, TorchNetworks
 from models.streaming import Streamer
+from models.weights import open_model
 from tests.models.tiny import buzz, tiny_model, tiny_preset
 
 CPU = torch.device("cpu")
@@ -123,3 +124,14 @@ def test_sizes_beyond_reason_are_refused(side: int) -> None:
 def test_a_decoder_that_paints_has_one_size() -> None:
     with pytest.raises(ValueError, match="only a decoder that moves"):
         Streamer(TorchNetworks(tiny_model(), CPU, torch.float32), CPU, picture_px=512)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_the_preset_itself_streams_on_the_native_kernels(half: bool) -> None:
+    """At its own widths, which the other tests do not have: layers too deep for bf16 stay PyTorch's."""
+    model = open_model("moving", "random")
+    side = 256
+    streamer = Streamer(NativeNetworks(model, CPU, half=half), CPU, picture_px=side)
+    sound = buzz(1, 1, model.preset.window_samples)
+    _, frames, _ = streamer.hop([streamer.open(portrait(side), 1)], sound, HopControls(1.4, 1.0, 1))
+    assert frames.shape == (1, model.preset.stream.hop_frames, side, side, 3)
