@@ -39,7 +39,7 @@ def test_the_weights_follow_the_presets_box(name: str) -> None:
 
 
 def test_what_is_measured_holds_drawn_and_photographed_lips() -> None:
-    """Lips of 840 pictures of rendered heads that speak: inner ones at rows 175 to 213, the lower's rim above 219."""
+    """Of 840 pictures of rendered heads: inner lips at rows 175 to 213, the lower lip's rim above 219."""
     top, height = MEASURED_BOX[1] + MOUTH_BOX[1], MOUTH_BOX[3]
     assert top < 175 - 20 and top + height > 219
 
