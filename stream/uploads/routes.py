@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -22,7 +23,7 @@ from stream.answers import OF_SEATS, Answer, AvatarRow, SeenPicture, told
 from stream.avatars.catalogue import AvatarCatalogue
 from stream.clock import Clock
 from stream.engine.admission import Pool
-from stream.errors import SignalingError
+from stream.errors import AdmissionError, SignalingError, StreamError
 from stream.media import UInt8Array
 from stream.middleware import drain
 from stream.uploads.form import (
@@ -37,8 +38,12 @@ from stream.uploads.permission import UploadRule
 from stream.uploads.reader import PictureReader
 from stream.uploads.trial import FORMS, make_trial
 
+logger = logging.getLogger(__name__)
+
 CONSENT: Final = "This is me, or nobody real, or somebody who has agreed to be seen speaking."
 MOST_OWN: Final = 100
+MOST_FORMS: Final = 16
+"""At a time, those that still come in included: each is a file meanwhile."""
 OF_FORMS: Final = (
     "uploads_off",
     "other_origin",
@@ -89,6 +94,7 @@ class Uploads:
         self.pool = pool
         self.clock = clock
         self.reader = PictureReader()
+        self._forms = 0  # being received or read
 
     def config_for(self, request: Request) -> dict[str, Any] | None:
         """What GET /config says to who asks; None where they may not."""
@@ -102,14 +108,23 @@ class Uploads:
 
         Raises:
             SignalingError: they may not, or the form is wrong.
+            AdmissionError: there are too many already.
         """
         try:
             self.rule.check(request)
-        except SignalingError:
+            if self._forms >= MOST_FORMS:
+                raise AdmissionError(
+                    "uploads_busy", f"{MOST_FORMS} pictures wait to be read; try again in a few seconds."
+                )
+        except StreamError:
             await drain(request.receive)
             raise
-        async with read_picture_form(request) as form:
-            yield form
+        self._forms += 1
+        try:
+            async with read_picture_form(request) as form:
+                yield form
+        finally:
+            self._forms -= 1
 
     async def canvas(self, form: PictureForm) -> UInt8Array:
         """A picture framed for the engine, (side, side, 3) uint8."""
@@ -143,6 +158,7 @@ class Uploads:
             most=MOST_OWN,
         )
         await asyncio.to_thread(self.catalogue.refresh)
+        logger.info("the avatar %s was added", kept["id"])
         row = next(row for row in self.catalogue.as_json() if row["id"] == kept["id"])
         return {"avatar": row, "notes": kept["notes"]}
 
@@ -158,6 +174,7 @@ class Uploads:
                 "not_own", f"{avatar.name} came with the server; only added avatars can be removed.", 403
             )
         await asyncio.to_thread(self.catalogue.own.remove, avatar.id)
+        logger.info("the avatar %s was removed", avatar.id)
         await asyncio.to_thread(self.catalogue.refresh)
 
     async def close(self) -> None:

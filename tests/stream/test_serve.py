@@ -20,6 +20,7 @@ from stream.serve import (
     what_fits,
     what_to_tell,
 )
+from stream.server_config import ServerConfig
 from tests.fakes import FakeEngine
 from tests.stream.rig import make_avatars
 
@@ -136,3 +137,35 @@ def test_a_public_address_is_one_that_the_world_can_reach(text: str) -> None:
     assert read_public_address("2001:DB8::7") == "2001:db8::7"
     with pytest.raises(ValueError, match="Expected --public-address to be an IP address"):
         read_public_address(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "uploads", "own"),
+    [
+        ((), None, True),
+        (("--uploads",), True, True),
+        (("--no-uploads",), False, True),
+        (("--avatars", "FOLDER"), None, False),  # those faces and no others
+        (("--avatars", "FOLDER", "--uploads"), True, True),
+    ],
+)
+def test_who_may_upload_is_an_option(
+    words: tuple[str, ...], uploads: bool | None, own: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_avatars(tmp_path / "faces")
+    monkeypatch.setenv("FADA_AVATARS", str(tmp_path / "own"))
+    built: list[ServerConfig] = []
+
+    def refuse(config: ServerConfig, load: object) -> None:
+        built.append(config)
+        raise ValueError("seen enough")
+
+    monkeypatch.setattr("stream.serve.create_app", refuse)
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    assert (
+        serve(parser.parse_args([str(folder) if word == "FOLDER" else word for word in words]), FakeEngine)
+        == 2
+    )
+    assert built[0].uploads is uploads
+    assert built[0].own_avatars == (tmp_path / "own" if own else None)

@@ -5,7 +5,7 @@
  * was seen, a picture of it.
  */
 
-const LOOK_WITHIN_MS = 60_000;
+const LOOK_WITHIN_MS = 120_000;
 const FILM_WITHIN_MS = 180_000;
 
 /** @typedef {import("./framing.js").Point} Point */
