@@ -64,24 +64,59 @@ export function placeOf({ turn, shift }) {
   return { middle: [x, y], side: 1 / Math.sqrt(size) };
 }
 
-/**
- * Draws the canvas that would be cut out.
- * @param {HTMLCanvasElement} canvas
- * @param {HTMLImageElement} image the upright picture, reduced perhaps
- * @param {number} width of the picture itself
- * @param {Similarity} similarity
- */
-export function drawFramed(canvas, image, width, { turn, shift }) {
-  const context = canvas.getContext("2d");
-  if (!context || !image.naturalWidth) return;
-  const side = canvas.width;
-  const shrunk = (width / image.naturalWidth) * side;
-  context.setTransform(1, 0, 0, 1, 0, 0);
-  context.clearRect(0, 0, side, side);
-  context.imageSmoothingQuality = "high";
-  context.setTransform(
-    turn[0] * shrunk, turn[1] * shrunk, -turn[1] * shrunk, turn[0] * shrunk, shift[0] * side, shift[1] * side,
-  );
-  context.drawImage(image, 0, 0);
-  context.setTransform(1, 0, 0, 1, 0, 0);
+/** The canvas that would be cut out, as it is seen. */
+export class FramedView {
+  #address = "";
+
+  /** @param {HTMLCanvasElement} canvas */
+  constructor(canvas) {
+    this.canvas = canvas;
+  }
+
+  /**
+   * As the server has cut it.
+   * @param {string} address of the picture
+   */
+  show(address) {
+    this.#address = address;
+    const image = new Image();
+    image.addEventListener("load", () => {
+      if (this.#address === address) this.#paint(image, [1, 0, 0, 1, 0, 0], this.canvas.width);
+    });
+    image.src = address;
+  }
+
+  /**
+   * At once, from the reduced picture.
+   * @param {HTMLImageElement} image upright
+   * @param {number} width of the picture itself
+   * @param {Point[]} points in its pixels
+   * @param {Lines} lines
+   */
+  draw(image, width, points, lines) {
+    const similarity = layOnLines(points, lines);
+    if (!similarity || !image.naturalWidth) return;
+    this.#address = "";
+    const { turn, shift } = similarity;
+    const side = this.canvas.width;
+    const [a, b] = turn.map((part) => part * (width / image.naturalWidth) * side);
+    this.#paint(image, [a, b, -b, a, shift[0] * side, shift[1] * side]);
+  }
+
+  /**
+   * @param {HTMLImageElement} image
+   * @param {[number, number, number, number, number, number]} matrix
+   * @param {number} [side] at which the image is drawn; its own where none is said
+   */
+  #paint(image, matrix, side) {
+    const context = this.canvas.getContext("2d");
+    if (!context) return;
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    context.imageSmoothingQuality = "high";
+    context.setTransform(...matrix);
+    if (side === undefined) context.drawImage(image, 0, 0);
+    else context.drawImage(image, 0, 0, side, side);
+    context.setTransform(1, 0, 0, 1, 0, 0);
+  }
 }

@@ -10,7 +10,8 @@
  */
 
 import { Camera } from "./camera.js";
-import { drawFramed, layOnLines } from "./framing.js";
+import { Film } from "./film.js";
+import { FramedView } from "./framing.js";
 import { PointEditor } from "./points.js";
 import { filmOf, keep, lookAt, Refusal } from "./server.js";
 
@@ -41,8 +42,6 @@ export class Studio {
   #seen = null;
   #work = new AbortController();
   #timer = 0;
-  /** @type {string} */
-  #film = "";
 
   /**
    * @param {HTMLDialogElement} dialog
@@ -59,8 +58,8 @@ export class Studio {
     this.form = this.#part("form", HTMLFormElement);
     this.said = this.#part("said", HTMLElement);
     this.told = this.#part("told", HTMLElement);
-    this.framed = this.#part("framed", HTMLCanvasElement);
-    this.video = this.#part("film", HTMLVideoElement);
+    this.framed = new FramedView(this.#part("framed", HTMLCanvasElement));
+    this.film = new Film(dialog, this.#part("film", HTMLVideoElement));
     this.trial = this.#part("trial", HTMLButtonElement);
     this.name = this.#part("name", HTMLInputElement);
     this.consent = this.#part("consent", HTMLInputElement);
@@ -75,6 +74,7 @@ export class Studio {
 
   /** @param {Blob | null} [file] dropped or pasted; without one the dialog asks for it */
   begin(file = null) {
+    if (this.#keeping) return;
     this.#forget();
     this.name.value = "";
     this.consent.checked = false;
@@ -104,24 +104,31 @@ export class Studio {
       if (file) void this.#take(file);
     });
     dialog.addEventListener("close", () => this.#forget());
+    dialog.addEventListener("cancel", (event) => {
+      if (this.#keeping) event.preventDefault(); // it would be kept all the same, and nobody told
+    });
     dialog.addEventListener("dragover", (event) => {
       event.preventDefault();
       dialog.dataset.over = "true";
     });
     for (const end of ["dragleave", "drop"]) dialog.addEventListener(end, () => delete dialog.dataset.over);
     for (const again of dialog.querySelectorAll("[data-do=again]")) again.addEventListener("click", () => this.begin());
-    dialog.querySelector("[data-do=close]")?.addEventListener("click", () => dialog.close());
+    dialog.querySelector("[data-do=close]")?.addEventListener("click", () => this.#keeping || dialog.close());
     dialog.querySelector("[data-do=by-hand]")?.addEventListener("click", () => this.#byHand());
     const open = this.#part("open-camera", HTMLButtonElement);
     open.hidden = !Camera.thinkable;
     open.addEventListener("click", () => void this.#openCamera());
     dialog.querySelector("[data-do=take]")?.addEventListener("click", () => void this.#takeStill());
     this.trial.addEventListener("click", () => void this.#try());
-    this.video.addEventListener("ended", () => this.#dropFilm());
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       void this.#keep();
     });
+  }
+
+  /** @returns {boolean} whether it is being kept at this moment */
+  get #keeping() {
+    return this.dialog.dataset.busy === "keep";
   }
 
   /** Whatever was on its way is dropped, the camera switched off, the film let go. */
@@ -130,7 +137,7 @@ export class Studio {
     this.#work = new AbortController();
     clearTimeout(this.#timer);
     this.camera.close();
-    this.#dropFilm();
+    this.film.drop();
     this.#file = this.#points = this.#preview = this.#seen = null;
     delete this.dialog.dataset.camera;
     delete this.dialog.dataset.busy;
@@ -243,14 +250,14 @@ export class Studio {
     this.#go("frame");
     this.#say(preview.notes.join(" "), "warn");
     this.editor.show(preview.picture, preview.points, preview.lines);
-    this.#showFramed(preview.framed);
+    this.framed.show(preview.framed);
     this.trial.focus({ preventScroll: true });
   }
 
   /** @param {Point[]} points @param {boolean} done */
   #moved(points, done) {
     this.#points = points;
-    this.#dropFilm();
+    this.film.drop();
     this.#draw();
     if (done) this.#lookAgain(LOOK_AGAIN_MS);
   }
@@ -260,8 +267,7 @@ export class Studio {
     const lines = this.#preview?.lines;
     const picture = this.#preview?.picture ?? this.#seen;
     if (!lines || !picture || !this.#points) return;
-    const similarity = layOnLines(this.#points, lines);
-    if (similarity) drawFramed(this.framed, this.editor.image, picture.width, similarity);
+    this.framed.draw(this.editor.image, picture.width, this.#points, lines);
   }
 
   /** The frame as the server cuts it: sharp, and refused where the points are no face. */
@@ -277,24 +283,11 @@ export class Studio {
           this.#preview = preview;
           this.editor.lines = preview.lines;
           this.#say("");
-          this.#showFramed(preview.framed);
+          this.framed.show(preview.framed);
         },
         (refusal) => this.#say(refusal.message, "error"),
       );
     }, after_ms);
-  }
-
-  /** @param {string} address */
-  #showFramed(address) {
-    const image = new Image();
-    image.addEventListener("load", () => {
-      const context = this.framed.getContext("2d");
-      if (this.#preview?.framed !== address || !context) return;
-      context.setTransform(1, 0, 0, 1, 0, 0);
-      context.imageSmoothingQuality = "high";
-      context.drawImage(image, 0, 0, this.framed.width, this.framed.height);
-    });
-    image.src = address;
   }
 
   // -- tried, kept --------------------------------------------------------------------------------------
@@ -302,7 +295,7 @@ export class Studio {
   async #try() {
     const file = this.#file;
     if (!file || this.dialog.dataset.busy) return;
-    this.#dropFilm();
+    this.film.drop();
     this.dialog.dataset.busy = "film";
     this.#say("Drawing a few seconds of speech …");
     const { signal } = this.#work;
@@ -311,25 +304,13 @@ export class Studio {
       async () => {
         const film = await filmOf(file, points, signal);
         if (points !== this.#points) return this.#say("");
-        this.#film = URL.createObjectURL(film);
-        this.video.src = this.#film;
-        this.video.muted = this.isCalling(); // it would come in at the microphone
-        this.#say(this.video.muted ? "Without sound, since your call is on." : "");
-        this.dialog.dataset.film = "on";
-        await this.video.play().catch(() => (this.video.controls = true));
+        const muted = this.isCalling(); // it would come in at the microphone
+        this.#say(muted ? "Without sound, since your call is on." : "");
+        await this.film.play(film, muted);
       },
       (refusal) => this.#say(refusal.message, "error"),
     );
     if (!signal.aborted) delete this.dialog.dataset.busy;
-  }
-
-  #dropFilm() {
-    delete this.dialog.dataset.film;
-    this.video.controls = false;
-    this.video.removeAttribute("src");
-    this.video.load();
-    if (this.#film) URL.revokeObjectURL(this.#film);
-    this.#film = "";
   }
 
   async #keep() {
