@@ -115,7 +115,8 @@ def _reduced(image: UInt8Array, most_px: int) -> UInt8Array:
     if scale == 1.0:
         return image
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.HAMMING))
+    reduced = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return np.asarray(reduced)
 
 
 def _data_url(image: UInt8Array) -> str:

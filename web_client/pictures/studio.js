@@ -9,7 +9,7 @@
  * before the sentence is confirmed; whatever was on its way is dropped when the dialog closes.
  */
 
-import { Camera } from "./camera.js";
+import { Chooser, nameFrom } from "./chooser.js";
 import { Film } from "./film.js";
 import { FramedView } from "./framing.js";
 import { PointEditor } from "./points.js";
@@ -19,17 +19,6 @@ import { filmOf, keep, lookAt, Refusal } from "./server.js";
 /** @typedef {"choose" | "looking" | "refused" | "frame"} Step */
 
 const LOOK_AGAIN_MS = 500; // after the last point was set
-const NAME_LENGTH = 60;
-
-/**
- * @param {string} fileName
- * @returns {string} a name to begin with: the file's, unless a camera or a screenshot has made it
- */
-function nameFrom(fileName) {
-  const bare = fileName.replace(/\.[^.]*$/, "").replace(/[_-]+/g, " ").trim();
-  const machine = /\d{3}|^(image|img|photo|picture|bild|screenshot|camera|download|unnamed|pasted)\b/i.test(bare);
-  return machine ? "" : bare.slice(0, NAME_LENGTH);
-}
 
 export class Studio {
   /** @type {Blob | null} */
@@ -63,7 +52,17 @@ export class Studio {
     this.trial = this.#part("trial", HTMLButtonElement);
     this.name = this.#part("name", HTMLInputElement);
     this.consent = this.#part("consent", HTMLInputElement);
-    this.camera = new Camera(this.#part("camera", HTMLVideoElement));
+    this.chooser = new Chooser(
+      dialog,
+      {
+        pick: this.#part("file", HTMLInputElement),
+        open: this.#part("open-camera", HTMLButtonElement),
+        take: this.#part("take", HTMLButtonElement),
+        video: this.#part("camera", HTMLVideoElement),
+      },
+      (file) => void this.#take(file),
+      (sentence) => this.#say(sentence, "error"),
+    );
     this.editor = new PointEditor(
       this.#part("points", HTMLElement), this.#part("nearer", HTMLButtonElement), (points, done) => this.#moved(points, done),
     );
@@ -97,28 +96,13 @@ export class Studio {
 
   #listen() {
     const { dialog } = this;
-    const pick = this.#part("file", HTMLInputElement);
-    pick.addEventListener("change", () => {
-      const file = pick.files?.[0];
-      pick.value = ""; // the same file may be chosen again
-      if (file) void this.#take(file);
-    });
     dialog.addEventListener("close", () => this.#forget());
     dialog.addEventListener("cancel", (event) => {
       if (this.#keeping) event.preventDefault(); // it would be kept all the same, and nobody told
     });
-    dialog.addEventListener("dragover", (event) => {
-      event.preventDefault();
-      dialog.dataset.over = "true";
-    });
-    for (const end of ["dragleave", "drop"]) dialog.addEventListener(end, () => delete dialog.dataset.over);
     for (const again of dialog.querySelectorAll("[data-do=again]")) again.addEventListener("click", () => this.begin());
     dialog.querySelector("[data-do=close]")?.addEventListener("click", () => this.#keeping || dialog.close());
     dialog.querySelector("[data-do=by-hand]")?.addEventListener("click", () => this.#byHand());
-    const open = this.#part("open-camera", HTMLButtonElement);
-    open.hidden = !Camera.thinkable;
-    open.addEventListener("click", () => void this.#openCamera());
-    dialog.querySelector("[data-do=take]")?.addEventListener("click", () => void this.#takeStill());
     this.trial.addEventListener("click", () => void this.#try());
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -136,10 +120,9 @@ export class Studio {
     this.#work.abort(new DOMException("", "AbortError"));
     this.#work = new AbortController();
     clearTimeout(this.#timer);
-    this.camera.close();
+    this.chooser.close();
     this.film.drop();
     this.#file = this.#points = this.#preview = this.#seen = null;
-    delete this.dialog.dataset.camera;
     delete this.dialog.dataset.busy;
     this.#say("");
   }
@@ -199,25 +182,6 @@ export class Studio {
     await this.#attempt(
       async (signal) => this.#showPreview(await lookAt(file, null, signal)),
       (refusal) => this.#refuse(refusal),
-    );
-  }
-
-  async #openCamera() {
-    this.#forget();
-    await this.#attempt(
-      async (signal) => {
-        await this.camera.open();
-        if (signal.aborted) this.camera.close();
-        else this.dialog.dataset.camera = "on";
-      },
-      (refusal) => this.#say(refusal.message, "error"),
-    );
-  }
-
-  async #takeStill() {
-    await this.#attempt(
-      async () => void this.#take(await this.camera.take()),
-      (refusal) => this.#say(refusal.message, "error"),
     );
   }
 

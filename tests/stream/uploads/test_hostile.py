@@ -91,7 +91,8 @@ def hostile() -> dict[str, tuple[bytes, int, str]]:
 
 
 async def ask(running: Running, file: str, raw: bytes, where: str = "/avatars/preview", **words: str) -> Any:
-    return await running.http.post(where, files={"picture": (file, raw)}, data=words)
+    close = {"connection": "close"}  # on a busy machine a connection is stale before it is used again
+    return await running.http.post(where, files={"picture": (file, raw)}, data=words, headers=close)
 
 
 async def test_each_gets_one_clear_sentence_and_nothing_is_kept(tmp_path: Path) -> None:
