@@ -96,7 +96,8 @@ class ClipSet:
 
     def picture(self, index: int) -> Tensor:
         """The picture (3, h, w) that the first reference of clip ``index`` encodes."""
-        return self.shown(index, whole=not self._written).pictures[0]
+        with torch.autocast("cpu", enabled=False):
+            return self.shown(index, whole=not self._written).pictures[0]
 
     def shown(self, index: int, whole: bool = True) -> Shown:
         """Clip ``index`` before it is encoded, with all its pictures or its references alone."""

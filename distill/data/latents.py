@@ -84,7 +84,11 @@ class LatentStore:
         if name not in self._kept:
             path = self.root / f"{name}.npz"
             if not path.is_file():
-                self._write(path, show())
+                with (
+                    torch.autocast(self.vae.mean.device.type, enabled=False),
+                    torch.autocast("cpu", enabled=False),
+                ):
+                    self._write(path, show())  # a clip is the same in any precision of training
             with np.load(path) as stored:
                 self._kept[name] = ClipItem(*(torch.from_numpy(stored[f]) for f in ClipItem.__slots__))
         item = self._kept[name]

@@ -125,7 +125,8 @@ class TalkingHeads:
 
     def picture(self, index: int) -> Tensor:
         """The picture (3, h, w) that the first reference of item ``index`` encodes."""
-        return self.shown(index, whole=not self._written).pictures[0]
+        with torch.autocast("cpu", enabled=False):
+            return self.shown(index, whole=not self._written).pictures[0]
 
     def _place(self, index: int) -> tuple[int, int]:
         """(rendered clip, view) of an item."""

@@ -174,6 +174,26 @@ def test_clean_latents_are_the_true_states_and_moderate_ones_are_read(tmp_path: 
     torch.testing.assert_close(poor[0].latents, read, rtol=2e-3, atol=2e-3)
 
 
+@pytest.mark.parametrize("quality", ["high", "moderate"])
+def test_clips_are_the_same_in_any_precision_of_training(quality: str, tmp_path: Path) -> None:
+    """A stage in bf16 makes the clips that it finds missing; views, drawings and latents stay in fp32."""
+    preset = moving_preset()
+    vae = own_vae(preset)
+    speech = Spoken(tmp_path, "train", 4)
+    made = []
+    for name, bf16 in (("plain", False), ("bf16", True)):
+        clips = ClipSet(tmp_path / name, preset, vae, speech, "train", 4, frames=3, quality=quality)
+        rendered = heads(tmp_path / name, quality)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            made.append((clips[1], rendered[0], clips.picture(1), rendered.picture(0)))
+    for one, other in zip(*made, strict=True):
+        if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+            assert torch.equal(one, other)
+        else:
+            assert torch.equal(one.latents, other.latents)  # type: ignore[union-attr]
+            assert torch.equal(one.references, other.references)  # type: ignore[union-attr]
+
+
 def test_drawn_clips_of_a_preset_that_moves_are_written_too(tmp_path: Path) -> None:
     preset = moving_preset()
     vae = own_vae(preset)
