@@ -52,7 +52,9 @@ class MovingDecoder(nn.Module):
     """Latents to `Moves`. The same trunk as `models.modules.vae.Decoder`; other leaves.
 
     The coarse flow leaves one level before the last and its residual at the last, both at every cell, so that a
-    jaw moves as one and lids still find their line.
+    jaw moves as one and lids still find their line. What differs between its latent and the
+    reference's also says by itself how an average face would move (`direct`): features of the reference then only
+    have to tell how this one differs.
     """
 
     def __init__(self, cfg: VAEConfig) -> None:
@@ -69,19 +71,22 @@ class MovingDecoder(nn.Module):
         )
         self.ups = nn.ModuleList(nn.Conv2d(a, 4 * b, 3, padding=1) for a, b in pairwise(widths))
         self.coarse = nn.Conv2d(widths[-2], 2, 3, padding=1)
+        self.direct = nn.Conv2d(cfg.latent_channels, 2, 1, bias=False)
         self.leave = nn.Conv2d(widths[-1], 2 + 4 * cfg.stem**2, 3, padding=1)
         wake(self)
-        for leaf in (self.coarse, self.leave):
-            nn.init.normal_(leaf.weight, std=1e-3)
+        for leaf in (self.coarse, self.leave):  # nothing moves at first: noise there would have to be unlearnt
+            nn.init.zeros_(leaf.weight)
             nn.init.zeros_(leaf.bias)  # type: ignore[arg-type]
+        nn.init.normal_(self.direct.weight, std=0.2)
 
     def mix_reference(self, reference: ReferenceFeatures) -> ReferenceFeatures:
-        """The features as the levels add them."""
+        """The features as the levels add them, finest first; after them what takes the direct flow back to rest."""
         if reference.mixed:
             return reference
         mixes = list(self.mix)[::-1]  # finest first, as the features
         levels = tuple(mix(level) for mix, level in zip(mixes, reference.levels, strict=True))
-        return ReferenceFeatures(reference.picture, levels, mixed=True)
+        own = reference.levels[-1][:, -self.enter.in_channels :]
+        return ReferenceFeatures(reference.picture, (*levels, -self.direct(own)), mixed=True)
 
     def forward(self, z: Tensor, reference: ReferenceFeatures) -> Tensor:
         """Frames (N, 3, H, W) in [0, 1] of raw latents (N, C, h, w), at the networks' size."""
@@ -93,7 +98,7 @@ class MovingDecoder(nn.Module):
 
     def moves(self, z: Tensor, reference: ReferenceFeatures) -> Moves:
         """What raw latents (N, C, h, w) say of N frames."""
-        levels = self.mix_reference(reference).levels
+        *levels, rest = self.mix_reference(reference).levels
         x = self.enter(z)
         coarse = None
         for index, level in enumerate(self.levels):
@@ -103,6 +108,7 @@ class MovingDecoder(nn.Module):
             if index < len(self.ups):
                 x = F.pixel_shuffle(self.ups[index](F.silu(x)), 2)
         assert coarse is not None
+        coarse = coarse + stretched(self.direct(z) + rest, coarse)
         return read_leaves(coarse, self.leave(F.silu(x)), self.stem)
 
 
@@ -111,6 +117,11 @@ def read_leaves(coarse: Tensor, leaves: Tensor, stem: int) -> Moves:
     flow = doubled(coarse.float()) + leaves[:, :2].float()
     shuffled = F.pixel_shuffle(leaves[:, 2:].float(), stem)
     return Moves(flow * FLOW_SCALE_PX, shuffled[:, 3:] + MATTE_BIAS, torch.sigmoid(shuffled[:, :3]))
+
+
+def stretched(x: Tensor, like: Tensor) -> Tensor:
+    """(N, C, h, w) at the height and width of another map."""
+    return F.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def doubled(x: Tensor) -> Tensor:

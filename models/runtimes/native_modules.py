@@ -24,6 +24,7 @@ from models.modules.mover import (
     edge_ramp,
     packed,
     read_leaves,
+    stretched,
 )
 from models.modules.unet import Denoiser, Trunk
 from models.modules.vae import Decoder
@@ -181,6 +182,7 @@ class NativeMovingDecoder(nn.Module):
         self.ups = nn.ModuleList(NativeConv(up, kernels, shuffle=True) for up in decoder.ups)  # type: ignore[arg-type]
         self.coarse, self.leave = NativeConv(decoder.coarse, kernels), NativeConv(decoder.leave, kernels)
         self.mix, self.mix_reference = decoder.mix, decoder.mix_reference
+        self.direct = decoder.direct
 
     def forward(self, z: Tensor, reference: ReferenceFeatures) -> Tensor:
         """See `MovingDecoder.forward`."""
@@ -202,11 +204,12 @@ class NativeMovingDecoder(nn.Module):
     def _leaves(self, z: Tensor, reference: ReferenceFeatures) -> tuple[Tensor, Tensor]:
         """The coarse flow, and what the last layer says."""
         assert reference.mixed
-        kept = reference.levels[::-1]  # coarsest first
+        rest, *kept = reference.levels[::-1]  # coarsest first
         x = before = self.levels[0](self.enter(z, residual=kept[0]))
         for up, level, features in zip(self.ups, list(self.levels)[1:], kept[1:], strict=True):
             before, x = x, level(up(x, silu=True, residual=features))
-        return self.coarse(before, silu=True), self.leave(x, silu=True)
+        coarse = self.coarse(before, silu=True)
+        return coarse + stretched(self.direct(z) + rest, coarse), self.leave(x, silu=True)
 
 
 def holds_decoder(decoder: Decoder) -> bool:
