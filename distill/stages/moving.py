@@ -122,7 +122,8 @@ class MovingStage:
         loss = torch.stack(list(terms.values())).sum()
         figures = {name: float(term.detach()) for name, term in terms.items()}
         mse = (frame.detach() - batch.target).square().mean()
-        return loss, {**figures, "psnr": float(-10 * mse.log10()), "flow_px": float(moves.flow.detach().abs().mean())}
+        moved_px = moves.flow.detach().abs().mean()
+        return loss, {**figures, "psnr": float(-10 * mse.log10()), "flow_px": float(moved_px)}
 
     def _picture_terms(self, error: Tensor) -> dict[str, Tensor]:
         weights = self.weights

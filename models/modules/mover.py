@@ -74,8 +74,8 @@ class MovingDecoder(nn.Module):
         self.direct = nn.Conv2d(cfg.latent_channels, 2, 1, bias=False)
         self.leave = nn.Conv2d(widths[-1], 2 + 4 * cfg.stem**2, 3, padding=1)
         wake(self)
-        for leaf in (self.coarse, self.leave):  # nothing moves at first: noise there would have to be unlearnt
-            nn.init.zeros_(leaf.weight)
+        for leaf in (self.coarse, self.leave):  # nearly nothing: noise there would have to be unlearnt
+            nn.init.normal_(leaf.weight, std=1e-4)
             nn.init.zeros_(leaf.bias)  # type: ignore[arg-type]
         nn.init.normal_(self.direct.weight, std=0.2)
 

@@ -33,9 +33,13 @@ class Slides:
         coarse = torch.rand(1, 3, 12, 12, generator=generator)
         reference = F.interpolate(coarse, (SIDE, SIDE), mode="bicubic").clamp(0, 1)
         half = SIDE // 2
-        bend = F.interpolate(4 * torch.randn(2, 2, 3, 3, generator=generator), (half, half), mode="bicubic")
+        states = torch.cat((torch.zeros(1, 10), torch.randn(2, 10, generator=generator)))
+        sides = torch.stack(
+            (torch.zeros(2, 4), 1.5 * states[1:, :4]), dim=1
+        )  # down or up, alike left and right
+        bend = F.interpolate(sides.unsqueeze(-1), (half, half), mode="bicubic")
         frames = warp(reference.expand(2, -1, -1, -1), doubled(bend))
-        made = (reference[0] * 255).byte(), (frames * 255).byte(), torch.zeros(3, 10)
+        made = (reference[0] * 255).byte(), (frames * 255).byte(), states
         if not self.known:
             return MotionItem(*made)
         return MotionItem(*made, bend.half(), torch.zeros(2, half, half, dtype=torch.uint8))
