@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 
-from tests.browser.conftest import OpenPage
+from tests.browser.conftest import CallPage, OpenPage
 from tests.browser.playback import measure
 from tests.browser.served.servers import ServerProcess
-from tests.machine_time import measured_undisturbed
+from tests.machine_time import attempts
 
 FIRST_FRAME_WITHIN_MS = 1000
 FPS_AT_LEAST = 24
@@ -23,15 +26,27 @@ navigator.mediaDevices.getUserMedia = async (wish) => {
 """
 
 
+@contextmanager
+def live(call: CallPage) -> Iterator[None]:
+    """From Start to Stop."""
+    call.go_live()
+    try:
+        yield
+    finally:
+        call.press_stop()
+        call.wait_for_state("stopped")
+
+
 @pytest.mark.timed
 def test_start_shows_the_first_picture_soon(server: ServerProcess, open_page: OpenPage) -> None:
     call = open_page(server.url)
     assert "Ready when you are" in call.status
-    call.go_live()
-    assert call.first_frame_ms <= FIRST_FRAME_WITHIN_MS
-    assert "You are live" in call.status
-    assert call.page.evaluate("document.querySelector('video').videoWidth") >= 256
-    assert call.complaints == []
+    for attempt in attempts():
+        with attempt, live(call):
+            assert call.first_frame_ms <= FIRST_FRAME_WITHIN_MS
+            assert "You are live" in call.status
+            assert call.page.evaluate("document.querySelector('video').videoWidth") >= 256
+            assert call.complaints == []
 
 
 def test_stop_ends_the_call_and_frees_the_microphone(server: ServerProcess, open_page: OpenPage) -> None:
@@ -62,13 +77,13 @@ def test_a_second_call_follows_the_first(server: ServerProcess, open_page: OpenP
 def test_the_mouth_moves_with_the_voice_and_pictures_flow(server: ServerProcess, open_page: OpenPage) -> None:
     call = open_page(server.url)
     call.go_live()
-    playback, mouth = measured_undisturbed(
-        lambda: measure(call.page, 12), lambda found: found[0].fps >= FPS_AT_LEAST
-    )
-    assert playback.fps >= FPS_AT_LEAST, playback
-    assert mouth.speech_frames > 25, mouth
-    assert mouth.silence_frames > 25, mouth
-    assert mouth.ratio > 2, mouth
+    for attempt in attempts():
+        with attempt:
+            playback, mouth = measure(call.page, 12)
+            assert playback.fps >= FPS_AT_LEAST, playback
+            assert mouth.speech_frames > 25, mouth
+            assert mouth.silence_frames > 25, mouth
+            assert mouth.ratio > 2, mouth
 
 
 @pytest.mark.timed
@@ -76,12 +91,11 @@ def test_the_mouth_moves_with_the_voice_and_pictures_flow(server: ServerProcess,
 def test_a_minute_flows(server: ServerProcess, open_page: OpenPage) -> None:
     call = open_page(server.url)
     call.go_live()
-    playback, _ = measured_undisturbed(
-        lambda: measure(call.page, 60),
-        lambda found: found[0].fps >= FPS_AT_LEAST and found[0].frozen_ratio < FROZEN_BELOW,
-    )
-    assert playback.fps >= FPS_AT_LEAST, playback
-    assert playback.frozen_ratio < FROZEN_BELOW, playback
+    for attempt in attempts():
+        with attempt:
+            playback, _ = measure(call.page, 60)
+            assert playback.fps >= FPS_AT_LEAST, playback
+            assert playback.frozen_ratio < FROZEN_BELOW, playback
     assert call.complaints == []
 
 

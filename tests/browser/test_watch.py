@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Page, Request
 from models.face import CANVAS_PX, MOUTH_LINE_Y
 from tests.browser.conftest import CallPage, OpenPage, new_context
 from tests.browser.served.servers import ServerProcess
+from tests.machine_time import attempts
 
 OpenWatch = Callable[..., CallPage]
 """`open_watch(address, before="JavaScript that runs before the page's own")`"""
@@ -93,6 +94,23 @@ def mouth_over_time(page: Page, times: np.ndarray) -> np.ndarray:
     return np.interp(times, rows[:, 0], rows[:, 1])
 
 
+def assert_moves_alike(caller: Page, viewer: Page) -> None:
+    """The mouth seen by both over the next seconds; each window has its own jitter buffer."""
+    for page in (caller, viewer):
+        page.evaluate("() => { rows.length = 0; }")
+    viewer.wait_for_timeout(1000 * SAMPLED_S)
+    begin, end = viewer.evaluate("rows.at(0)[0]"), viewer.evaluate("rows.at(-1)[0]")
+    assert viewer.evaluate("rows.length") > 5 * SAMPLED_S
+    times = np.arange(begin + 1, end - 1, STEP_S)
+    seen = mouth_over_time(viewer, times)
+    assert seen.std() > 1, "the mouth moves"
+    lags_s = np.arange(-1, 1.001, STEP_S)
+    scores = [np.corrcoef(seen, mouth_over_time(caller, times + lag_s))[0, 1] for lag_s in lags_s]
+    assert max(scores) > 0.7, max(scores)
+    assert abs(lags_s[int(np.argmax(scores))]) < 0.5
+
+
+@pytest.mark.timed
 @pytest.mark.slow
 def test_the_watch_page_shows_the_same_moving_face(
     fake_server: ServerProcess, open_page: OpenPage, open_watch: OpenWatch
@@ -105,16 +123,9 @@ def test_the_watch_page_shows_the_same_moving_face(
     wait_for_picture(watch)
     call.page.evaluate(SAMPLE, ["[data-testid=avatar-video]", MOUTH_BOX])
     watch.page.evaluate(SAMPLE, ["[data-testid=watch-video]", MOUTH_BOX])
-    watch.page.wait_for_timeout(1000 * SAMPLED_S)
-    begin, end = watch.page.evaluate("rows.at(0)[0]"), watch.page.evaluate("rows.at(-1)[0]")
-    assert watch.page.evaluate("rows.length") > 5 * SAMPLED_S
-    times = np.arange(begin + 1, end - 1, STEP_S)
-    seen = mouth_over_time(watch.page, times)
-    assert seen.std() > 1, "the mouth moves"
-    lags_s = np.arange(-1, 1.001, STEP_S)
-    scores = [np.corrcoef(seen, mouth_over_time(call.page, times + lag_s))[0, 1] for lag_s in lags_s]
-    assert max(scores) > 0.7, "each window has its own jitter buffer, and two busy cores their moods"
-    assert abs(lags_s[int(np.argmax(scores))]) < 0.5
+    for attempt in attempts():
+        with attempt:
+            assert_moves_alike(call.page, watch.page)
     size = "[document.querySelector('video').videoWidth, document.querySelector('video').videoHeight]"
     assert watch.page.evaluate(size) == call.page.evaluate(size)
     assert not watch.page.get_by_test_id("watch-status").is_visible()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.machine_time import measured_anew
 from tests.stream.rig import make_avatars
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,8 +67,10 @@ def test_it_prints_its_address_answers_there_and_ends_cleanly_on_ctrl_c(tmp_path
     assert "Traceback" not in out + err
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("loading", [SLEEPS, BUSY])
+@measured_anew
 def test_while_it_loads_a_signal_ends_it_at_once(tmp_path: Path, sent: signal.Signals, loading: str) -> None:
     with server(tmp_path, loading) as process:
         assert process.stderr is not None

@@ -7,6 +7,7 @@ With a real server on an engine without networks, real WebRTC and the measuring 
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -16,9 +17,14 @@ from bench.call.call_plan import CallPlan
 from bench.call.e2e import record_call
 from bench.call.method_check import (
     CALLS_AT_MOST,
+    ROUNDS_AT_MOST,
+    SYLLABLES,
     Arrivals,
     Finding,
+    Pair,
+    _middle,
     check_method,
+    check_places,
     check_plan,
     compare,
     measure_steady,
@@ -29,6 +35,7 @@ from bench.call.recording import Recording
 from models.face import FPS, MOUTH_LINE_Y
 from stream.engine.protocol import StepRequest
 from tests.bench.call.test_latency import synthetic_call
+from tests.machine_time import attempts, measured_undisturbed
 
 PLACES = ["mic", "up", "down", "engine"]
 
@@ -36,8 +43,14 @@ PLACES = ["mic", "up", "down", "engine"]
 @pytest.fixture(scope="module")
 def findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finding]:
     folder = tmp_path_factory.mktemp("method")
-    return check_method(
-        lambda url, plan: record_call(url, plan, folder / "call.npz", quiet=True), folder, check_plan(6)
+
+    def make_call(url: str, plan: CallPlan) -> Recording:
+        return record_call(url, plan, folder / "call.npz", quiet=True)
+
+    return measured_undisturbed(
+        lambda: check_method(make_call, folder, check_plan()),
+        good=lambda found: all(finding.holds for finding in found.values()),
+        among=attempts(tries=2),  # minutes each, and it measures again by itself
     )
 
 
@@ -77,6 +90,74 @@ def test_a_delay_that_the_server_moves_within_a_call_is_taken_out_where_it_moved
 def test_a_call_without_the_servers_figures_says_so() -> None:
     with pytest.raises(ValueError, match="too busy"):
         read_arrivals(synthetic_call(0.3, 0.3))
+
+
+def test_a_call_of_which_little_is_found_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[Arrivals | ValueError] = [ValueError("too busy"), Arrivals(100, 100)]
+    heard += [ValueError("too busy")] * CALLS_AT_MOST
+
+    def read(_: Recording) -> Arrivals:
+        found = heard.pop(0)
+        if isinstance(found, ValueError):
+            raise found
+        return found
+
+    monkeypatch.setattr("bench.call.method_check.read_arrivals", read)
+    recording, plan = synthetic_call(0.3, 0.3), CallPlan(check_plan())
+    assert measure_steady(lambda *_: recording, "", plan).mouth_ms == 100
+    with pytest.raises(ValueError, match="too busy"):
+        measure_steady(lambda *_: recording, "", plan)
+    assert heard == []
+
+
+class Server:
+    """Answers calls with arrivals of which one in three lies `astray_ms` beside the truth."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, astray_ms: float, later_ms: float) -> None:
+        self.calls: Counter[str] = Counter()
+        self.astray_ms, self.later_ms = astray_ms, later_ms
+        monkeypatch.setattr("bench.call.method_check.measure_steady", self.answer)
+
+    def answer(self, _: object, url: str, plan: CallPlan) -> Arrivals:
+        self.calls[url] += 1
+        at_ms = 40 + (self.astray_ms if self.calls[url] == 1 and url == "before" else 0)
+        at_ms += self.later_ms if url != "before" else 0
+        return Arrivals(at_ms, at_ms)
+
+    def check(self) -> dict[str, Finding]:
+        plan = CallPlan(check_plan())
+        pairs = {place: Pair(("before", plan), (place, plan)) for place in ("up", "down")}
+        return check_places(lambda *_: pytest.fail("no call is made here"), pairs)
+
+
+def test_one_call_astray_breaks_no_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(monkeypatch, astray_ms=-25, later_ms=100)
+    findings = server.check()
+    assert all(finding.holds for finding in findings.values()), findings
+    assert set(server.calls.values()) == {ROUNDS_AT_MOST}, (
+        "both places' calls, the shared one once in a round"
+    )
+
+
+def test_what_holds_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(monkeypatch, astray_ms=0, later_ms=100)
+    assert all(finding.holds for finding in server.check().values())
+    assert set(server.calls.values()) == {1}
+
+
+def test_a_delay_that_is_there_is_found_however_often_it_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(monkeypatch, astray_ms=0, later_ms=130)
+    assert [finding.mouth_ms for finding in server.check().values()] == [130, 130]
+    assert set(server.calls.values()) == {ROUNDS_AT_MOST}
+
+
+def test_a_calls_mean_is_nearly_free_of_the_frames_grid() -> None:
+    onsets_s = check_plan().onset_samples()[1:] / 48_000
+    assert len(onsets_s) == SYLLABLES - 1
+    means_ms = [
+        1e3 * _middle((phase - onsets_s) % (1 / FPS)).mean() for phase in np.linspace(0, 1 / FPS, 500)
+    ]
+    assert np.ptp(means_ms) < 5.5  # TOLERANCE_MS is 10; six syllables: 13
 
 
 def test_a_finding_holds_within_ten_milliseconds() -> None:

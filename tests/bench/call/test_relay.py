@@ -13,6 +13,7 @@ from aiortc import RTCSessionDescription
 
 from bench.call.relay import Impairment, Lane, Relay, candidate_of, through
 from bench.call.relay_thread import RelayThread
+from tests.machine_time import measured_anew
 from tests.stream.rig import Caller, bursts, running_server
 
 VOICE = bytes([128, 111]) + bytes(30)
@@ -86,6 +87,8 @@ class Asker(asyncio.DatagramProtocol):
         self.got.put_nowait((asyncio.get_running_loop().time(), data))
 
 
+@pytest.mark.timed
+@measured_anew
 async def test_datagrams_go_there_and_back_each_sender_apart() -> None:
     loop = asyncio.get_running_loop()
     echo_transport, echo = await loop.create_datagram_endpoint(Echo, local_addr=("127.0.0.1", 0))

@@ -22,10 +22,12 @@ from aiortc import RTCDataChannel, RTCSessionDescription
 from stream.engine.protocol import StepRequest
 from stream.outbound.tracks import VOICE_AHEAD_S
 from tests.fakes import FakeEngine, mouth_of
+from tests.machine_time import measured_anew
 from tests.stream.rig import Caller, Received, Running, bursts, running_server, silence
 
 
 @pytest.mark.timed
+@measured_anew
 async def test_a_call_brings_pictures_at_once_and_then_a_face_that_follows_the_voice(tmp_path: Path) -> None:
     async with running_server(tmp_path) as running:
         caller = Caller(bursts)
@@ -78,6 +80,7 @@ def assert_follows(pictures: Sequence[tuple], voice: Sequence[tuple]) -> None:
 
 
 @pytest.mark.timed
+@measured_anew
 async def test_in_silence_the_face_goes_on_and_without_packets_too(tmp_path: Path) -> None:
     async with running_server(tmp_path) as running:
         caller = Caller(silence)
@@ -359,6 +362,8 @@ async def test_twenty_cycles_leave_no_task_thread_or_descriptor_behind(
         assert running.server.scheduler._streams == []
 
 
+@pytest.mark.timed
+@measured_anew
 async def test_clear_silences_and_rests_at_once_and_later_speech_counts_again(tmp_path: Path) -> None:
     async with running_server(tmp_path) as running:
         caller = Caller(bursts)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from aioice import stun
 
+from tests.machine_time import measured_anew
 from tests.stream.rig import Caller, running_server
 
 LASTING_S = 3.0
@@ -48,6 +49,7 @@ async def pester(addresses: list[tuple[str, int]], sender: socket.socket, second
 
 
 @pytest.mark.timed
+@measured_anew
 async def test_strangers_datagrams_do_not_disturb_a_call(tmp_path: Path) -> None:
     async with running_server(tmp_path) as running:
         caller = Caller()
