@@ -175,12 +175,12 @@ class Attempt:
 
     Attributes:
         done: this one counts.
-        wanting: what was measured is not good enough, though nothing was raised; to be set in the context.
+        strict: it does not count where it was disturbed, though nothing failed.
     """
 
     def __init__(self, watch: Watch, last: bool) -> None:
         self.done = False
-        self.wanting = False
+        self.strict = False
         self._watch = watch
         self._last = last
 
@@ -192,22 +192,20 @@ class Attempt:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> bool:
         self._watch.__exit__(kind, error, where)
-        wanting = isinstance(error, Exception) or (error is None and self.wanting)
+        wanting = isinstance(error, Exception) or (error is None and self.strict)
         self.done = not wanting or not self._watch.signs or self._last
         if wanting:
             print(f"{'judged' if self.done else 'measured again'}: {self._watch.signs}, {error!r:.500}")
         return not self.done
 
 
-def attempts(
-    watch: Callable[[], Watch] = Watch, nap: Nap = time.sleep, tries: int = TRIES
-) -> Iterator[Attempt]:
+def attempts(watch: Callable[[], Watch] = Watch, nap: Nap = time.sleep) -> Iterator[Attempt]:
     """``for attempt in attempts(): with attempt: measure and assert``; ends with the first that passes.
 
-    What fails in an undisturbed attempt, or in the last of ``tries``, is raised.
+    What fails in an undisturbed attempt, or in the last of `TRIES`, is raised.
     """
-    for number in range(tries):
-        attempt = Attempt(watch(), number == tries - 1)
+    for number in range(TRIES):
+        attempt = Attempt(watch(), number == TRIES - 1)
         yield attempt
         if attempt.done:
             return
@@ -215,20 +213,14 @@ def attempts(
 
 
 def measured_undisturbed(
-    take: Callable[[], Found], good: Callable[[Found], bool], among: Iterator[Attempt] | None = None
+    take: Callable[[], Found], watch: Callable[[], Watch] = Watch, nap: Nap = time.sleep
 ) -> Found:
-    """``take()``, for several tests to judge: the first that is ``good`` or undisturbed, or the last.
-
-    Args:
-        take: measures.
-        good: the tests will be content with it.
-        among: other `attempts` than the usual.
-    """
+    """``take()``, for several tests to judge: the first that was not disturbed, or the last of `TRIES`."""
     found: list[Found] = []
-    for attempt in among or attempts():
+    for attempt in attempts(watch, nap):
+        attempt.strict = True
         with attempt:
             found.append(take())
-            attempt.wanting = not good(found[-1])
     return found[-1]
 
 

@@ -46,7 +46,7 @@ MIN_SYLLABLES: Final = 4
 """Fewer say nothing."""
 SYLLABLES: Final = 14
 """In a call, of which the first comes too early to be found: a Fibonacci number is left, see `check_plan`."""
-CALLS_AT_MOST: Final = 4
+CALLS_AT_MOST: Final = 3
 """Until one is steady."""
 ROUNDS_AT_MOST: Final = 3
 """Of calls without and with the delay, where the finding does not hold."""

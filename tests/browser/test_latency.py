@@ -38,7 +38,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[BrowserCall, dic
             done = pool.submit(call, url, plan, folder, starts=2).result()
             return done, analyse(done.recording, warm_up_s=1.0)
 
-        return measured_undisturbed(take, good=lambda _: False)
+        return measured_undisturbed(take)
 
 
 def test_the_first_picture_comes_within_a_second_of_start(
