@@ -132,15 +132,19 @@ def _check_file(path: Path, name: str) -> None:
 
 
 def _read(path: Path, name: str) -> Pixels:
-    image, alpha, turn, scale = _decoded(path, name)
+    image, alpha, turn, profile, scale = _decoded(path, name)
+    image = to_srgb(image, profile)
     if turn is not None:
         image, alpha = image.transpose(turn), alpha and alpha.transpose(turn)
     matte = None if alpha is None or alpha.getextrema() == (255, 255) else np.asarray(alpha, np.uint8)
     return Pixels(np.asarray(image, np.uint8), matte, scale)
 
 
-def _decoded(path: Path, name: str) -> tuple[Image.Image, Image.Image | None, Image.Transpose | None, float]:
-    """(sRGB, transparency, what lays it upright, pixels for one of the file's); what it read is let go."""
+def _decoded(
+    path: Path, name: str
+) -> tuple[Image.Image, Image.Image | None, Image.Transpose | None, bytes | None, float]:
+    """(colours as the file has them, transparency, what lays it upright, its colour profile, pixels for one of the
+    file's); what was read is let go before colours are converted."""
     try:
         opened = Image.open(path, formats=_readable())
     except PermissionError as error:
@@ -156,8 +160,7 @@ def _decoded(path: Path, name: str) -> tuple[Image.Image, Image.Image | None, Im
         alpha = _reduced(read_transparency(opened))
         image = _reduced(grey_of_depth(opened))
         assert image is not None
-        image = to_srgb(image, opened.info.get("icc_profile"))
-    return image, alpha, turn, max(image.size) / longer
+        return image, alpha, turn, opened.info.get("icc_profile"), max(image.size) / longer
 
 
 @cache

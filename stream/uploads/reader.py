@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any, Final
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 ANSWER_WITHIN_S: Final = 60.0
 """By the clock on the wall: a machine that has much else to do is slow, which is no fault of the picture."""
 IDLE_S: Final = 120.0
+FREED_AT_ONCE: Final = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
+"""For glibc: pictures are given back to the system when they are freed, not kept for the next one beside it."""
 LONGEST_LINE: Final = 32 * 1024 * 1024
 """Of an answer: two small pictures, or a canvas."""
 
@@ -122,6 +125,7 @@ class PictureReader:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 limit=LONGEST_LINE,
+                env={**os.environ, **FREED_AT_ONCE},
                 start_new_session=True,  # Ctrl-C is the server's to hear
             )
         return self._process

@@ -12,12 +12,19 @@ from playwright.sync_api import FloatRect
 
 from tests.browser.conftest import OpenPage
 from tests.browser.served.servers import ServerProcess
+from tests.machine_time import attempts
 
 LOOKS = [(dark, phone) for dark in (False, True) for phone in (False, True)]
 WATCH_SHIFTS = """
 window.shift = 0;
+window.shifted = [];
 new PerformanceObserver((list) => {
-  for (const entry of list.getEntries()) window.shift += entry.value;
+  for (const entry of list.getEntries()) {
+    window.shift += entry.value;
+    for (const { node, previousRect, currentRect } of entry.sources) {
+      shifted.push([entry.value, node?.outerHTML?.slice(0, 120), previousRect.y, currentRect.y]);
+    }
+  }
 }).observe({ type: "layout-shift", buffered: true });
 """
 CONTRASTS = """
@@ -101,12 +108,14 @@ def test_every_sentence_fits_its_place_on_a_phone(fake_server: ServerProcess, op
 
 @pytest.mark.parametrize("phone", [False, True])
 def test_nothing_jumps(fake_server: ServerProcess, open_page: OpenPage, phone: bool) -> None:
-    call = open_page(fake_server.url, phone=phone, before=WATCH_SHIFTS)
-    call.go_live()
-    call.page.wait_for_function("document.querySelector('[data-figure=fps]').textContent !== '–'")
-    call.press_stop()
-    call.wait_for_state("stopped")
-    assert call.page.evaluate("shift") < 0.01
+    for attempt in attempts():  # a machine that is taken away has its notices, and they take their place
+        with attempt:
+            call = open_page(fake_server.url, phone=phone, before=WATCH_SHIFTS)
+            call.go_live()
+            call.page.wait_for_function("document.querySelector('[data-figure=fps]').textContent !== '–'")
+            call.press_stop()
+            call.wait_for_state("stopped")
+            assert call.page.evaluate("shift") < 0.01, call.page.evaluate("shifted")
 
 
 def test_scheme_button_overrides_the_system(fake_server: ServerProcess, open_page: OpenPage) -> None:

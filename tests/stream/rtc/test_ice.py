@@ -101,7 +101,7 @@ async def test_a_caller_reaches_the_server_through_the_nat_alone(
 
 async def test_the_page_is_told_the_servers_ice_servers(tmp_path: Path) -> None:
     async with running_server(tmp_path) as running:
-        assert (await running.http.get("/config")).json() == {"protocol": 1, "ice_servers": []}
+        assert (await running.http.get("/config")).json()["ice_servers"] == []
     servers = (("turn:127.0.0.1:3478", "user", "word"),)
     async with running_server(tmp_path, ice_servers=servers) as running:
         assert (await running.http.get("/config")).json()["ice_servers"] == [
