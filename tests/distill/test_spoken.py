@@ -53,5 +53,5 @@ def test_the_number_of_speech_clips() -> None:
     assert spoken_count(8, 40, "high") == 8
     with pytest.raises(ValueError, match=r"--speech takes 4 clips or more.*got 3 for teacher"):
         read_config(options("--stage", "teacher", "--speech", "3"))
-    with pytest.raises(ValueError, match="for the stages speech, corpus"):
+    with pytest.raises(ValueError, match="for the stages speech, head-clips, corpus"):
         read_config(options("--stage", "vae", "--speech", "30"))
