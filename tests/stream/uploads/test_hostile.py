@@ -17,7 +17,7 @@ from skimage import data
 
 from stream.uploads import reader, routes
 from stream.uploads.routes import CONSENT
-from tests.machine_time import TRIES, Ticks, wait_for_calm
+from tests.machine_time import TRIES, Ticks, Watch, wait_for_calm
 from tests.stream.avatars.odd_pictures import write_odd_pictures
 from tests.stream.rig import Running, running_server
 
@@ -33,6 +33,13 @@ def memory_mb(process_id: int, kind: str = "VmHWM") -> float:
 def cpu_s(process_id: int) -> float:
     fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
+
+
+def shared_since(before: Ticks) -> bool:
+    """Whether the host or programs that are not this test's took a tenth of the processors' time since."""
+    now = Ticks.now()
+    taken = now.withheld - before.withheld + now.others - before.others
+    return taken > 0.1 * (now.total - before.total)
 
 
 def worker_of(running: Running) -> int:
@@ -180,11 +187,17 @@ async def test_two_hundred_odd_pictures_get_two_hundred_clear_answers(tmp_path: 
         for path in paths:
             raw = await asyncio.to_thread(path.read_bytes)
             worker = worker_of(running)
-            before_s = cpu_s(worker)
-            answer = await ask(running, path.name, raw)
+            spent_s = MOST_S
+            for _ in range(TRIES):  # a core shared with another thread takes up to twice its time
+                before, before_s = Ticks.now(), cpu_s(worker)
+                answer = await ask(running, path.name, raw)
+                spent_s = cpu_s(worker) - before_s
+                if spent_s < MOST_S or not shared_since(before):
+                    break
+                await asyncio.to_thread(wait_for_calm)
             assert answer.status_code in (200, 413, 415, 422), (path.name, answer.text[:300])
             assert worker_of(running) == worker, f"{path.name} ended the reader"
-            most_s, most_mb = max(most_s, cpu_s(worker) - before_s), memory_mb(worker)
+            most_s, most_mb = max(most_s, spent_s), memory_mb(worker)
             assert most_s < MOST_S and most_mb < MOST_MB, (path.name, most_s, most_mb)
             said = answer.json()
             framed += answer.status_code == 200
@@ -211,14 +224,14 @@ async def test_no_picture_holds_the_event_loop(tmp_path: Path) -> None:
                 late_s.append(time.perf_counter() - before_s - 0.005)
 
         for _ in range(TRIES):
-            before = Ticks.now()
             late_s.clear()
-            watching = asyncio.create_task(watch())
-            await ask(running, "p.jpg", photo)
-            kept = await ask(running, "p.jpg", photo, "/avatars", name="Ada", consent=CONSENT)
-            watching.cancel()
+            with Watch() as looking:
+                watching = asyncio.create_task(watch())
+                await ask(running, "p.jpg", photo)
+                kept = await ask(running, "p.jpg", photo, "/avatars", name="Ada", consent=CONSENT)
+                watching.cancel()
             assert kept.status_code == 201, kept.text
-            if max(late_s) < 0.05 or not Ticks.now().disturbed_since(before):
+            if max(late_s) < 0.05 or not looking.signs:
                 break
             await asyncio.to_thread(wait_for_calm)
         assert max(late_s) < 0.05, json.dumps(sorted(late_s)[-5:])
