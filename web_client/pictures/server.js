@@ -44,6 +44,7 @@ async function send(route, init, within_ms, signal) {
   const giveUp = new AbortController();
   const limit = setTimeout(() => giveUp.abort(), within_ms);
   const follow = () => giveUp.abort();
+  if (signal?.aborted) follow();
   signal?.addEventListener("abort", follow);
   try {
     const response = await fetch(new URL(route, document.baseURI), {
