@@ -28,9 +28,9 @@ from models.presets import Preset
 
 SETTLED_STEPS = 2000
 """Steps in which the flow alone gives way to the pictures, and grain and noise on the latents come in."""
-TRUST = 0.7
+TRUST = 0.8
 """Share of rows whose latents are written from the true states instead of what was read off the picture."""
-NOISE = 0.3
+NOISE = 0.12
 """Largest share of noise on the latents, of their deviation: what denoisers make is a little off."""
 
 
