@@ -60,7 +60,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("answers", "middleware", "avatars", "inbound", "engine"),
         ("outbound",),
         ("live",),
-        ("rtc",),
+        ("programs", "rtc"),
         ("calls", "offline"),
         ("uploads",),
         ("app",),

@@ -22,6 +22,7 @@ from stream.live.slots import SlotFeed
 from stream.media import Codecs
 from stream.outbound.bit_rate import BitRateControl
 from stream.outbound.caller_track import CallerTrack
+from stream.outbound.fan_out import SharedTrack
 from stream.outbound.tracks import PictureTrack, VoiceTrack, picture_track
 from stream.outbound.voice_encoder import OPUS
 
@@ -51,6 +52,11 @@ class Broadcast:
         self.pictures: PictureTrack | None = None
         self.audience = Audience(watch_id, parts.max_viewers, parts.ice, parts.clock, parts.metrics)
 
+    @property
+    def showing(self) -> Face:
+        """How far what was heard has been shown."""
+        return self._face
+
     def tracks(self, codecs: Codecs) -> tuple[CallerTrack, CallerTrack]:
         """Tracks for a caller's connection, which are the motor while it reads them.
 
@@ -62,6 +68,17 @@ class Broadcast:
         assert self.pictures is not None
         self._next_tracks = voice, pictures = CallerTrack(self.voice), CallerTrack(self.pictures)
         return voice, pictures
+
+    def shared(self, codecs: Codecs) -> tuple[SharedTrack, SharedTrack]:
+        """The packets that viewers get, for a caller that takes them beside whoever pulls; voice, pictures.
+
+        Raises:
+            ValueError: a codec that is not ours.
+        """
+        self._begin(codecs)
+        assert self.voice is not None
+        assert self.pictures is not None
+        return self.voice.fan_out.track(), self.pictures.fan_out.track()
 
     def slots(self) -> SlotFeed:
         """Pictures and voice unencoded."""

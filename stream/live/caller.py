@@ -9,11 +9,39 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from stream.engine.protocol import EngineSpec
 from stream.live.slots import SlotFeed
 from stream.media import Codecs, Heard
 
 if TYPE_CHECKING:  # for callers that want packets; a face has none
     from stream.outbound.caller_track import CallerTrack
+    from stream.outbound.fan_out import SharedTrack
+
+
+class Showing(Protocol):
+    """How far a face has come on its media timeline, for a caller that has its sound before it is due.
+
+    Positions are samples at 48 kHz; see `stream.live.face.Face`, which is one.
+    """
+
+    @property
+    def spec(self) -> EngineSpec: ...
+
+    @property
+    def is_drawn(self) -> bool: ...
+
+    @property
+    def is_showing(self) -> bool: ...
+
+    @property
+    def heard_samples(self) -> int: ...
+
+    @property
+    def shown_samples(self) -> int: ...
+
+    def hasten(self) -> None: ...
+
+    def keep_silence(self, keep: bool) -> None: ...
 
 
 class Outlet(Protocol):
@@ -24,8 +52,21 @@ class Outlet(Protocol):
         """What the call has been negotiated in before; viewers already get it so. None for a new call."""
         ...
 
+    @property
+    def showing(self) -> Showing:
+        """How far what was heard has been shown."""
+        ...
+
     def tracks(self, codecs: Codecs) -> tuple[CallerTrack, CallerTrack]:
         """A voice and a picture track for a connection that pulls them, in that order.
+
+        Raises:
+            ValueError: a codec that is not ours.
+        """
+        ...
+
+    def shared(self, codecs: Codecs) -> tuple[SharedTrack, SharedTrack]:
+        """The call's packets, voice and pictures, beside whoever pulls them; to be stopped by the caller.
 
         Raises:
             ValueError: a codec that is not ours.

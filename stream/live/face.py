@@ -166,6 +166,36 @@ class Face:
         if self._line is not None:
             self._line.rest()
 
+    # -- for who has its sound before it is due --------------------------------------------------------------
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether windows are drawn: not before `open`, nor after a failure."""
+        return self._line is not None
+
+    @property
+    def is_showing(self) -> bool:
+        """Whether what was heard since the last interruption is being shown."""
+        return self.pacer.started
+
+    @property
+    def heard_samples(self) -> int:
+        """Where on the media timeline, at 48 kHz, the next sample will lie."""
+        return self.pacer.heard_samples
+
+    @property
+    def shown_samples(self) -> int:
+        """How far the media timeline has been shown, to the frame."""
+        return self.pacer.shown_samples
+
+    def hasten(self) -> None:
+        """Speech begins after silence: forget the silence not yet shown, so that the speech is drawn at once."""
+        self.clear()
+
+    def keep_silence(self, keep: bool) -> None:
+        """Whether quiet moments may be left out to give delay back, or every sample is shown."""
+        self.pacer.skips_silence = not keep
+
     # -- what the engine says ------------------------------------------------------------------------------
 
     def on_drawn(self, drawn: Drawn) -> None:

@@ -112,6 +112,8 @@ class Pacer:
         self._resting: deque[UInt8Array] = deque()  # shown in turn while there is no offset
         self._voice_lead = round(self._config.voice_lead_s * RATE_HZ)
         self.reserve = Reserve(self._config.reserve)
+        self.skips_silence = True  # whether quiet slots may be left out to give delay back
+        self.shown_samples = 0  # media position after the newest picture that has gone out
         self.picture_lead_s = 0.0  # before a slot's due time its picture is chosen; the picture track says
         self.stats = PacingStats(fps)
         self.on_sent: list[Callable[[Picture], None]] = []  # told of every picture, at the moment it goes out
@@ -153,6 +155,11 @@ class Pacer:
         if passed > 0:
             self.stats.missed_slots += passed
         return slot + max(0, passed)
+
+    @property
+    def heard_samples(self) -> int:
+        """Media position after the newest sample of voice."""
+        return self._voice.end_samples
 
     @property
     def voice_sent_s(self) -> float:
@@ -265,6 +272,8 @@ class Pacer:
         """The video track hands `picture` over for sending, now."""
         slot = self._settled(picture.slot)
         voice_frame = None if slot.repeated else slot.media_frame
+        if slot.media_frame is not None:
+            self.shown_samples = max(self.shown_samples, (slot.media_frame + 1) * self.slot_samples)
         late_s = self._clock.now() - self.due(picture.slot)
         self.stats.note_sent(self._clock.now(), late_s, voice_frame, picture)
         for tell in self.on_sent:
@@ -347,6 +356,8 @@ class Pacer:
             if not wanted or low_s > -config.nudged_s:
                 return 0
             return wanted if reserve.impatient(self._anchor_s) or self._is_quiet(media, 1) else 0
+        if not self.skips_silence:
+            return 0
         guard_s = reserve.config.guard_s
         overflow = math.floor((min(reserve.recent_s(self._anchor_s)) - guard_s) * self._fps)
         if overflow > config.max_spare_slots:
