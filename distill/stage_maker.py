@@ -1,7 +1,7 @@
 """From options to a training stage: which networks it starts from and which clips it sees.
 
 In: the options of ``fada train`` and a preset. Out: a `Stage` for `distill.training.loop`. Stages build
-on each other: vae, probe and audio stand alone, teacher needs vae and audio (from their runs or out of a
+on each other: vae, probe, mouth and audio stand alone, teacher needs vae and audio (from their runs or out of a
 model file), student the teacher, steps the student.
 """
 
@@ -37,6 +37,12 @@ def make_stage(config: TrainConfig) -> Stage:
         return VAEStage(chosen, pictures, others, pace.batch, pace.device, trained)
     if config.stage == "probe":
         return _probe_stage(config)
+    if config.stage == "mouth":
+        from distill.data.mouths.pool import MouthPool
+        from distill.stages.mouth import PICTURES, MouthStage
+
+        pool = MouthPool(clips.data, "train", clips.identities, PICTURES)
+        return MouthStage(pool, MouthPool(clips.data, "val", 24, 768), pace.batch, pace.device)
     if config.stage == "audio":
         from distill.stages.audio import AudioStage
 

@@ -34,6 +34,7 @@ STEPS = {
     "vae": 3000,
     "audio": 3000,
     "probe": 2000,
+    "mouth": 1500,
     "decoder": 4000,
     "teacher": 6000,
     "student": 3000,
@@ -43,13 +44,23 @@ LEARNING_RATES = {
     "vae": 1e-3,
     "audio": 1e-3,
     "probe": 1e-3,
+    "mouth": 2e-3,
     "decoder": 7e-4,
     "teacher": 1.2e-3,
     "student": 4e-4,
     "steps": 2e-4,
 }
 SHIPPED_FILE_BYTES = 18 * 2**20
-BATCHES = {"vae": 16, "audio": 16, "probe": 24, "decoder": 16, "teacher": 8, "student": 6, "steps": 6}
+BATCHES = {
+    "vae": 16,
+    "audio": 16,
+    "probe": 24,
+    "mouth": 64,
+    "decoder": 16,
+    "teacher": 8,
+    "student": 6,
+    "steps": 6,
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,6 +16,7 @@ STAGES: Final = (
     "vae",
     "decoder",
     "probe",
+    "mouth",
     "audio",
     "corpus",
     "teacher",

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from models.framing.similarity import Similarity
-from stream.avatars.framing import find_and_frame, frame_by_points
+from stream.avatars.framing import find_and_frame, lay_points
 from stream.avatars.picture_files import read_picture
 from stream.avatars.portrait import Portrait
 from stream.errors import MediaError
@@ -223,4 +223,4 @@ def _portrait_by_row(entry: Entry, row: Mapping[str, Any]) -> Portrait:
             "bad_avatars",
             f"Avatar {entry.avatar.id}: expected points as [[x, y], [x, y], [x, y]], got {said!r:.80}.",
         ) from error
-    return frame_by_points(read_picture(entry.path), points, str(entry.path))
+    return lay_points(read_picture(entry.path), points, str(entry.path))

@@ -3,9 +3,7 @@
 In: pixels, and three points where the finder sees nothing. Out: a `Portrait` whose eyes and mouth lie on the lines
 of `models.face`, or an `UnframedError` with a picture of what was seen. Any thread; some tenths of a second.
 
-What is measured: how large, how turned, how dark the face is, and how much of it lies beyond the picture. What
-nothing here can measure, a mouth that stands open or a hand before it, is not guessed at: `seen` shows what will
-be used.
+Whether a face that was found can speak is judged in `stream.avatars.judging`.
 """
 
 from __future__ import annotations
@@ -21,27 +19,24 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from models.framing.finder import Face, FaceFinder, overlap, resize
-from models.framing.similarity import Complexes, Similarity, lay_on_lines, outside_share
+from models.framing.similarity import Similarity, lay_on_lines
+from stream.avatars.judging import (
+    LUMA,
+    MIN_EYES_PX,
+    MIN_SPREAD,
+    mouth_notes,
+    mouth_of,
+    mouth_problem,
+    notes_of,
+    problem_of,
+    spread_of,
+    three_of,
+)
 from stream.avatars.picture_files import Pixels
 from stream.avatars.portrait import Portrait
 from stream.errors import MediaError
 from stream.media import UInt8Array
 
-MIN_EYES_PX: Final = 14.0
-"""Least distance between the eyes: on the canvas it becomes 62 px. Thumbnails of 100 px and more pass."""
-MIN_DOUBTED_PX: Final = 20.0
-"""The same for a face of which the finder is not sure: of that size it may as well be a bird."""
-SOFT_EYES_PX: Final = 62.0
-MAX_YAW_DEG: Final = 40.0
-SOME_YAW_DEG: Final = 20.0
-MIN_SPREAD: Final = 0.6
-"""Least distance between the eyes in lengths from eyes to mouth: 1 in a face seen from the front."""
-MAX_OUTSIDE: Final = 0.25
-MIN_LIGHT: Final = 0.06
-MIN_CONTRAST: Final = 0.02
-SURE: Final = 0.5
-RIVAL: Final = 0.6
-"""A second face of that share of the first one's width is worth a word."""
 FAINT: Final = 0.18
 """Least score of a face that nothing else competes with; of sixty landscapes none gave more than 0.17."""
 FAINT_MIRRORED: Final = 0.12
@@ -52,7 +47,6 @@ LOOK_PX: Final = 1280
 QUICK_PX: Final = 320
 CLOSE_PX: Final = 256
 SEEN_PX: Final = 768
-LUMA: Final = np.array([0.299, 0.587, 0.114])
 ASK: Final = "set the three points by hand, two eyes and the mouth"
 """What to do where the finder sees nothing; a command adds how."""
 
@@ -89,14 +83,26 @@ def find_and_frame(pixels: Pixels, name: str, ask: str = ASK) -> Portrait:
             draw_seen(pixels, None),
         )
     face = found[0]
-    similarity = lay_on_lines(_three(face))
-    if problem := _problem(pixels, face, similarity, ask):
-        raise UnframedError(f"The face in {name} {problem}", draw_seen(pixels, similarity, face))
-    return Portrait(pixels, similarity, tuple(_notes(face, found)), _three(face))
+    marks = three_of(face)
+    portrait = Portrait(pixels, lay_on_lines(marks), marks=marks)
+    mouth = mouth_of(portrait)
+    if problem := problem_of(portrait, face, ask) or mouth_problem(mouth, ask):
+        raise UnframedError(f"The face in {name} {problem}", draw_seen(pixels, portrait.similarity, face))
+    return replace(portrait, notes=(*notes_of(face, found), *mouth_notes(mouth)))
 
 
 def frame_by_points(pixels: Pixels, points: Points, name: str) -> Portrait:
-    """Lay three points set by hand on the canvas.
+    """Lay three points set by hand on the canvas, and say what is seen there: a person knows better.
+
+    Raises:
+        MediaError: see `lay_points`.
+    """
+    portrait = lay_points(pixels, points, name)
+    return replace(portrait, notes=tuple(mouth_notes(mouth_of(portrait), by_hand=True)))
+
+
+def lay_points(pixels: Pixels, points: Points, name: str) -> Portrait:
+    """Lay three points on the canvas, without a look at what is there.
 
     Args:
         points: the viewer's left eye, right eye and the middle of the mouth, px of the upright file.
@@ -167,14 +173,14 @@ def _look(image: UInt8Array) -> list[Face]:
     if scale < 1:
         small = resize(image, max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
     upright = finder.search(small) or finder.search(small, QUICK_PX)
-    if upright and _spread(upright[0]) >= MIN_SPREAD:
+    if upright and spread_of(upright[0]) >= MIN_SPREAD:
         found = [_grown(face, 1 / scale) for face in upright]
         return [finder.look_again(image, found[0], CLOSE_PX) or found[0], *found[1:]]
     for quarters in (1, 3, 2):
         turned = np.ascontiguousarray(np.rot90(small, quarters))
         found = finder.search(turned, QUICK_PX)
         sure = found and (not upright or found[0].score > upright[0].score - 0.2)
-        if sure and _spread(found[0]) >= MIN_SPREAD:
+        if sure and spread_of(found[0]) >= MIN_SPREAD:
             best = finder.look_again(turned, found[0], CLOSE_PX) or found[0]
             return [_grown(_turned_back(face, quarters, small), 1 / scale) for face in (best, *found[1:])]
     if upright:
@@ -241,63 +247,6 @@ def _turned_back(face: Face, quarters: int, image: UInt8Array) -> Face:
 
     box = back(face.box.reshape(2, 2))
     return replace(face, box=np.concatenate((box.min(0), box.max(0))), landmarks=back(face.landmarks))
-
-
-def _three(face: Face) -> Complexes:
-    z = face.landmarks[:, 0] + 1j * face.landmarks[:, 1]
-    return np.array([z[0], z[1], (z[3] + z[4]) / 2])
-
-
-def _spread(face: Face) -> float:
-    left, right, mouth = _three(face)
-    return float(abs(right - left) / max(abs(mouth - (left + right) / 2), 1e-6))
-
-
-def _yaw_deg(face: Face) -> float:
-    """How far the head is turned aside, by the nose's way from the middle of the eyes."""
-    z = face.landmarks[:, 0] + 1j * face.landmarks[:, 1]
-    nose = (z[2] - (z[0] + z[1]) / 2) / (z[1] - z[0])
-    return float(np.degrees(np.arctan(abs(nose.real) / 0.5)))
-
-
-def _problem(pixels: Pixels, face: Face, similarity: Similarity, ask: str) -> str:
-    """Why a face cannot be used, as the end of a sentence; "" if it can."""
-    left, right, _ = _three(face)
-    eyes_px, yaw_deg = abs(right - left), _yaw_deg(face)
-    if eyes_px < (MIN_EYES_PX if face.score >= SURE else MIN_DOUBTED_PX):
-        return f"is too small: {eyes_px:.0f} px between the eyes, at least {MIN_DOUBTED_PX:.0f} are needed."
-    if yaw_deg > MAX_YAW_DEG or _spread(face) < MIN_SPREAD:
-        return f"is seen from the side; give one that is seen from the front, or {ask}."
-    height, width = pixels.rgb.shape[:2]
-    outside = outside_share(similarity, width, height)
-    if outside > MAX_OUTSIDE:
-        return f"lies beyond the picture's edge by {outside:.0%}; give one that is seen whole."
-    luma = Portrait(pixels, similarity).canvas(64)[16:56, 12:52] @ (LUMA / 255)
-    if float(luma.mean()) < MIN_LIGHT:
-        return f"is too dark: brightness {luma.mean():.2f} of 1, at least {MIN_LIGHT} is needed."
-    if float(luma.std()) < MIN_CONTRAST:
-        return f"has too little contrast: {luma.std():.3f} of 1, at least {MIN_CONTRAST} is needed."
-    return ""
-
-
-def _notes(face: Face, found: Sequence[Face]) -> list[str]:
-    notes = []
-    rivals = sum(other.width >= RIVAL * face.width for other in found[1:])
-    if len(found) > 1:
-        like = f", {rivals} of them of like size" if rivals else ""
-        notes.append(f"{len(found)} faces are seen{like}; the largest is taken.")
-    left, right, _ = _three(face)
-    if abs(right - left) < SOFT_EYES_PX:
-        notes.append(f"The face is small ({abs(right - left):.0f} px between the eyes) and will look soft.")
-    if _yaw_deg(face) > SOME_YAW_DEG:
-        notes.append(
-            f"The head is turned aside by some {_yaw_deg(face):.0f} degrees; frontal ones speak better."
-        )
-    if face.score < SURE:
-        notes.append(
-            "The face was found with little certainty: look at what was seen, is something before it?"
-        )
-    return notes
 
 
 def _said(points: Points) -> str:
