@@ -34,11 +34,12 @@ MIN_CONTRAST: Final = 0.02
 SURE: Final = 0.5
 RIVAL: Final = 0.6
 """A second face of that share of the first one's width is worth a word."""
-WIDE_OPEN: Final = 0.5
-"""Of the state `open`: laughing shows teeth at less."""
-COVERED: Final = 0.9
+WIDE_OPEN: Final = 0.68
+"""Of the state `open`, as it is read: laughing shows teeth at less."""
+MAYBE_OPEN: Final = 0.6
+COVERED: Final = 0.95
 """How sure the reader must be that something is before the mouth."""
-MAYBE_COVERED: Final = 0.6
+MAYBE_COVERED: Final = 0.7
 LUMA: Final = np.array([0.299, 0.587, 0.114])
 
 
@@ -113,7 +114,9 @@ def mouth_problem(mouth: Mouth, ask: str) -> str:
     if mouth.covered > COVERED:
         return f"has something in front of its mouth; give one without, or, to take it all the same, {ask}."
     if mouth.open > WIDE_OPEN:
-        return f"has its mouth wide open; give one with the lips together, or, to take it all the same, {ask}."
+        return (
+            f"has its mouth wide open; give one with the lips together, or, to take it all the same, {ask}."
+        )
     return ""
 
 
@@ -121,6 +124,6 @@ def mouth_notes(mouth: Mouth, by_hand: bool = False) -> list[str]:
     """What a person should know of a mouth; of one that was set by hand only what is plain."""
     if mouth.covered > (COVERED if by_hand else MAYBE_COVERED):
         return ["Something may be in front of the mouth; it would not move with it: look at what was seen."]
-    if mouth.open > WIDE_OPEN:
-        return ["The mouth stands wide open; a face whose lips are closed or nearly so speaks better."]
+    if mouth.open > (WIDE_OPEN if by_hand else MAYBE_OPEN):
+        return ["The mouth seems to stand wide open; a face with the lips together speaks better."]
     return []

@@ -16,7 +16,15 @@ from kernels.machine import ROOT
 from models.framing.mouth import Mouth, MouthReader
 from stream.avatars.avatar_folder import read_folder
 from stream.avatars.framing import UnframedError, find_and_frame, frame_by_points, lay_points
-from stream.avatars.judging import COVERED, MAYBE_COVERED, WIDE_OPEN, mouth_notes, mouth_of, mouth_problem
+from stream.avatars.judging import (
+    COVERED,
+    MAYBE_COVERED,
+    MAYBE_OPEN,
+    WIDE_OPEN,
+    mouth_notes,
+    mouth_of,
+    mouth_problem,
+)
 from stream.avatars.picture_files import Pixels
 from stream.avatars.portrait import Portrait
 
@@ -52,7 +60,7 @@ def drawn(opened: float, count: int) -> np.ndarray:
 
 def test_a_smile_is_no_open_mouth(photo: np.ndarray) -> None:
     mouth = mouth_of(find_and_frame(Pixels(photo), "x.png"))
-    assert mouth.open < WIDE_OPEN and mouth.covered < MAYBE_COVERED
+    assert mouth.open < MAYBE_OPEN and mouth.covered < MAYBE_COVERED
 
 
 def test_no_bundled_face_hears_of_its_mouth() -> None:
@@ -67,14 +75,16 @@ def test_drawn_mouths_that_stand_open_are_seen_and_shut_ones_are_not() -> None:
         opened: [mouth_of(Portrait.laid_out(Pixels(canvas))) for canvas in drawn(opened, 8)]
         for opened in (0.0, 0.2, 0.9)
     }
-    assert all(mouth.open < WIDE_OPEN for opened in (0.0, 0.2) for mouth in read[opened])
-    assert sum(mouth.open > WIDE_OPEN for mouth in read[0.9]) >= 7
+    assert all(mouth.open < MAYBE_OPEN for opened in (0.0, 0.2) for mouth in read[opened])
+    assert sum(mouth.open > MAYBE_OPEN for mouth in read[0.9]) >= 7
     assert all(mouth.covered < COVERED for mouths in read.values() for mouth in mouths)
 
 
 def test_a_mask_is_refused_with_what_was_seen_and_taken_where_points_are_set(photo: np.ndarray) -> None:
     image = masked(photo)
-    with pytest.raises(UnframedError, match=r"x\.png has something in front of its mouth; give one") as raised:
+    with pytest.raises(
+        UnframedError, match=r"x\.png has something in front of its mouth; give one"
+    ) as raised:
         find_and_frame(Pixels(image), "x.png")
     assert "set the three points by hand" in raised.value.message and raised.value.status == 422
     assert raised.value.seen.shape == image.shape
@@ -90,10 +100,12 @@ def test_what_is_plain_is_refused_what_is_likely_is_said_and_else_nothing() -> N
     assert "something in front" in mouth_problem(Mouth(wide, COVERED + 0.01), "ask")
     for mouth in (Mouth(shut, 0.0), Mouth(shut, COVERED - 0.01)):
         assert mouth_problem(mouth, "ask") == ""
-    assert mouth_notes(Mouth(shut, MAYBE_COVERED - 0.01)) == []
+    assert mouth_notes(Mouth(MAYBE_OPEN - 0.01, MAYBE_COVERED - 0.01)) == []
     assert "Something may be in front" in mouth_notes(Mouth(shut, MAYBE_COVERED + 0.01))[0]
-    assert mouth_notes(Mouth(shut, MAYBE_COVERED + 0.01), by_hand=True) == []
-    assert "stands wide open" in mouth_notes(Mouth(wide, 0.0), by_hand=True)[0]
+    assert mouth_notes(Mouth(0.0, MAYBE_COVERED + 0.01), by_hand=True) == []
+    assert "seems to stand wide open" in mouth_notes(Mouth(MAYBE_OPEN + 0.01, 0.0))[0]
+    assert mouth_notes(Mouth(MAYBE_OPEN + 0.01, 0.0), by_hand=True) == []
+    assert "seems to stand wide open" in mouth_notes(Mouth(wide, 0.0), by_hand=True)[0]
 
 
 def test_missing_weights_are_said(tmp_path: Path) -> None:
