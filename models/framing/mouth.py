@@ -64,7 +64,7 @@ class MouthReader:
         """Read a canvas (128, 128, 3): the mean of what it and its mirror image say."""
         assert canvas.shape == (SIDE, SIDE, 3), f"expected a canvas of {SIDE} px, got {canvas.shape}"
         left, top, width, height = (edge * SIDE // 256 for edge in BOX)
-        seen = canvas[top : top + height, left : left + width].astype(np.float32) / 255
+        seen = canvas[top : top + height, left : left + width].astype(np.float32) / np.float32(255)
         both = (self._logits(seen) + self._logits(seen[:, ::-1])) / 2
         opened, covered = 1 / (1 + np.exp(-both.astype(np.float64)))
         return Mouth(float(opened), float(covered))
