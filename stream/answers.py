@@ -130,7 +130,10 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
     "no_audio": (400, "the offer does not send audio, or a viewer's does not take it"),
     "no_video": (400, "the offer does not take video"),
     "no_common_codec": (400, "offer and server share no codec"),
+    "bad_message": (400, "a text message cannot be read, or a field of it is wrong"),
+    "bad_sound": (400, "a message's sound is no whole number of samples of the declared form"),
     "bad_form": (400, "the form cannot be read"),
+    "bad_token": (401, "the bearer token is none that a call can have"),
     "uploads_off": (403, "this server takes no pictures, or not from there"),
     "other_origin": (403, "a web page of another origin is behind the request"),
     "not_own": (403, "the avatar came with the server"),
@@ -150,6 +153,7 @@ ERRORS: Final[dict[str, tuple[int, str]]] = {
     "no_face": (422, "no face that can be framed is found in the picture"),
     "bad_points": (422, "the three points are no face in the picture"),
     "no_consent": (422, "the consent is not the sentence that was asked for"),
+    "backlog_full": (503, "as much of a program's sound waits as may"),
     "uploads_busy": (503, "as many pictures as may are waiting to be read"),
     "server_full": (503, "all seats are taken"),
     "viewers_full": (503, "all viewers' places of the session are taken"),
@@ -250,7 +254,15 @@ async def json_body(request: Request) -> bytes:
     Raises:
         SignalingError: it is declared as something else (415).
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise SignalingError("bad_type", "Expected a body of type application/json.", 415)
+    return await body_of(request, "application/json")
+
+
+async def body_of(request: Request, kind: str) -> bytes:
+    """The body, if declared as of that media type, which no web page may send unasked.
+
+    Raises:
+        SignalingError: it is declared as something else (415).
+    """
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != kind:
+        raise SignalingError("bad_type", f"Expected a body of type {kind}.", 415)
     return await request.body()

@@ -42,8 +42,10 @@ from stream.calls.lobby import Lobby
 from stream.calls.metrics import Metrics
 from stream.calls.session_parts import SessionParts
 from stream.clock import Clock, MonotonicClock
+from stream.doors.audio_socket import AudioDoor, add_audio_socket
+from stream.doors.whip import SdpDoor, add_whep, add_whip
 from stream.engine.controls import offered_scales
-from stream.engine.protocol import Engine
+from stream.engine.protocol import Engine, EngineSpec
 from stream.engine.scheduler import Scheduler, SchedulerConfig
 from stream.errors import AdmissionError, EngineError, MediaError, SignalingError, StreamError
 from stream.middleware import BodyLimit, SafeHeaders
@@ -125,6 +127,11 @@ class Server:
             raise AdmissionError("not_ready", self.load_error.message)
         self.scheduler.check_ready()
 
+    def ready_spec(self) -> EngineSpec:
+        """What the engine draws. Raises: StreamError: still loading, or loading failed."""
+        self.check_ready()
+        return self.scheduler.spec
+
 
 def create_app(config: ServerConfig, load: Callable[[], Engine], clock: Clock | None = None) -> FastAPI:
     """Build the application.
@@ -157,6 +164,10 @@ def create_app(config: ServerConfig, load: Callable[[], Engine], clock: Clock | 
     _add_control_routes(app, server)
     _add_viewer_routes(app, server)
     add_upload_routes(app, server.uploads)
+    shared = (server.lobby, server.clock, server.ready_spec, server.refresh_avatars)
+    add_audio_socket(app, AudioDoor(*shared))
+    add_whip(app, SdpDoor(*shared, server.ice))
+    add_whep(app, SdpDoor(*shared, server.ice))
     add_error_answers(app)
     add_openapi(app)
     app.mount("/avatars", AvatarPictures(server.catalogue), name="avatar pictures")

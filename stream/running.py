@@ -23,6 +23,8 @@ STOP_WITHIN_S: Final = 5
 """Time that HTTP answers under way get."""
 GIVE_UP_AFTER_S: Final = 9.0
 """A stop that takes longer is ended hard: `docker stop` and systemd would kill soon after."""
+WS_MAX_BYTES: Final = 4 * 1024 * 1024
+"""Of a WebSocket's message; the doors refuse shorter ones with a sentence."""
 
 
 class AnnouncedServer(uvicorn.Server):
@@ -37,6 +39,8 @@ class AnnouncedServer(uvicorn.Server):
                 log_level="info" if verbose else "warning",
                 timeout_graceful_shutdown=STOP_WITHIN_S,
                 server_header=False,
+                ws_max_size=WS_MAX_BYTES,
+                ws_per_message_deflate=False,  # sound and film do not become smaller
             )
         )
         self.problem = ""

@@ -63,6 +63,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("programs", "rtc"),
         ("calls", "offline"),
         ("uploads",),
+        ("doors",),
         ("app",),
         ("serve",),
     ),

@@ -6,8 +6,11 @@ The watch id is a hash of the secret, so that a link to watch outlives even a se
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from typing import Final
+
+from stream.rtc.offer.bodies import RESUME_FORM
 
 WATCH_ID_DIGITS: Final = 16
 
@@ -15,6 +18,11 @@ WATCH_ID_DIGITS: Final = 16
 def new_secret() -> str:
     """128 random bits, as 22 characters."""
     return secrets.token_urlsafe(16)
+
+
+def is_secret(text: str) -> bool:
+    """Whether a call could be known by this."""
+    return re.fullmatch(RESUME_FORM, text) is not None
 
 
 def watch_id_of(secret: str) -> str:

@@ -20,7 +20,7 @@ from stream.clock import Clock
 from stream.inbound.audio import InboundAudio
 from stream.live.caller import CallerListener, Outlet
 from stream.live.vigil import Vigil
-from stream.media import Heard
+from stream.media import Codecs, Heard
 from stream.rtc.channel import Channel
 from stream.rtc.ice import IceConfig
 from stream.rtc.peer import Peer
@@ -144,6 +144,30 @@ class WebRtcCaller:
         self._last_message_s = self._clock.now()
         if not self._gone.is_set():
             self._listener.on_message(kind, fields)
+
+
+class WhipCaller(WebRtcCaller):
+    """One that only sends: its sound drives the face, which others watch.
+
+    Args:
+        codecs: in which others get the call.
+        (the others): as of `WebRtcCaller`.
+    """
+
+    def __init__(self, ice: IceConfig, clock: Clock, engine_rate_hz: int, sdp: str, codecs: Codecs) -> None:
+        super().__init__(ice, clock, engine_rate_hz, sdp)
+        self._codecs = codecs
+
+    async def open(self, outlet: Outlet, listener: CallerListener) -> None:
+        """Answer the offer, and let the call be encoded for who watches.
+
+        Raises:
+            SignalingError: see `Peer.answer_sender`.
+        """
+        self._listener = listener
+        description = await self._peer.answer_sender(self._sdp)
+        outlet.shared(outlet.codecs or self._codecs)
+        self.answer = {"sdp": description.sdp, "type": description.type}
 
 
 async def _listen(source: AsyncIterator[Heard], hear: Callable[[Heard], None]) -> None:

@@ -33,7 +33,7 @@ from stream.outbound.tracks import VOICE_AHEAD_S
 from stream.rtc.certificate import welcome_rsa
 from stream.rtc.datagrams import admit_the_peer_alone
 from stream.rtc.ice import IceConfig, advertise, connections, offer_addresses
-from stream.rtc.offer.check import CALLER, VIEWER, check_aside, oneline
+from stream.rtc.offer.check import CALLER, SENDER, VIEWER, check_aside, oneline
 from stream.rtc.offer.text import as_offered
 from stream.rtc.playout_delay import PlayoutDelay, accept_playout_delay
 from stream.rtc.prompt_buffer import hear_promptly
@@ -119,6 +119,31 @@ class Peer:
         answer = await self._send(offer, audio, voice, video, pictures, pictures.request_keyframe)
         return self._description(_wish_short_packets(answer.sdp), sdp)
 
+    async def answer_sender(self, sdp: str) -> RTCSessionDescription:
+        """Answer the offer of somebody who gives sound and takes nothing, as OBS and GStreamer do over WHIP.
+
+        Args:
+            sdp: the offer as it came; its video, if any, is answered as inactive.
+
+        Raises:
+            SignalingError: see `check_sdp`; no common codec, or the offer does not hold together.
+        """
+        offer = await check_aside(sdp, SENDER)
+        audio = self._connection.addTransceiver("audio", direction="recvonly")
+        audio.setCodecPreferences(_first("audio", "audio/opus"))
+        if "\r\nm=video" in offer:
+            self._connection.addTransceiver("video", direction="inactive")
+        await self._apply(
+            offer, "The offer and this server share no codec; offer Opus audio, and H.264 or VP8 video."
+        )
+        self.microphone = audio.receiver.track
+        if self.microphone is None:
+            raise SignalingError("no_audio", "The offer sends no audio; add a sending audio track to it.")
+        hear_promptly(audio.receiver)
+        self._audio = audio
+        answer = await self._answered()
+        return self._description(_wish_short_packets(answer.sdp), sdp)
+
     async def answer_viewer(
         self,
         sdp: str,
@@ -180,6 +205,10 @@ class Peer:
         audio.sender.replaceTrack(voice)
         video.sender.replaceTrack(pictures)
         _hand_on_keyframe_requests(video.sender, request_keyframe)
+        return await self._answered()
+
+    async def _answered(self) -> RTCSessionDescription:
+        """The answer, once everything is attached and the addresses are known."""
         offer_addresses(self._connection, self._ice.addresses)
         for connection in connections(self._connection):
             admit_the_peer_alone(connection)

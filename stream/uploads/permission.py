@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 
 from stream.errors import SignalingError
 
@@ -52,7 +52,7 @@ class UploadRule:
                 "This server takes no pictures from there; use `fada avatar add`, or start it with --uploads.",
                 403,
             )
-        if not _is_same_origin(request):
+        if not is_same_origin(request):
             raise SignalingError(
                 "other_origin",
                 "Expected a request of this server's own page, got one of another origin; open this server's page.",
@@ -80,7 +80,7 @@ def _is_from_here(request: Request) -> bool:
     return client is not None and is_loopback(client.host) and is_loopback(asked)
 
 
-def _is_same_origin(request: Request) -> bool:
+def is_same_origin(request: HTTPConnection) -> bool:
     """Whether no other page is behind a request; programs, which name no origin, may ask."""
     site = request.headers.get("sec-fetch-site")
     if site is not None:

@@ -31,6 +31,7 @@ CHECKS: Final = [
     response_schema_conformance,
     negative_data_rejection,
 ]
+schemathesis.serializer.alias("application/sdp", "text/plain")
 
 
 def ask_everything(url: str, ids: dict[str, Any]) -> None:

@@ -78,6 +78,29 @@ def read_body(body: bytes, model: type[Read]) -> Read:
         raise refusal(error) from None
 
 
+def read_sdp(body: bytes) -> str:
+    """A body that is an SDP alone, as WHIP and WHEP have it; the SDP itself is read later.
+
+    Raises:
+        SignalingError: 413 too long, 400 `bad_offer` for what is no text.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise SignalingError(
+            "too_large",
+            f"Expected a body of at most {MAX_BODY_BYTES} bytes, got {len(body)}; send less.",
+            413,
+        )
+    try:
+        sdp = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise SignalingError(
+            "bad_offer", "Expected an SDP as UTF-8 text; the body is no such text."
+        ) from None
+    if not sdp.strip():
+        raise SignalingError("bad_offer", "Expected an SDP as the body, got nothing; send a WebRTC offer.")
+    return sdp
+
+
 def refusal(error: ValidationError) -> SignalingError:
     """What to answer to a body or a message that is none: the first thing wrong with it."""
     first = error.errors(include_url=False)[0]

@@ -69,6 +69,8 @@ VIEWER: Final = {
     ),
     "video": _LOOKS,
 }
+SENDER: Final = {"audio": CALLER["audio"]}
+"""Who gives sound and takes nothing; whatever video it has is refused."""
 
 
 async def check_aside(sdp: str, wanted: Mapping[str, Wanted]) -> str:
@@ -89,7 +91,7 @@ def check_sdp(sdp: str, wanted: Mapping[str, Wanted]) -> str:
 
     Args:
         sdp: the offer.
-        wanted: `CALLER` or `VIEWER`.
+        wanted: `CALLER`, `VIEWER` or `SENDER`.
 
     Returns:
         The offer for aiortc: see `OfferText.complete` and `OfferText.thin_candidates`.

@@ -52,6 +52,17 @@ def test_delay_that_is_no_longer_needed_is_given_back_slot_by_slot_in_silence() 
     assert stage.pacer.stats.held_frames < 20
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_the_pauses_of_who_has_sound_ahead_are_all_kept(keep: bool) -> None:
+    stage = Stage(quiet=True)
+    stage.face.keep_silence(keep)
+    stage.run(60)
+    stage.run(100, delay_s=0.25)
+    moves = stage.pacer.stats.moves
+    stage.run(400, delay_s=0.05)
+    assert (stage.pacer.stats.moves == moves) is keep
+
+
 def test_delay_is_never_given_back_in_speech() -> None:
     stage = Stage()
     stage.run(60)
