@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from fastapi import WebSocket
 
-from tests.fakes import FakeEngine, mouth_of
+from stream.doors.audio_socket import MAX_UNSENT_EVENTS, Program
+from stream.doors.messages import read_query
+from tests.fakes import SMALL_SPEC, FakeClock, FakeEngine, mouth_of
 from tests.stream.calls.spectator import Spectator
 from tests.stream.doors.program import base64_of, program
 from tests.stream.programs.program_stage import ramp
@@ -69,6 +73,32 @@ async def test_what_openai_says_is_taken_as_it_is_and_an_interruption_can_be_han
         assert client.of("drained")[1]["segment"] == 2
         assert client.of("controls")[-1]["listening"] is False
         assert not client.of("error")
+
+
+async def test_a_hundred_interruptions_over_the_socket_leave_nothing(tmp_path: Path) -> None:
+    async with running_server(tmp_path) as running, program(running) as client:
+        await client.socket.send(ramp(2_400).tobytes())
+        await client.until(lambda: bool(client.of("started")))
+        tasks = len(asyncio.all_tasks())
+        for index in range(100):
+            await client.socket.send(ramp(24_000).tobytes())
+            await client.say({"type": "clear"})
+            await client.until(lambda index=index: len(client.of("cleared")) > index)
+        assert [event["segment"] for event in client.of("cleared")] == list(range(100))
+        assert len(asyncio.all_tasks()) <= tasks + 1, "but for a picture that is just awaited"
+        await client.socket.send(ramp(2_400).tobytes())
+        await client.say({"type": "end"})
+        await client.until(lambda: bool(client.of("drained")))
+        assert client.of("drained") == [{"type": "drained", "segment": 100, "samples": 2_400, "ms": 100.0}]
+
+
+async def test_who_reads_no_events_is_let_go() -> None:
+    unread = Program(cast(WebSocket, None), FakeClock(), read_query({}), SMALL_SPEC, "secret")
+    for _ in range(MAX_UNSENT_EVENTS):
+        unread._tell("stats", {})
+    assert not unread.caller._gone.is_set()
+    unread._tell("stats", {})
+    assert await unread.caller.gone() == "not_reading"
 
 
 BAD: list[tuple[str | bytes, str]] = [
