@@ -25,6 +25,7 @@ from stream.outbound.caller_track import CallerTrack
 from stream.outbound.fan_out import SharedTrack
 from stream.outbound.tracks import PictureTrack, VoiceTrack, picture_track
 from stream.outbound.voice_encoder import OPUS
+from stream.rtc.offer.text import codecs_for
 
 USUAL: Final = Codecs(audio=OPUS, video="video/VP8")
 """What viewers get of a call whose caller takes no packets."""
@@ -103,7 +104,16 @@ class Broadcast:
         """Answer a viewer's offer; see `Audience.admit`."""
         if self.codecs is None or self.voice is None or self.pictures is None:
             raise unknown_session(self._watch_id)  # its first offer is being answered
+        if self._nobody_takes_packets:
+            self._begin(codecs_for(sdp, self.codecs))
         return await self.audience.admit(sdp, self.codecs, self.voice, self.pictures)
+
+    @property
+    def _nobody_takes_packets(self) -> bool:
+        """Whether the codecs are still to be chosen: the caller takes none, and nobody else does or is about to."""
+        assert self.pictures is not None
+        alone = all(event.is_set() for event in self._pull.values())
+        return alone and not len(self.audience) and not len(self.pictures.fan_out)
 
     async def fit_bit_rate(self, caller: Caller, now_s: float) -> None:
         """Let the pictures cost what the caller's network carries."""

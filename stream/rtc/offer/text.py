@@ -9,13 +9,16 @@ Source: RFC 8866 (SDP), RFC 8843 (BUNDLE), RFC 8829 (JSEP).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from stream.media import Codecs
 from stream.rtc.offer.candidates import is_candidate, kept
 
 DIRECTIONS: Final = ("sendrecv", "sendonly", "recvonly", "inactive")
+VIDEO_OFFERED: Final = re.compile(r"^a=rtpmap:\d{1,3} (VP8|H264)/90000", re.IGNORECASE | re.MULTILINE)
 TRANSPORT: Final = ("ice-ufrag", "ice-pwd", "ice-options", "fingerprint", "setup", "rtcp-mux")
 """Attributes that a bundle-only section may leave to the section whose transport it shares (RFC 8829, 5.2.1)."""
 
@@ -143,6 +146,13 @@ class OfferText:
                     for line in part.lines
                     if line in usable or not line.startswith(("a=candidate:", "a=end-of-candidates"))
                 ]
+
+
+def codecs_for(sdp: str, usual: Codecs) -> Codecs:
+    """The codecs in which a viewer's offer, not checked yet, can be served: the usual ones where it has them."""
+    offered = [name.lower() for name in VIDEO_OFFERED.findall(sdp)]
+    mine = usual.video.partition("/")[2].lower()
+    return usual if not offered or mine in offered else replace(usual, video=f"video/{offered[0]}")
 
 
 def as_offered(answer_sdp: str, offer_sdp: str) -> str:

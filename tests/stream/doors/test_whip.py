@@ -16,7 +16,8 @@ from stream.rtc.ice import IceConfig, offer_addresses
 from stream.rtc.offer.check import SENDER, check_sdp
 from tests.fakes import FakeEngine
 from tests.stream.calls.spectator import Spectator
-from tests.stream.rig import SpeakerTrack, bursts, running_server
+from tests.stream.doors.program import program
+from tests.stream.rig import Running, SpeakerTrack, bursts, running_server
 
 SDP = {"content-type": "application/sdp"}
 TOKEN = "a-stream-key-of-some-length"
@@ -56,19 +57,9 @@ async def test_a_sender_drives_a_face_and_a_viewer_sees_it_in_the_codec_asked_fo
         resource = made.url.join(made.headers["location"])
         await sender.take(made.text)
         watch = made.headers["fada-watch"]
-        viewing: httpx.Response | None = None
-        offer = (await viewer.offer())["sdp"]
-        async with asyncio.timeout(60):
-            while viewing is None or viewing.status_code == 404:  # until the sender is connected
-                viewing = await running.http.post(f"/whep/{watch}", content=offer, headers=SDP)
-                await asyncio.sleep(0.05)
+        viewing = await see(running, viewer, watch)
         assert (viewing.status_code, viewing.headers["content-type"]) == (201, "application/sdp")
         assert re.search(rf"a=rtpmap:\d+ {video}/90000", viewing.text, re.IGNORECASE)
-        viewer.answer = {"sdp": viewing.text}
-        await viewer.connection.setRemoteDescription(RTCSessionDescription(viewing.text, "answer"))
-        async with asyncio.timeout(60):
-            while min(viewer.frames.values()) < 5:
-                await asyncio.sleep(0.02)
         seat = viewing.url.join(viewing.headers["location"])
         assert seat.path.startswith(f"/whep/{watch}/")
         assert (await running.http.delete(seat)).status_code == 200
@@ -82,6 +73,36 @@ async def test_a_sender_drives_a_face_and_a_viewer_sees_it_in_the_codec_asked_fo
         await viewer.leave()
         await sender.connection.close()
     assert not engine.held
+
+
+async def see(running: Running, viewer: Spectator, watch: str) -> httpx.Response:
+    """Ask by WHEP until the call can be seen; where it is answered, until something is seen."""
+    offer = (await viewer.offer())["sdp"]
+    async with asyncio.timeout(60):
+        while True:
+            answer = await running.http.post(f"/whep/{watch}", content=offer, headers=SDP)
+            if answer.status_code != 404:
+                break
+            await asyncio.sleep(0.05)
+        if answer.status_code == 201:
+            viewer.answer = {"sdp": answer.text}
+            await viewer.connection.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))
+            while min(viewer.frames.values()) < 5:
+                await asyncio.sleep(0.02)
+    return answer
+
+
+async def test_the_first_viewer_chooses_the_codec_where_the_caller_takes_none(tmp_path: Path) -> None:
+    async with running_server(tmp_path) as running, program(running) as client:
+        await client.until(lambda: bool(client.of("hello")))
+        watch = client.of("hello")[0]["watch_id"]
+        first, other, second = Spectator(without=["VP8"]), Spectator(without=["H264"]), Spectator()
+        assert "H264/90000" in (await see(running, first, watch)).text
+        refused = await see(running, other, watch)
+        assert (refused.status_code, refused.json()["error"]) == (400, "no_common_codec")
+        assert "H264/90000" in (await see(running, second, watch)).text
+        for viewer in (first, other, second):
+            await viewer.leave()
 
 
 async def test_the_same_token_comes_back_to_the_same_call(tmp_path: Path) -> None:
