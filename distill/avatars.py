@@ -1,15 +1,16 @@
 """`fada avatars`: draw the bundled avatars, and contact sheets of any characters.
 
-In: the chosen seeds below (or a split for a sheet); out: `NAME.png` (256x256 reference, mouth closed),
-`NAME.thumb.png` (96x96) and `index.json` in the avatars folder, a PNG sheet where asked for. Every avatar is
-from the validation split: the shipped networks have not seen it in training.
+In: the chosen seeds below (or a split for a sheet); out: `NAME.png` (reference with its mouth closed: a person
+512x512, a drawn character 256x256), `NAME.thumb.png` (96x96) and `index.json` in the avatars folder, a PNG sheet
+where asked for. The shipped networks have seen none of them in training: people have seeds beyond those that are
+rendered for it, drawn characters are from the validation split.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from tqdm import tqdm
 
 from distill.corpus.drawn import Character, render, sample_identities
 from distill.corpus.drawn.identity import SPLITS
+from distill.corpus.heads import Head, Kit, make_clip
 from kernels.machine import ROOT
 from models.face import EXPRESSION_DIMS, MOUTH_DIMS
 
@@ -29,11 +31,12 @@ SUMMARY = "draw the bundled avatars, or a contact sheet of characters"
 DEFAULT_FOLDER: Final = ROOT / "avatars"
 AVATAR_SPLIT: Final = "val"
 THUMBNAIL_PX: Final = 96
+PERSON_PX: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Avatar:
-    """One bundled character: its id and file name, the name shown, its seed and a line about it."""
+    """One bundled face: its id and file name, the name shown, its seed and a line about it."""
 
     id: str
     name: str
@@ -45,6 +48,15 @@ class Avatar:
             raise ValueError(f"Expected an avatar id of small letters, got {self.id!r}; rename it.")
 
 
+PEOPLE: Final = (
+    Avatar("lena", "Lena", 1_000_010, "Long fair hair, calm light."),
+    Avatar("samuel", "Samuel", 1_000_005, "Short hair, window light."),
+    Avatar("ingrid", "Ingrid", 1_000_041, "Silver bob, bright eyes."),
+    Avatar("amara", "Amara", 1_000_042, "Big natural curls."),
+    Avatar("marco", "Marco", 1_000_047, "Stubble and a dark jacket."),
+    Avatar("ruth", "Ruth", 1_000_027, "Square glasses, red lipstick."),
+)
+"""Rendered heads of people who do not exist (`distill.corpus.heads`)."""
 AVATARS: Final = (
     Avatar("mira", "Mira", 37, "Brown bob, green eyes, always up for a chat."),
     Avatar("tomo", "Tomo", 15, "Round glasses and a red hoodie."),
@@ -102,7 +114,8 @@ def run(args: argparse.Namespace) -> int:
         made = {"sheet": str(args.sheet), "split": split, "seeds": seeds}
     else:
         write_avatars(args.out)
-        made = {"folder": str(args.out), "split": AVATAR_SPLIT, "seeds": [a.seed for a in AVATARS]}
+        seeds = [avatar.seed for avatar in (*PEOPLE, *AVATARS)]
+        made = {"folder": str(args.out), "split": AVATAR_SPLIT, "seeds": seeds}
     if args.json is not None:
         args.json.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
     return 0
@@ -115,19 +128,46 @@ def _sheet_seeds(split: str | None, count: int, first: int) -> tuple[str, list[i
 
 
 def write_avatars(folder: Path) -> None:
-    """Draw every avatar into ``folder`` with its thumbnail, and the index."""
+    """Draw every avatar into ``folder`` with its thumbnail, and the index.
+
+    Raises:
+        PackageError: the packages that people are made of cannot be had.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    index = []
-    for avatar in tqdm(AVATARS, desc="avatars", unit="picture"):
-        who = sample_identities([avatar.seed], AVATAR_SPLIT)
-        picture = render(who, torch.zeros(1, len(MOUTH_DIMS)), torch.zeros(1, len(EXPRESSION_DIMS)))
-        image = to_image(picture[0])
+    index, kit = [], Kit()
+    for avatar in tqdm((*PEOPLE, *AVATARS), desc="avatars", unit="picture"):
+        image = photographed(avatar, kit) if avatar in PEOPLE else drawn(avatar)
         image.save(folder / f"{avatar.id}.png", optimize=True)
         thumbnail = image.resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
         thumbnail.save(folder / f"{avatar.id}.thumb.png", optimize=True)
         entry = {"id": avatar.id, "name": avatar.name, "image": f"{avatar.id}.png"}
         index.append(entry | {"thumbnail": f"{avatar.id}.thumb.png", "about": avatar.about})
     (folder / "index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def drawn(avatar: Avatar) -> Image.Image:
+    """The picture of a drawn character."""
+    who = sample_identities([avatar.seed], AVATAR_SPLIT)
+    return to_image(render(who, torch.zeros(1, len(MOUTH_DIMS)), torch.zeros(1, len(EXPRESSION_DIMS)))[0])
+
+
+def photographed(avatar: Avatar, kit: Kit) -> Image.Image:
+    """The portrait of a rendered person: seen from the front by a good camera, the trace of a smile."""
+    traits = kit.traits(avatar.seed)
+    camera = replace(
+        traits.camera,
+        yaw=0.35 * traits.camera.yaw,
+        pitch=0.35 * traits.camera.pitch,
+        roll=0.3 * traits.camera.roll,
+        distance=max(traits.camera.distance, 9.0),
+        off_x=0.0, off_y=0.0, off_scale=0.0,
+        exposure=0.5, contrast=1.05, sharpening=0.35, noise=0.0, blur_px=0.0, vignette=0.05,
+    )  # fmt: skip
+    head = Head(replace(traits, camera=camera, weight=0.5 * traits.weight), kit, PERSON_PX)
+    nothing = torch.zeros(1, len(MOUTH_DIMS)), torch.zeros(1, len(EXPRESSION_DIMS))
+    state = torch.zeros(len(MOUTH_DIMS) + len(EXPRESSION_DIMS) + 1)
+    state[-2:] = torch.tensor((0.35, 0.3))  # brows lifted, and the smile
+    return Image.fromarray(make_clip(head, *nothing, reference=state).reference.numpy())
 
 
 def draw_sheet(split: str, seeds: list[int]) -> Image.Image:

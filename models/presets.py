@@ -253,9 +253,8 @@ WAV2VEC2: Final = AudioConfig(
 """wav2vec2-base: four of its layers at eight positions, projected."""
 
 PRESETS: dict[str, Preset] = {
-    "small": Preset(name="small"),
-    "moving": Preset(
-        name="moving",
+    "small": Preset(
+        name="small",
         face_box=(48, 88, 160, 160),
         vae=VAEConfig(stem=2, widths=(32, 64, 128), decoder="move"),
     ),
@@ -263,8 +262,7 @@ PRESETS: dict[str, Preset] = {
     "base-vae": _base("base-vae", WHISPER, tiny_decoder=False),
     "base-wav2vec2": _base("base-wav2vec2", WAV2VEC2, tiny_decoder=True),
 }
-"""moving: as small, but its decoder moves the picture's own pixels, and its box holds a photographed jaw; in the
-making, no weights ship. base: EchoMimic's networks with a tiny decoder; base-vae: with Stable Diffusion's own;
+"""small: its decoder moves the picture's own pixels, and its box holds a photographed jaw. base: EchoMimic's networks with a tiny decoder; base-vae: with Stable Diffusion's own;
 base-wav2vec2: FADA's sound encoder in place of Whisper."""
 
 SERVED: dict[str, HopChoice] = {"small": HopChoice(hop_frames=2, overlap_frames=0, lookahead_frames=1)}

@@ -34,9 +34,10 @@ def avatar_sheet(
     """
     order = np.argsort(item.mouth[:, 0].numpy(), kind="stable")
     picks = np.sort(order[np.linspace(0, len(order) - 1, moments).astype(int)])
-    rows = []
+    rows, side = [], streamer.preset.canvas_px
     for number, entry in enumerate(json.loads((folder / "index.json").read_text())[:people]):
-        picture = np.asarray(Image.open(folder / entry["image"]).convert("RGB"))
+        image = Image.open(folder / entry["image"]).convert("RGB")
+        picture = np.asarray(image.resize((side, side), Image.Resampling.LANCZOS))
         frames = stream_whole(streamer, picture, item.audio, item.mouth.shape[0], number, controls)
         rows.append(torch.from_numpy(frames[picks]).permute(0, 3, 1, 2).float() / 255)
     save_grid(path, rows)

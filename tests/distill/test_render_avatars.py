@@ -23,18 +23,19 @@ def test_the_bundled_avatars_are_those_the_command_draws(tmp_path: Path) -> None
     assert avatars.run(parse("--out", str(tmp_path), "--json", str(tmp_path / "made.json"))) == 0
     index = json.loads((tmp_path / "index.json").read_text())
     assert index == json.loads((avatars.DEFAULT_FOLDER / "index.json").read_text())
-    assert len(index) >= 8
+    assert len(index) >= 14
+    people = {person.id for person in avatars.PEOPLE}
     for entry in index:
         assert set(entry) == {"id", "name", "image", "thumbnail", "about"}
         with (
             Image.open(tmp_path / entry["image"]) as fresh,
             Image.open(avatars.DEFAULT_FOLDER / entry["image"]) as shipped,
         ):
-            assert fresh.size == (256, 256)
+            assert fresh.size == ((512, 512) if entry["id"] in people else (256, 256))
             assert fresh.mode == "RGB"
-            # another CPU may round one level differently
+            # another CPU may round one level differently, and take another triangle at an edge
             difference = np.abs(np.asarray(fresh, dtype=int) - np.asarray(shipped, dtype=int))
-            assert difference.max() <= 2
+            assert difference.max() <= 2 or (entry["id"] in people and np.mean(difference > 2) < 1e-3)
         with Image.open(tmp_path / entry["thumbnail"]) as small:
             assert small.size == (96, 96)
     assert json.loads((tmp_path / "made.json").read_text())["split"] == "val"

@@ -129,7 +129,7 @@ def test_a_decoder_that_paints_has_one_size() -> None:
 @pytest.mark.parametrize("half", [False, True])
 def test_the_preset_itself_streams_on_the_native_kernels(half: bool) -> None:
     """At its own widths, which the other tests do not have: layers too deep for bf16 stay PyTorch's."""
-    model = open_model("moving", "random")
+    model = open_model("small", "random")
     side = 256
     streamer = Streamer(NativeNetworks(model, CPU, half=half), CPU, picture_px=side)
     sound = buzz(1, 1, model.preset.window_samples)

@@ -27,9 +27,8 @@ def test_drawn_faces_are_weighted_where_they_ever_were() -> None:
     torch.testing.assert_close(weights, expected, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["small", "moving"])
-def test_the_weights_follow_the_presets_box(name: str) -> None:
-    box = preset(name).face_box
+@pytest.mark.parametrize("box", [FACE_BOX, preset("small").face_box])
+def test_the_weights_follow_the_presets_box(box: tuple[int, int, int, int]) -> None:
     weights = weight_map(160, 160, mouth=6.0, eyes=3.0, box=box)
     row, column = divmod(int(weights.argmax()), 160)
     assert column + 0.5 == pytest.approx(80, abs=1)
@@ -45,7 +44,7 @@ def test_what_is_measured_holds_drawn_and_photographed_lips() -> None:
 
 
 def test_pictures_of_another_box_are_another_set(tmp_path: Path) -> None:
-    box = preset("moving").face_box
+    box = preset("small").face_box
     usual, lower = (PictureSet(tmp_path, "train", 2, 2, place) for place in (FACE_BOX, box))
     assert usual.root != lower.root and usual.root.name == "pictures-train-2"
     item = lower[1]

@@ -105,7 +105,7 @@ def test_what_is_transparent_stays_so_or_lies_on_a_colour() -> None:
 def test_a_base_preset_draws_as_many_pixels_as_the_film_shows() -> None:
     sides = [film_of(portrait(), asked).canvas_side(preset("base")) for asked in (None, 400, 2000, 4096)]
     assert sides == [256, 256, 512, 512]
-    assert film_of(portrait(), None).canvas_side(preset("moving")) is None
+    assert film_of(portrait(), None).canvas_side(preset("small")) is None
 
 
 def rendered(folder: Path, name: str, *more: str, alpha: bool = False) -> Path:
@@ -118,7 +118,7 @@ def rendered(folder: Path, name: str, *more: str, alpha: bool = False) -> Path:
         f"{p.real:.2f},{p.imag:.2f}" for p in FACE.to_picture(np.array([97 + 122j, 159 + 122j, 128 + 178j]))
     ]
     words = ["render", "--image", str(picture), "--audio", str(sound), "--out", str(out), "--points", *points]
-    assert fada.main([*words, "--preset", "moving", "--weights", "random", "--nfe", "1", *more]) == 0
+    assert fada.main([*words, "--preset", "small", "--weights", "random", "--nfe", "1", *more]) == 0
     return out
 
 

@@ -16,6 +16,7 @@ from distill.evaluation.faces.pictures import Differences, decibels, detail, sil
 from distill.evaluation.faces.regions import OUT_PX, regions_of
 from distill.evaluation.faces.sheet import Strip, draw_sheets
 from distill.evaluation.faces.table import markdown
+from models.face import FACE_BOX
 from models.presets import preset
 
 
@@ -54,7 +55,7 @@ def test_a_canvas_is_the_mean_of_squares() -> None:
 
 
 def test_differences_are_seen_where_they_are() -> None:
-    picture, regions = grainy(), regions_of(preset("moving").face_box)
+    picture, regions = grainy(), regions_of(preset("small").face_box)
     changed = picture.copy()
     changed[regions.eyes] = 255 - picture[regions.eyes]
     changed[regions.rest] = np.where(
@@ -69,22 +70,22 @@ def test_differences_are_seen_where_they_are() -> None:
     assert not many.around.any() and not many.eyes.any()
 
 
-@pytest.mark.parametrize("name", ["small", "moving"])
-def test_regions_part_the_face_box(name: str) -> None:
-    left, top, width, height = preset(name).face_box
-    regions = regions_of(preset(name).face_box)
-    box = np.zeros((OUT_PX, OUT_PX), bool)
-    box[2 * top : 2 * (top + height), 2 * left : 2 * (left + width)] = True
-    assert not (regions.mouth & regions.eyes).any() and not (regions.rest & ~box).any()
-    assert ((regions.mouth | regions.eyes | regions.rest)[box]).all()
+@pytest.mark.parametrize("box", [FACE_BOX, preset("small").face_box])
+def test_regions_part_the_face_box(box: tuple[int, int, int, int]) -> None:
+    left, top, width, height = box
+    regions = regions_of(box)
+    inside = np.zeros((OUT_PX, OUT_PX), bool)
+    inside[2 * top : 2 * (top + height), 2 * left : 2 * (left + width)] = True
+    assert not (regions.mouth & regions.eyes).any() and not (regions.rest & ~inside).any()
+    assert ((regions.mouth | regions.eyes | regions.rest)[inside]).all()
     assert (regions.around == ~(regions.mouth | regions.eyes)).all()
-    assert regions_of(preset(name).face_box, 256).mouth.sum() == pytest.approx(
+    assert regions_of(box, 256).mouth.sum() == pytest.approx(
         regions.mouth.sum() / 4, rel=0.01
     )
 
 
 def test_detail_falls_with_blur_and_silence_is_what_opens_in_it() -> None:
-    picture, mouth = grainy(), regions_of(preset("moving").face_box).mouth
+    picture, mouth = grainy(), regions_of(preset("small").face_box).mouth
     soft = np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(2)))
     assert detail(soft[None], mouth) < 0.9 * detail(picture[None], mouth)
     driven = np.array([0.0] * 10 + [1.0] * 10)
