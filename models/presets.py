@@ -262,8 +262,9 @@ PRESETS: dict[str, Preset] = {
     "base-vae": _base("base-vae", WHISPER, tiny_decoder=False),
     "base-wav2vec2": _base("base-wav2vec2", WAV2VEC2, tiny_decoder=True),
 }
-"""small: its decoder moves the picture's own pixels, and its box holds a photographed jaw. base: EchoMimic's networks with a tiny decoder; base-vae: with Stable Diffusion's own;
-base-wav2vec2: FADA's sound encoder in place of Whisper."""
+"""small: its decoder moves the picture's own pixels, and its box holds a photographed jaw. base: EchoMimic's
+networks with a tiny decoder; base-vae: with Stable Diffusion's own; base-wav2vec2: FADA's sound encoder in place of
+Whisper."""
 
 SERVED: dict[str, HopChoice] = {"small": HopChoice(hop_frames=2, overlap_frames=0, lookahead_frames=1)}
 """The default choice of each preset, by measurement."""

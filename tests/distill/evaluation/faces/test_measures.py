@@ -79,9 +79,7 @@ def test_regions_part_the_face_box(box: tuple[int, int, int, int]) -> None:
     assert not (regions.mouth & regions.eyes).any() and not (regions.rest & ~inside).any()
     assert ((regions.mouth | regions.eyes | regions.rest)[inside]).all()
     assert (regions.around == ~(regions.mouth | regions.eyes)).all()
-    assert regions_of(box, 256).mouth.sum() == pytest.approx(
-        regions.mouth.sum() / 4, rel=0.01
-    )
+    assert regions_of(box, 256).mouth.sum() == pytest.approx(regions.mouth.sum() / 4, rel=0.01)
 
 
 def test_detail_falls_with_blur_and_silence_is_what_opens_in_it() -> None:
