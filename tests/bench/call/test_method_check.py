@@ -32,7 +32,7 @@ from bench.call.method_check import (
 )
 from bench.call.plain_engine import PlainEngine
 from bench.call.recording import Recording
-from models.face import FPS, MOUTH_LINE_Y
+from models.face import CANVAS_PX, FPS, MOUTH_LINE_Y
 from stream.engine.protocol import StepRequest
 from tests.bench.call.test_latency import synthetic_call
 
@@ -168,15 +168,16 @@ def test_a_few_syllables_meet_all_of_a_frame() -> None:
 
 
 def test_the_plain_engines_mouth_follows_the_sound_as_late_as_told() -> None:
-    picture = np.full((256, 256, 3), 200, np.uint8)
     spec = PlainEngine().spec
+    picture = np.full((spec.height, spec.width, 3), 200, np.uint8)
+    row, column = (MOUTH_LINE_Y + 10) * spec.height // CANVAS_PX, spec.width // 2
     audio = np.zeros(spec.window_samples, np.float32)
     audio[spec.context_samples : spec.context_samples + spec.samples_per_frame] = 0.2
 
     def open_frames(lag_s: float) -> list[bool]:
         engine = PlainEngine(lag_s=lag_s)
         (result,) = engine.step([StepRequest(engine.open(picture, 0), audio)])
-        return [bool((frame[MOUTH_LINE_Y + 10, 128] < 120).all()) for frame in result.frames]
+        return [bool((frame[row, column] < 120).all()) for frame in result.frames]
 
     assert open_frames(0.0)[:2] == [True, False]
     assert open_frames(0.04)[:2] == [False, True]
