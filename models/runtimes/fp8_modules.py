@@ -14,7 +14,8 @@ from kernels.fp8.linear import fp8_conv2d, fp8_linear
 from kernels.fp8.weight import CHANNELS, Fp8Weight, pack_fp8
 from models.build import AnyModel
 
-LEAST_CHANNELS = 64
+LEAST_CHANNELS = 128
+"""The preset `small` has 96 at its finest level: in 8 bits these alone put its latents 4% off, the rest 1.4%."""
 KEPT = frozenset(
     {
         "enter", "leave", "conv_in", "conv_out", "time", "emb", "time_embedding", "time_emb_proj", "control",

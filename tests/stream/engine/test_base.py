@@ -81,7 +81,7 @@ def test_without_weights_the_error_says_what_to_do(tmp_path: Path) -> None:
 
 def test_random_weights_are_asked_for_by_name() -> None:
     engine = load_engine(EngineOptions("small", nfe=1, device="cpu", weights="random"))
-    assert engine.spec.width == 256
+    assert engine.spec.width == 512
     one, other = (open_model("small", "random").state_dict() for _ in range(2))
     assert all(bool((one[key] == other[key]).all()) for key in one)
 
