@@ -35,7 +35,7 @@ def test_the_bundled_avatars_are_those_the_command_draws(tmp_path: Path) -> None
             assert fresh.mode == "RGB"
             # another CPU may round one level differently, and take another triangle at an edge
             difference = np.abs(np.asarray(fresh, dtype=int) - np.asarray(shipped, dtype=int))
-            assert difference.max() <= 2 or (entry["id"] in people and np.mean(difference > 2) < 1e-3)
+            assert difference.max() <= 2 or (entry["id"] in people and np.mean(difference > 2) < 0.01)
         with Image.open(tmp_path / entry["thumbnail"]) as small:
             assert small.size == (96, 96)
     assert json.loads((tmp_path / "made.json").read_text())["split"] == "val"
