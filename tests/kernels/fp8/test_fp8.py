@@ -8,7 +8,7 @@ from torch import nn
 
 from kernels.fp8.linear import fp8_conv2d, fp8_linear
 from kernels.fp8.weight import LARGEST, Fp8Weight, pack_fp8, round_rows
-from models.runtimes.fp8_modules import Fp8Conv2d, Fp8Linear, make_fp8
+from models.runtimes.fp8_modules import LEAST_CHANNELS, Fp8Conv2d, Fp8Linear, make_fp8
 from tests.models.tiny import tiny_model
 from tests.tolerances import FP8_LAYER, FP8_VALUE
 
@@ -82,9 +82,12 @@ def test_calls_that_do_not_fit_are_refused() -> None:
 def test_wide_layers_are_replaced_and_all_else_kept() -> None:
     model = tiny_model()
     denoiser = model.denoiser
-    wide = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1), nn.Linear(64, 128), nn.Conv2d(64, 64, 3, padding=0))
+    least = LEAST_CHANNELS
+    wide = nn.Sequential(
+        nn.Conv2d(least, least, 3, padding=1), nn.Linear(least, 256), nn.Conv2d(least, least, 3, padding=0)
+    )
     denoiser.trunk.extra = nn.ModuleDict(
-        {"wide": wide, "control": nn.Linear(64, 64), "narrow": nn.Linear(64, 8)}
+        {"wide": wide, "control": nn.Linear(least, least), "narrow": nn.Linear(least, least - 32)}
     )
     before = {name: type(part) for name, part in denoiser.named_modules()}
     count = make_fp8(model)
