@@ -114,8 +114,8 @@ def run(args: argparse.Namespace) -> int:
         made = {"sheet": str(args.sheet), "split": split, "seeds": seeds}
     else:
         write_avatars(args.out)
-        seeds = [avatar.seed for avatar in (*PEOPLE, *AVATARS)]
-        made = {"folder": str(args.out), "split": AVATAR_SPLIT, "seeds": seeds}
+        people, seeds = ([avatar.seed for avatar in faces] for faces in (PEOPLE, AVATARS))
+        made = {"folder": str(args.out), "people": people, "split": AVATAR_SPLIT, "seeds": seeds}
     if args.json is not None:
         args.json.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
     return 0

@@ -66,12 +66,7 @@ def read_body(body: bytes, model: type[Read]) -> Read:
         SignalingError: 413 too long, 400 `bad_json`, 400 `bad_offer` for what is an SDP of another type, 422
             `invalid_request` for a field that is missing or wrong.
     """
-    if len(body) > MAX_BODY_BYTES:
-        raise SignalingError(
-            "too_large",
-            f"Expected a body of at most {MAX_BODY_BYTES} bytes, got {len(body)}; send less.",
-            413,
-        )
+    _hold_to_bound(body)
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
@@ -84,12 +79,7 @@ def read_sdp(body: bytes) -> str:
     Raises:
         SignalingError: 413 too long, 400 `bad_offer` for what is no text.
     """
-    if len(body) > MAX_BODY_BYTES:
-        raise SignalingError(
-            "too_large",
-            f"Expected a body of at most {MAX_BODY_BYTES} bytes, got {len(body)}; send less.",
-            413,
-        )
+    _hold_to_bound(body)
     try:
         sdp = body.decode("utf-8")
     except UnicodeDecodeError:
@@ -99,6 +89,15 @@ def read_sdp(body: bytes) -> str:
     if not sdp.strip():
         raise SignalingError("bad_offer", "Expected an SDP as the body, got nothing; send a WebRTC offer.")
     return sdp
+
+
+def _hold_to_bound(body: bytes) -> None:
+    if len(body) > MAX_BODY_BYTES:
+        raise SignalingError(
+            "too_large",
+            f"Expected a body of at most {MAX_BODY_BYTES} bytes, got {len(body)}; send less.",
+            413,
+        )
 
 
 def refusal(error: ValidationError) -> SignalingError:
